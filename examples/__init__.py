@@ -1,0 +1,1 @@
+"""Services to read and to start from."""

@@ -1,0 +1,49 @@
+"""A whole service on one screen: notes, each with a title of its own."""
+
+from pydantic import BaseModel, Field
+from quart import Blueprint
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from ligand_async import Database, Identified, Model, OffsetParams, Page, create_app, operation, paginate
+
+
+class Base(Model, DeclarativeBase):
+    """The service's own tables."""
+
+
+class Note(Identified, Base):
+    """A row."""
+
+    __tablename__ = "note"
+    title: Mapped[str] = mapped_column(unique=True)
+
+
+class NoteBody(BaseModel):
+    """What travels."""
+
+    title: str = Field(min_length=1, max_length=200)
+
+
+notes = Blueprint("notes", __name__, url_prefix="/notes")
+
+
+@notes.get("/")
+@operation
+async def list_notes(query_args: OffsetParams, session: AsyncSession) -> Page[NoteBody]:
+    """List notes."""
+    return await paginate(session, select(Note), query_args, into=NoteBody)
+
+
+@notes.post("/")
+@operation(status=201)
+async def create_note(data: NoteBody, session: AsyncSession) -> NoteBody:
+    """Keep a note."""
+    session.add(Note(title=data.title))
+    return data
+
+
+db = Database(Base)
+app = create_app(__name__, title="Notes", version="1.0.0", database=db, blueprints=[notes])
+app.before_serving(db.create_tables)  # a service that lives longer has migrations

@@ -1,0 +1,1 @@
+"""The reference service: a petstore."""

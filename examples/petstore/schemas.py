@@ -1,0 +1,48 @@
+"""How pets look from outside."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from ligand_async import BadRequest
+
+
+def refuse_hate(text: str) -> str:
+    """Refuse a description that says "hate": this is a friendly store."""
+    if "hate" in text.lower():
+        raise BadRequest("pets are for loving; choose another description")
+    return text
+
+
+Name = Annotated[str, Field(min_length=1, max_length=255, examples=["Rex"])]
+Description = Annotated[str, Field(max_length=4096, examples=["A good dog."]), AfterValidator(refuse_hate)]
+
+
+class PetRead(BaseModel):
+    """A pet, as it is."""
+
+    id: UUID
+    name: str
+    description: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class PetCreate(BaseModel):
+    """A pet to be registered, or to take another's place."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name
+    description: Description = ""
+
+
+class PetPatch(BaseModel):
+    """What changes about a pet; what is absent stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name | None = None
+    description: Description | None = None

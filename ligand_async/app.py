@@ -1,0 +1,102 @@
+"""`create_app`: the one place that knows the order, and wires the rooms to each other."""
+
+import functools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from quart import Blueprint, Quart
+from sqlalchemy import MetaData
+
+from ligand_async.context import EXTENSION, Service
+from ligand_async.data.database import Database
+from ligand_async.data.migrations import auto_upgrade
+from ligand_async.docs.extension import init_docs
+from ligand_async.ops.health import init_health
+from ligand_async.ops.logs import init_logs
+from ligand_async.protocols import ProblemRenderer
+from ligand_async.settings import Settings
+from ligand_async.settings.checks import check_config, check_production
+from ligand_async.web.binding import check_operations
+from ligand_async.web.identity import RequestIdentity
+from ligand_async.web.problems import init_problems, render_problem
+from ligand_async.web.services import init_services
+
+
+def create_app(
+    import_name: str,
+    *,
+    title: str,
+    version: str,
+    client_name: str | None = None,
+    settings: Settings | None = None,
+    database: Database | None = None,
+    blueprints: Iterable[Blueprint] = (),
+    provide: Mapping[type, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
+    problem_renderer: ProblemRenderer = render_problem,
+) -> Quart:
+    """Make a service: a `quart.Quart` with everything in its place.
+
+    Args:
+        import_name: The service's `__name__`.
+        title: Shown in the documentation.
+        version: The service's own version.
+        client_name: The package name of generated clients; by default the title in lower case with `-client`.
+        settings: As `Settings.load()` returns them, which is the default.
+        database: The service's `Database`, if it has one.
+        blueprints: Registered in this order.
+        provide: What handlers may ask for by annotation: a factory per request, `app_scope(factory)` or an instance.
+        config: More for `app.config`, for Quart and its extensions, in upper case.
+        problem_renderer: Makes the response of each problem.
+
+    Raises:
+        SettingsError: Settings are missing, wrong or unsafe for their environment; all of them at once.
+    """
+    settings = settings or Settings.load()
+    app = Quart(import_name)
+    app.config.from_mapping(settings.config_copy())
+    app.config.from_mapping(check_config(config or {}, settings))
+    app.config.update(PROPAGATE_EXCEPTIONS=False, MAX_CONTENT_LENGTH=settings.max_body_bytes)
+    check_production(settings, debug=app.debug, testing=app.testing)
+    name = client_name or f"{title.lower().replace(' ', '-')}-client"
+    app.extensions[EXTENSION] = Service(title, version, name, settings, database)
+
+    init_logs(settings)
+
+    @app.before_serving
+    async def check_again() -> None:
+        # Quart's command line turns debug on after the factory has returned.
+        check_production(settings, debug=app.debug, testing=app.testing)
+
+    # Quart starts and stops in the order of registration: services start after the database and stop before it.
+    services = init_services(app, provide or {})
+    app.before_serving(functools.partial(check_operations_now, app, services))
+    app.after_serving(services.stop)
+    if database is not None:
+        if settings.database_auto_upgrade:
+            app.before_serving(functools.partial(auto_upgrade, database, settings, root_path=app.root_path))
+        database.init_app(app, settings)
+    app.before_serving(services.start)
+
+    init_docs(app, title=title, version=version, servers=servers_of(settings))
+    init_problems(app, metadata=database.metadata if database else MetaData(), renderer=problem_renderer)
+    init_health(app, [database] if database else [])
+    for blueprint in blueprints:
+        app.register_blueprint(blueprint)
+    app.asgi_app = RequestIdentity(app.asgi_app)  # type: ignore[method-assign]  # as Quart documents for middleware
+    return app
+
+
+def servers_of(settings: Settings) -> dict[str, str]:
+    """Return where clients find the service, described, the public address first."""
+    servers: dict[str, str] = {}
+    for name, text in (("service_public_url", "Public"), ("service_private_url", "Private")):
+        url = getattr(settings, name, None)  # the environment `cli` does without
+        if url is not None:
+            servers.setdefault(str(url), text)
+    return servers
+
+
+async def check_operations_now(app: Quart, services: Any) -> None:
+    """Check when the app starts: blueprints may be registered after `create_app`."""
+    check_operations(app, services)

@@ -1,0 +1,225 @@
+"""`ligand db`: migrations, and the first data."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from quart.cli import ScriptInfo, pass_script_info
+
+from ligand_async.cli.migrating import describe, find_target, migration_errors, show_progress
+from ligand_async.cli.running import run
+from ligand_async.cli.seeding import load_seed, run_seed
+from ligand_async.cli.service import load_app
+from ligand_async.data import migrations
+from ligand_async.data.migrations import Patience, Placement
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+directory_option = click.option(
+    "-d", "--directory", type=click.Path(path_type=Path), help="The migrations; by default found beside the app."
+)
+message_option = click.option("-m", "--message", required=True, help="What the migration does, in a few words.")
+sql_option = click.option("--sql", is_flag=True, help="Print the SQL and do not connect.")
+
+
+def patience_options(command: Command) -> Command:
+    """Add how long to wait and to try."""
+    command = click.option(
+        "--wait", default=60.0, show_default=True, help="Seconds to wait while another process migrates."
+    )(command)
+    return click.option(
+        "--attempts", default=10, show_default=True, type=click.IntRange(1), help="Attempts when a table is busy."
+    )(command)
+
+
+def placement_options(command: Command) -> Command:
+    """Add where in the history a new migration goes."""
+    for option in (
+        click.option("--depends-on", multiple=True, help="A revision of another branch that must come first."),
+        click.option("--rev-id", help="The revision's id, instead of a random one."),
+        click.option("--branch-label", help="A name for the branch that begins here."),
+        click.option("--splice", is_flag=True, help="Allow a --head that others follow already."),
+        click.option("--head", default="head", show_default=True, help="The revision to follow."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group("db")
+def db() -> None:
+    """Migrate the service's database."""
+
+
+@db.command("init")
+@click.option("-d", "--directory", type=click.Path(path_type=Path), default="migrations", show_default=True)
+def init(directory: Path) -> None:
+    """Write an empty migrations directory."""
+    with migration_errors():
+        click.echo(f"wrote {migrations.create_directory(directory)}")
+
+
+@db.command("revision")
+@message_option
+@placement_options
+@directory_option
+@pass_script_info
+def revision(info: ScriptInfo, /, message: str, directory: Path | None, **placement: Any) -> None:
+    """Write an empty migration."""
+    with migration_errors():
+        target = find_target(load_app(info), directory)
+        click.echo(f"wrote {migrations.new_revision(target.directory, message, Placement(**placement))}")
+
+
+@db.command("migrate")
+@message_option
+@placement_options
+@directory_option
+@pass_script_info
+def migrate(info: ScriptInfo, /, message: str, directory: Path | None, **placement: Any) -> None:
+    """Write a migration that makes the database what the models say. Read it before you run it."""
+    with migration_errors():
+        target = find_target(load_app(info), directory)
+        path = run(lambda: migrations.autogenerate(*target, message, Placement(**placement)))
+        click.echo(f"wrote {path}" if path else "nothing to write: the database is what the models say")
+
+
+@db.command("upgrade")
+@click.argument("revision", default="head")
+@sql_option
+@patience_options
+@directory_option
+@pass_script_info
+def upgrade(info: ScriptInfo, revision: str, sql: bool, wait: float, attempts: int, directory: Path | None) -> None:
+    """Apply the migrations up to REVISION, by default all of them. Replicas may do it at once."""
+    with migration_errors():
+        target = find_target(load_app(info), directory)
+        if sql:
+            click.echo(run(lambda: migrations.write_sql(*target, revision)), nl=False)
+            return
+        patience = Patience(wait, attempts)
+        run(lambda: migrations.upgrade(*target, revision, patience=patience, report=show_progress))
+
+
+@db.command("downgrade", context_settings={"ignore_unknown_options": True})  # so that -1 is an argument
+@click.argument("revision", default="-1")
+@sql_option
+@patience_options
+@directory_option
+@pass_script_info
+def downgrade(info: ScriptInfo, revision: str, sql: bool, wait: float, attempts: int, directory: Path | None) -> None:
+    """Undo the migrations down to REVISION, by default the last one; `base` undoes all. --sql takes FROM:TO."""
+    with migration_errors():
+        target = find_target(load_app(info), directory)
+        if sql:
+            click.echo(run(lambda: migrations.write_sql(*target, revision, down=True)), nl=False)
+            return
+        patience = Patience(wait, attempts)
+        run(lambda: migrations.downgrade(*target, revision, patience=patience, report=show_progress))
+
+
+@db.command("current")
+@directory_option
+@pass_script_info
+def current(info: ScriptInfo, directory: Path | None) -> None:
+    """Print the revision that the database is at."""
+    with migration_errors():
+        target = find_target(load_app(info), directory)
+        known = {script.revision: script for script in migrations.scripts(target.directory)}
+        revisions = run(lambda: migrations.current(*target))
+    for one in revisions:
+        click.echo(describe(known[one]) if one in known else f"{one} (not in {target.directory})")
+    if not revisions:
+        click.echo("no migration has been applied", err=True)
+
+
+@db.command("history")
+@directory_option
+@pass_script_info
+def history(info: ScriptInfo, directory: Path | None) -> None:
+    """Print all migrations, the newest first."""
+    with migration_errors():
+        for script in migrations.scripts(find_target(load_app(info), directory).directory):
+            click.echo(describe(script))
+
+
+@db.command("heads")
+@directory_option
+@pass_script_info
+def heads(info: ScriptInfo, directory: Path | None) -> None:
+    """Print the migrations that none follows; more than one need a merge."""
+    with migration_errors():
+        for script in migrations.scripts(find_target(load_app(info), directory).directory):
+            if script.is_head:
+                click.echo(describe(script))
+
+
+@db.command("check")
+@click.option("--since", help="Look for locks in the migrations after this revision.")
+@click.option("--strict", is_flag=True, help="Fail on locks, too.")
+@directory_option
+@pass_script_info
+def check(info: ScriptInfo, since: str | None, strict: bool, directory: Path | None) -> None:
+    """Compare the database with the models, and warn of migrations that lock a busy table."""
+    with migration_errors():
+        target = find_target(load_app(info), directory)
+        findings = run(lambda: migrations.check(*target))
+        suspects = findings.pending or migrations.scripts(target.directory, since)
+        locks = run(lambda: migrations.check_locks(*target, suspects))
+    for script in findings.pending:
+        click.echo(f"not applied: {describe(script)}")
+    for difference in findings.drift:
+        click.echo(difference)
+    for warning in locks.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    if findings.pending:
+        raise click.ClickException("the database is behind: run `ligand db upgrade`")
+    if findings.drift:
+        raise click.ClickException("the database is not what the models say: `ligand db migrate` writes a migration")
+    click.echo("the database is what the models say")
+    if strict and locks.warnings:
+        raise click.ClickException("there are warnings, and --strict fails on them")
+
+
+@db.command("stamp")
+@click.argument("revision", default="head")
+@click.option("--purge", is_flag=True, help="Forget first what was noted down.")
+@directory_option
+@pass_script_info
+def stamp(info: ScriptInfo, revision: str, purge: bool, directory: Path | None) -> None:
+    """Note down that the database is at REVISION, without running anything."""
+    with migration_errors():
+        target = find_target(load_app(info), directory)
+        run(lambda: migrations.stamp(*target, revision, purge=purge))
+
+
+@db.command("merge")
+@click.argument("revisions", nargs=-1)
+@message_option
+@click.option("--branch-label", help="A name for the branch that begins here.")
+@click.option("--rev-id", help="The revision's id, instead of a random one.")
+@directory_option
+@pass_script_info
+def merge(
+    info: ScriptInfo,
+    revisions: tuple[str, ...],
+    message: str,
+    branch_label: str | None,
+    rev_id: str | None,
+    directory: Path | None,
+) -> None:
+    """Write a migration that joins REVISIONS, by default all heads."""
+    with migration_errors():
+        target = find_target(load_app(info), directory)
+        placement = Placement(branch_label=branch_label, rev_id=rev_id)
+        click.echo(f"wrote {migrations.merge(target.directory, revisions or ['heads'], message, placement)}")
+
+
+@db.command("seed")
+@click.argument("function", metavar="MODULE:FUNCTION")
+@pass_script_info
+def seed(info: ScriptInfo, function: str) -> None:
+    """Run an async function with a session, in one transaction, to put the first data there."""
+    app = load_app(info)
+    with migration_errors():
+        run(lambda: run_seed(app, load_seed(function)))

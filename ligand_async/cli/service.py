@@ -1,0 +1,118 @@
+"""Which service a command is about: finding its app, loading it, and saying what is wrong with that."""
+
+import os
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from dotenv import dotenv_values
+from quart import Quart
+from quart.cli import NoAppException, ScriptInfo
+from quart.helpers import get_load_dotenv
+
+from ligand_async.context import Service, service_of
+from ligand_async.settings import SettingsError
+from ligand_async.settings.sources import DOTENV_FILES
+
+VARIABLES = ("LIGAND_APP", "QUART_APP")
+HOW_TO_NAME = (
+    "name the service's app with --app module:factory, in the variable LIGAND_APP, "
+    'or in pyproject.toml: [tool.ligand] app = "module:factory"'
+)
+
+
+class ServiceError(click.ClickException):
+    """The service cannot be loaded: one message on stderr, exit code 2."""
+
+    exit_code = 2
+
+
+def find_app() -> str | None:
+    """Return where the service's app is, as `module:factory`, or None where nothing says so.
+
+    Asked in this order: `LIGAND_APP`, `QUART_APP` (each in the environment, then in the dotenv files), `[tool.ligand]`
+    in the nearest pyproject.toml.
+
+    Raises:
+        ServiceError: pyproject.toml cannot be read.
+    """
+    variables: dict[str, str | None] = {}
+    for name in reversed(DOTENV_FILES) if get_load_dotenv() else ():
+        if Path(name).is_file():
+            variables.update(dotenv_values(name, encoding="utf-8"))
+    variables.update(os.environ)
+    named = next((variables[name] for name in VARIABLES if variables.get(name)), None)
+    return named or find_app_in_project(Path.cwd())
+
+
+def find_app_in_project(directory: Path) -> str | None:
+    """Return the app that the nearest pyproject.toml names, as a path from any directory.
+
+    Args:
+        directory: Where to begin; the search goes up.
+
+    Raises:
+        ServiceError: The file cannot be read.
+    """
+    file = next(
+        (place / "pyproject.toml" for place in (directory, *directory.parents) if (place / "pyproject.toml").is_file()),
+        None,
+    )
+    if file is None:
+        return None
+    try:
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ServiceError(f"{file} cannot be read; correct it, or use --app") from error
+    app = tables.get("tool", {}).get("ligand", {}).get("app")
+    if app is None:
+        return None
+    if not isinstance(app, str):
+        raise ServiceError(f'[tool.ligand] app in {file} is not a text; write it as "module:factory"')
+    return str(file.parent / app)
+
+
+def load_app(info: ScriptInfo) -> Quart:
+    """Return the service's app, under our command line and under Quart's.
+
+    Args:
+        info: From `quart.cli.pass_script_info`.
+
+    Raises:
+        ServiceError: There is no app, it cannot be imported, or its settings do not allow it.
+    """
+    with service_errors():
+        return info.load_app()
+
+
+def load_service(info: ScriptInfo) -> Service:
+    """Return the service that the app was made of.
+
+    Args:
+        info: From `quart.cli.pass_script_info`.
+
+    Raises:
+        ServiceError: There is no app, it cannot be loaded, or `create_app` did not make it.
+    """
+    app = load_app(info)
+    try:
+        return service_of(app)
+    except RuntimeError as error:
+        raise ServiceError(str(error)) from error
+
+
+@contextmanager
+def service_errors() -> Iterator[None]:
+    """Turn what keeps a service from loading into one message without a traceback."""
+    try:
+        yield
+    except SettingsError as error:
+        raise ServiceError(str(error)) from error
+    except NoAppException as error:
+        # Quart puts a whole traceback into the message when an import inside the app's module fails.
+        reason, traceback, lines = error.message.partition("Traceback (most recent call last)")
+        if traceback:
+            reason = f"{reason.strip()} {lines.strip().splitlines()[-1]}"
+        raise ServiceError(f"{reason}\nTo choose another, {HOW_TO_NAME}.") from error

@@ -1,0 +1,1 @@
+"""One service and its database: engines, sessions, models, faults."""

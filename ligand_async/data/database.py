@@ -1,0 +1,180 @@
+"""The database of a service: engines per app, sessions for requests and for everything else."""
+
+import functools
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+from weakref import WeakKeyDictionary
+
+from quart import Quart, current_app
+from sqlalchemy import MetaData, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.orm import DeclarativeBase
+
+from ligand_async.data.engines import Engines, make_engine
+from ligand_async.data.finish import finish_regardless
+from ligand_async.data.retry import may_run_again, pause_before
+from ligand_async.data.unit import UnitOfWork
+from ligand_async.data.urls import parse_database_url
+from ligand_async.marks import SessionMode
+from ligand_async.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Work = Callable[[UnitOfWork], Awaitable[T]]
+
+
+class Database:
+    """A service's models and how to reach where they are stored.
+
+    It holds no connection itself: engines are made when an app starts and belong to that app, so one `Database` can
+    serve several apps in one process, in turn or at once.
+
+    Args:
+        base: The service's declarative base, with `Model` mixed in.
+    """
+
+    name = "database"  # as a health check
+
+    def __init__(self, base: type[DeclarativeBase]) -> None:
+        self.base = base
+        self._settings: WeakKeyDictionary[Quart, Settings] = WeakKeyDictionary()
+        self._engines: WeakKeyDictionary[Quart, Engines] = WeakKeyDictionary()
+
+    @property
+    def metadata(self) -> MetaData:
+        """The tables of the service."""
+        return self.base.metadata
+
+    def init_app(self, app: Quart, settings: Settings) -> None:
+        """Open the engines when the app starts and close them when it stops.
+
+        Raises:
+            SettingsError: The database URL is not one we can serve.
+        """
+        url = getattr(settings, "database_url", None)  # the environment `cli` does without
+        if url is not None:
+            parse_database_url(url.get_secret_value())
+        self._settings[app] = settings
+        app.before_serving(functools.partial(self.start, app))
+        app.after_serving(functools.partial(self.stop, app))
+
+    async def start(self, app: Quart) -> None:
+        """Make the engines of an app in the running loop; nothing is connected, so a service starts without it.
+
+        Raises:
+            RuntimeError: `init_app` was not called for this app.
+        """
+        settings = self._settings.get(app)
+        if settings is None:
+            raise RuntimeError(f"app {app.name!r} does not know this database; create_app(database=…) makes it known")
+        self._engines[app] = Engines(settings)
+
+    async def stop(self, app: Quart) -> None:
+        """Close the engines of an app, within a few seconds each."""
+        engines = self._engines.pop(app, None)
+        if engines is not None:
+            await engines.dispose()
+
+    def migration_engine(self, settings: Settings) -> AsyncEngine:
+        """Make an engine for migrations: unpooled, and past a pooler where `database_direct_url` says how."""
+        direct = settings.database_direct_url or settings.database_url
+        if settings.database_direct_url is not None:
+            settings = settings.model_copy(update={"database_pooler": "none"})
+        return make_engine(parse_database_url(direct.get_secret_value()), settings, reads=False, pooled=False)
+
+    def engines(self) -> Engines:
+        """Return the engines of the current app.
+
+        Raises:
+            RuntimeError: There is no current app, or it has not been started.
+        """
+        app = current_app._get_current_object()  # type: ignore[attr-defined]  # a werkzeug LocalProxy
+        engines = self._engines.get(app)
+        if engines is None:
+            raise RuntimeError(
+                f"the database of app {app.name!r} is not open: engines live from start to stop. "
+                "In a test, use `async with app.test_app()`; elsewhere, `await app.startup()`"
+            )
+        return engines
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """Open a session that writes, outside a request or beside the request's own.
+
+        The block's end commits and then runs the `on_commit` callbacks; an exception in it rolls back. Once the commit
+        has begun it goes on to its end even if the task is cancelled.
+
+        Raises:
+            SQLAlchemyError: As the database says, also at the end of the block.
+            RuntimeError: There is no current app, or it has not been started.
+        """
+        async with UnitOfWork(self.engines().write) as unit:
+            yield unit.session
+            await finish_regardless(unit.commit())
+
+    @asynccontextmanager
+    async def read(self, *, mode: SessionMode = "read") -> AsyncIterator[AsyncSession]:
+        """Open a session that reads: the database refuses every write on it.
+
+        Args:
+            mode: `"read"`, `"snapshot"` for one moment across several statements, or `"replica"`.
+
+        Raises:
+            ValueError: The mode is `"write"`; that is `transaction()`.
+            RuntimeError: There is no current app, or it has not been started.
+        """
+        if mode == "write":
+            raise ValueError('read(mode="write") is db.transaction()')
+        async with UnitOfWork(self.engines().select(mode), commits=False) as unit:
+            yield unit.session
+
+    async def run(self, work: Work[T], *, mode: SessionMode, retry_safe: bool = False) -> T:
+        """Run work in a unit of work and commit it, in the calling task.
+
+        `finish_regardless` shields it from a client that goes away.
+
+        Args:
+            work: Takes the unit; what it returns is returned after the commit.
+            mode: Which engine the session is on.
+            retry_safe: Whether the work may run again (up to 3 times in all) after a failed serialization. Reads are
+                always run again once when their connection turns out to be dead.
+
+        Raises:
+            SQLAlchemyError: As the database says; the work is rolled back.
+        """
+        engines = self.engines()
+        attempt = 1
+        while True:
+            try:
+                async with UnitOfWork(engines.select(mode)) as unit:
+                    result = await work(unit)
+                    await unit.commit()
+                    return result
+            except SQLAlchemyError as error:
+                if not may_run_again(error, attempt, reads=mode != "write", retry_safe=retry_safe):
+                    raise
+                logger.info("running a unit of work again after %s", type(error).__name__)
+            await pause_before(attempt)
+            attempt += 1
+
+    async def create_tables(self) -> None:
+        """Create the tables that are missing, for examples and tests; a service has migrations.
+
+        Raises:
+            SQLAlchemyError: As the database says.
+        """
+        async with self.transaction() as session:
+            await (await session.connection()).run_sync(self.metadata.create_all)
+
+    async def check(self) -> None:
+        """Ask the database for a sign of life; the caller bounds the time.
+
+        Raises:
+            SQLAlchemyError: It does not answer.
+        """
+        async with self.read() as session:
+            await session.execute(text("SELECT 1"))

@@ -1,0 +1,1 @@
+"""The service's OpenAPI document and the page that shows it."""

@@ -1,0 +1,51 @@
+"""The bodies of an operation: what it is sent and what it answers."""
+
+from http import HTTPStatus
+from typing import Any
+
+from pydantic.json_schema import JsonSchemaValue
+from quart_schema.validation import DataSource
+
+from ligand_async.errors import title_of
+
+MEDIA_TYPES = {
+    DataSource.JSON: "application/json",
+    DataSource.FORM: "application/x-www-form-urlencoded",
+    DataSource.FORM_MULTIPART: "multipart/form-data",
+}
+LOCATION = {
+    "description": "Where the result is.",
+    "required": True,
+    "schema": {"type": "string", "format": "uri-reference"},
+}
+
+
+def request_body(schema: JsonSchemaValue, media_types: tuple[str, ...]) -> dict[str, Any]:
+    """Describe what a request must carry."""
+    return {"required": True, "content": {media_type: {"schema": schema} for media_type in media_types}}
+
+
+def success_response(status: int, schema: JsonSchemaValue | None, headers: dict[str, Any]) -> dict[str, Any]:
+    """Describe a declared answer.
+
+    Args:
+        status: Its status.
+        schema: Its body, None where it is empty or made by hand.
+        headers: Its headers, by name.
+    """
+    response: dict[str, Any] = {"description": title_of(status)}
+    if headers:
+        response["headers"] = dict(sorted(headers.items()))
+    if schema is not None:
+        media_type = "application/problem+json" if status >= HTTPStatus.BAD_REQUEST else "application/json"
+        response["content"] = {media_type: {"schema": schema}}
+    return response
+
+
+def model_headers(schema: JsonSchemaValue) -> dict[str, Any]:
+    """Describe each field of a model as a response header."""
+    required = schema.get("required", ())
+    return {
+        name.replace("_", "-"): {"required": name in required, "schema": property_}
+        for name, property_ in schema.get("properties", {}).items()
+    }

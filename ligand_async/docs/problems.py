@@ -1,0 +1,75 @@
+"""How errors are documented: one problem schema, and a response for each status that an operation can end with."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic.json_schema import JsonSchemaValue
+
+from ligand_async.docs.endpoints import Endpoint
+from ligand_async.docs.schemas import PREFIX
+from ligand_async.errors import PROBLEM_JSON, Problem, title_of
+
+INVALID_PART: JsonSchemaValue = {
+    "description": "One part of a request that was refused; one of pointer, parameter, header and cookie names it.",
+    "type": "object",
+    "properties": {
+        "detail": {"type": "string"},
+        "pointer": {"type": "string", "format": "json-pointer", "description": "Into the body (RFC 6901)."},
+        "parameter": {"type": "string", "description": "In the path or the query string."},
+        "header": {"type": "string"},
+        "cookie": {"type": "string"},
+        "code": {"type": "string", "description": "What was wrong with it, for programs."},
+    },
+    "required": ["detail", "code"],
+}
+PROBLEM: JsonSchemaValue = {
+    "description": "What went wrong (RFC 9457). A problem may have members of its own.",
+    "type": "object",
+    "properties": {
+        "type": {
+            "type": "string",
+            "format": "uri-reference",
+            "description": "The kind of problem.",
+            "examples": ["about:blank"],
+        },
+        "title": {"type": "string", "description": "The kind of problem, for a human."},
+        "status": {"type": "integer", "minimum": 400, "maximum": 599},
+        "detail": {"type": "string", "description": "What happened this time."},
+        "instance": {"type": "string", "format": "uri-reference", "description": "Where it happened."},
+        "request_id": {"type": "string", "description": "Quote it when you ask for help."},
+        "errors": {"type": "array", "items": {"$ref": PREFIX + "InvalidPart"}},
+    },
+    "required": ["type", "title", "status"],
+}
+COMPONENTS = {"InvalidPart": INVALID_PART, "Problem": PROBLEM}
+
+
+def problem_responses(endpoint: Endpoint) -> dict[int, dict[str, Any]]:
+    """Describe every error that an operation answers itself: those it names, and those of what it reads."""
+    titles = {status: {title_of(status)} for status in input_statuses(endpoint)}
+    for problem in endpoint.mark.raises if endpoint.mark else ():
+        titles.setdefault(problem.code, set()).add(title_with_type(problem))
+    return {status: problem_response(sorted(names)) for status, names in titles.items()}
+
+
+def input_statuses(endpoint: Endpoint) -> set[int]:
+    """Return the errors that follow from what an operation reads."""
+    statuses = {404} if endpoint.rule.arguments else set()
+    if any(model is not None for model in (endpoint.query_model, endpoint.headers_model, endpoint.cookies_model)):
+        statuses |= {422}
+    if endpoint.body is not None:
+        statuses |= {400, 413, 422}
+    if endpoint.body is not None and endpoint.mark is not None:
+        statuses |= {415}  # quart-schema's decorators answer 400
+    return statuses
+
+
+def title_with_type(problem: type[Problem]) -> str:
+    """Return a problem's title, and its type where it has one of its own."""
+    title = problem.title or title_of(problem.code)
+    return title if problem.type == "about:blank" else f"{title} (`{problem.type}`)"
+
+
+def problem_response(titles: Iterable[str]) -> dict[str, Any]:
+    """Describe one answer that holds a problem."""
+    return {"description": "; ".join(titles), "content": {PROBLEM_JSON: {"schema": {"$ref": PREFIX + "Problem"}}}}

@@ -1,0 +1,67 @@
+"""The views of the docs: the document, the page and its assets."""
+
+import asyncio
+
+from quart import Blueprint, Response, current_app, request
+from quart_schema import hide
+
+from ligand_async.docs.asset import load_asset
+from ligand_async.docs.document import EXTENSION, document_of
+from ligand_async.docs.page import POLICY, render_page
+from ligand_async.errors import NotFound
+
+REVALIDATE = "no-cache"
+FOREVER = "public, max-age=31536000, immutable"
+
+
+def make_docs_blueprint() -> Blueprint:
+    """Make the blueprint: `/openapi.json`, `/docs` and `/docs/<asset>`, none of them in the document."""
+    blueprint = Blueprint("docs", __name__)
+    blueprint.add_url_rule("/openapi.json", "read_document", hide(read_document))
+    blueprint.add_url_rule("/docs", "read_page", hide(read_page))
+    blueprint.add_url_rule("/docs/<name>", "read_asset", hide(read_asset))
+    return blueprint
+
+
+async def read_document() -> Response:
+    """Return the OpenAPI document."""
+    document = document_of(current_app._get_current_object())  # type: ignore[attr-defined]  # a proxy is no key
+    return await answer(document.content, "application/json", document.etag, REVALIDATE)
+
+
+async def read_page() -> Response:
+    """Return the page that shows the document."""
+    title = current_app.extensions[EXTENSION].info.title
+    page = await asyncio.to_thread(render_page, title)  # reads the assets, the first time
+    return Response(page, content_type="text/html; charset=utf-8", headers=headers_of(REVALIDATE))
+
+
+async def read_asset(name: str) -> Response:
+    """Return a file of the page.
+
+    Raises:
+        NotFound: There is no such file.
+    """
+    try:
+        asset = await asyncio.to_thread(load_asset, name)
+    except KeyError as error:
+        raise NotFound("the docs page has no such asset") from error
+    is_keyed = request.args.get("v") == asset.digest
+    return await answer(asset.content, asset.media_type, asset.digest, FOREVER if is_keyed else REVALIDATE)
+
+
+async def answer(content: bytes, media_type: str, etag: str, cache_control: str) -> Response:
+    """Answer with bytes that have an entity tag, or with 304 where the client has them (RFC 9110 section 13)."""
+    response = Response(content, content_type=media_type, headers=headers_of(cache_control))
+    response.set_etag(etag)
+    conditional: Response = await response.make_conditional(request)
+    return conditional
+
+
+def headers_of(cache_control: str) -> dict[str, str]:
+    """Return the headers that every answer of the docs carries."""
+    return {
+        "Cache-Control": cache_control,
+        "Content-Security-Policy": POLICY,
+        "X-Content-Type-Options": "nosniff",
+    }

@@ -1,0 +1,273 @@
+"""The Problem tree: what went wrong, in the words of RFC 9457. No I/O, no request."""
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, ClassVar, NoReturn
+
+from werkzeug import exceptions
+from werkzeug.datastructures import Headers
+
+PROBLEM_JSON = "application/problem+json"
+RESERVED_MEMBERS = frozenset({"type", "title", "status", "detail", "instance", "errors", "request_id"})
+
+# RFC 9110's names where the standard library's differ from one Python to the next.
+TITLES = {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    418: "I'm a Teapot",
+    422: "Unprocessable Content",
+}
+
+
+def title_of(status: int) -> str:
+    """Return the reason phrase of a status code, the same on every Python version."""
+    if status in TITLES:
+        return TITLES[status]
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown Error"
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidPart:
+    """One part of a request that was refused. It never holds the value that was sent.
+
+    Exactly one of `pointer` (RFC 6901, into the body), `parameter` (path or query), `header` and `cookie` names it.
+    """
+
+    detail: str
+    code: str
+    pointer: str | None = None
+    parameter: str | None = None
+    header: str | None = None
+    cookie: str | None = None
+
+    def document(self) -> dict[str, str]:
+        """Return the members that are set."""
+        names = ("detail", "pointer", "parameter", "header", "cookie", "code")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+class Problem(exceptions.HTTPException):
+    """An error that is answered with a problem document (RFC 9457).
+
+    Raise it anywhere in a request: the transaction is rolled back and the client gets `application/problem+json`.
+    A subclass sets `code` (the status, 400 to 599; 500 where it is silent) and, where RFC 9110's words do not suffice,
+    `type` (a URI) and `title`.
+
+    Args:
+        detail: What happened this time, for a human; never a secret, never a value that was sent.
+        errors: The parts of the request that were refused.
+        headers: Response headers, such as `Retry-After`.
+        **members: Extension members (RFC 9457 section 3.2), JSON values.
+
+    Raises:
+        TypeError: A member has a name that RFC 9457 or this framework reserves.
+    """
+
+    # None on this class alone, so that Quart files `@app.errorhandler(Problem)` under every status and not under one.
+    code: int = None  # type: ignore[assignment]  # every instance has a status
+    type: ClassVar[str] = "about:blank"
+    title: ClassVar[str | None] = None
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        errors: Sequence[InvalidPart] = (),
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
+    ) -> None:
+        reserved = RESERVED_MEMBERS.intersection(members)
+        if reserved:
+            raise TypeError(f"reserved problem members: {', '.join(sorted(reserved))}; choose other names")
+        super().__init__(description=detail)
+        if self.code is None:
+            self.code = 500
+        self.errors = tuple(errors)
+        self.headers = Headers(headers or {})
+        self.members = members
+
+    @property
+    def status(self) -> int:
+        """The HTTP status code."""
+        return self.code
+
+    @property
+    def detail(self) -> str | None:
+        """What happened this time."""
+        return self.description
+
+    @property
+    def name(self) -> str:
+        """The title: the class's own, else the status's phrase."""
+        return self.title or title_of(self.code)
+
+    def document(self, *, instance: str | None = None, request_id: str | None = None) -> dict[str, Any]:
+        """Return the problem document as JSON values."""
+        document: dict[str, Any] = {"type": self.type, "title": self.name, "status": self.code}
+        if self.description is not None:
+            document["detail"] = self.description
+        if instance is not None:
+            document["instance"] = instance
+        if request_id is not None:
+            document["request_id"] = request_id
+        if self.errors:
+            document["errors"] = [part.document() for part in self.errors]
+        return document | self.members
+
+    def get_body(self, environ: Any = None, scope: Any = None) -> str:  # noqa: ARG002  (werkzeug's signature)
+        """Return the document as JSON text: an app without our handlers still answers with it."""
+        return json.dumps(self.document(), separators=(",", ":"))
+
+    def get_headers(self, environ: Any = None, scope: Any = None) -> list[tuple[str, str]]:  # noqa: ARG002  (the same)
+        """Return the response headers."""
+        return [("Content-Type", PROBLEM_JSON), *self.headers.to_wsgi_list()]
+
+
+class BadRequest(Problem, exceptions.BadRequest):
+    """The request is malformed (RFC 9110 section 15.5.1)."""
+
+    code = 400
+
+
+class Unauthorized(Problem, exceptions.Unauthorized):
+    """Nobody was authenticated (RFC 9110 section 15.5.2); it needs a `WWW-Authenticate` header."""
+
+    code = 401
+
+
+class Forbidden(Problem, exceptions.Forbidden):
+    """Whoever was authenticated may not do this (RFC 9110 section 15.5.4)."""
+
+    code = 403
+
+
+class NotFound(Problem, exceptions.NotFound):
+    """There is no such resource (RFC 9110 section 15.5.5)."""
+
+    code = 404
+
+
+class Conflict(Problem, exceptions.Conflict):
+    """The request conflicts with the state of the resource (RFC 9110 section 15.5.10)."""
+
+    code = 409
+
+
+class Gone(Problem, exceptions.Gone):
+    """There was such a resource, and it will not come back (RFC 9110 section 15.5.11)."""
+
+    code = 410
+
+
+class PreconditionFailed(Problem, exceptions.PreconditionFailed):
+    """The resource is not in the state that the request names (RFC 9110 section 15.5.13)."""
+
+    code = 412
+
+
+class ContentTooLarge(Problem, exceptions.RequestEntityTooLarge):
+    """The body is larger than the service takes (RFC 9110 section 15.5.14)."""
+
+    code = 413
+
+
+class UnsupportedMediaType(Problem, exceptions.UnsupportedMediaType):
+    """The body is not in a form that the operation reads (RFC 9110 section 15.5.16)."""
+
+    code = 415
+
+
+class UnprocessableContent(Problem, exceptions.UnprocessableEntity):
+    """The request is well-formed, and means something that cannot be done (RFC 9110 section 15.5.21)."""
+
+    code = 422
+
+
+class PreconditionRequired(Problem, exceptions.PreconditionRequired):
+    """The request must say which state it is about (RFC 6585 section 3)."""
+
+    code = 428
+
+
+class TooManyRequests(Problem, exceptions.TooManyRequests):
+    """The caller asks too often (RFC 6585 section 4)."""
+
+    code = 429
+
+
+class InternalServerError(Problem, exceptions.InternalServerError):
+    """The service failed (RFC 9110 section 15.6.1)."""
+
+    code = 500
+
+
+class BadGateway(Problem, exceptions.BadGateway):
+    """A service behind this one gave a wrong answer (RFC 9110 section 15.6.3)."""
+
+    code = 502
+
+
+class ServiceUnavailable(Problem, exceptions.ServiceUnavailable):
+    """The service cannot answer now (RFC 9110 section 15.6.4); it may have a `Retry-After` header."""
+
+    code = 503
+
+
+class GatewayTimeout(Problem, exceptions.GatewayTimeout):
+    """A service behind this one gave no answer in time (RFC 9110 section 15.6.5)."""
+
+    code = 504
+
+
+@functools.cache
+def problem_class(status: int) -> type[Problem]:
+    """Return the problem of a status: the class above, else one of the same kind made for it.
+
+    Each inherits werkzeug's exception of its status, where there is one: `@app.errorhandler(404)` means both.
+
+    Args:
+        status: 400 to 599; any other number is a fault of the service and becomes a 500.
+    """
+    if not 400 <= status <= 599:
+        return InternalServerError
+    for known in Problem.__subclasses__():
+        if known.__module__ == __name__ and known.code == status:
+            return known
+    theirs = exceptions.default_exceptions.get(status)
+    name = "".join(character for character in title_of(status).title() if character.isalnum())
+    return type(name, (Problem,) if theirs is None else (Problem, theirs), {"code": status})
+
+
+def problem_for(status: int, detail: str | None = None, **members: Any) -> Problem:
+    """Make the problem of a status code.
+
+    Args:
+        status: 400 to 599; any other number is a fault of the service and becomes a 500.
+        detail: What happened this time.
+        **members: Extension members, and the options of `Problem`.
+    """
+    return problem_class(status)(detail, **members)
+
+
+def abort(status: int, detail: str | None = None, **members: Any) -> NoReturn:
+    """Stop the request with a problem.
+
+    Args:
+        status: Any error code of `http.HTTPStatus`, or another from 400 to 599.
+        detail: What happened this time.
+        **members: Extension members (RFC 9457 section 3.2), and the options of `Problem`: `errors` and `headers`.
+
+    Raises:
+        Problem: Always.
+        ValueError: The status is no error's.
+    """
+    if not 400 <= status <= 599:
+        raise ValueError(f"abort({status}): a problem has a status from 400 to 599; return other answers")
+    raise problem_for(status, detail, **members)

@@ -1,0 +1,1 @@
+"""Keeping a service running: health and logs."""

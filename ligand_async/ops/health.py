@@ -1,0 +1,60 @@
+"""Whether the process lives and whether the service can work: `/livez` and `/readyz`."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from quart import Blueprint, Quart, Response, current_app
+from quart_schema import hide
+
+from ligand_async.errors import ServiceUnavailable
+from ligand_async.protocols import HealthCheck
+
+logger = logging.getLogger(__name__)
+
+CHECK_TIMEOUT = 1.0  # seconds, for all checks together
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+def init_health(app: Quart, checks: Sequence[HealthCheck]) -> None:
+    """Serve liveness, which asks nothing, and readiness, which asks every check at once.
+
+    `/livez` is 200 as long as the process answers. `/readyz` is 200 when all checks pass within a second, else a 503
+    problem; it says which failed, never why.
+    """
+    health = Blueprint("ligand_health", __name__)
+
+    @health.get("/livez")
+    @hide
+    async def livez() -> Response:
+        return answer_ok()
+
+    @health.get("/readyz")
+    @hide
+    async def readyz() -> Response:
+        well = await asyncio.gather(*(passes(check) for check in checks))
+        results = {check.name: "ok" if passed else "failed" for check, passed in zip(checks, well, strict=True)}
+        if not all(well):
+            headers = {"Retry-After": "1", **NO_STORE}
+            raise ServiceUnavailable("the service is not ready", headers=headers, checks=results)
+        return answer_ok(checks=results)
+
+    app.register_blueprint(health)
+
+
+def answer_ok(**members: dict[str, str]) -> Response:
+    """Make an answer that nobody keeps."""
+    response: Response = current_app.json.response(status="ok", **members)  # type: ignore[assignment]  # Quart's own class
+    response.headers.update(NO_STORE)
+    return response
+
+
+async def passes(check: HealthCheck) -> bool:
+    """Tell whether a check passes in time."""
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT):
+            await check.check()
+    except Exception as error:  # noqa: BLE001  (whatever is wrong with it, it is not well)
+        logger.warning("health check %s failed: %s", check.name, type(error).__name__)
+        return False
+    return True

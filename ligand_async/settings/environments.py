@@ -1,0 +1,63 @@
+"""The environments: rows of defaults."""
+
+import atexit
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from secrets import token_hex, token_urlsafe
+from shutil import rmtree
+from tempfile import mkdtemp
+from typing import Any, Literal, get_args
+
+Environment = Literal["prod", "stage", "local", "testing", "cli"]
+
+ENVIRONMENTS: tuple[Environment, ...] = get_args(Environment)
+
+# What has to be set here has no default that could be safe.
+STRICT: frozenset[str] = frozenset({"prod", "stage"})
+REQUIRED_IN_STRICT = ("database_url", "secret_key", "service_public_url", "service_private_url")
+MIN_SECRET_KEY = 32
+
+
+def environment_defaults(environment: str, *, name: str, port: object) -> dict[str, Callable[[], Any]]:
+    """Return how to make the defaults of one environment, by key.
+
+    The secret key of `local` is not among them: it is kept in a file (see `secret`).
+
+    Args:
+        environment: One of `ENVIRONMENTS`; another name has no defaults.
+        name: What a database file is called, without suffix.
+        port: The port in use.
+    """
+    if environment in STRICT or environment not in ENVIRONMENTS:
+        return {}
+    row: dict[str, Callable[[], Any]] = {
+        "database_url": lambda: f"sqlite+aiosqlite:///{name}.db",
+        "service_public_url": lambda: f"http://127.0.0.1:{port}",
+        "service_private_url": lambda: f"http://127.0.0.1:{port}",
+    }
+    if environment == "testing":
+        row["database_url"] = throwaway_database_url
+    if environment != "local":
+        row["secret_key"] = lambda: token_urlsafe(MIN_SECRET_KEY)
+    return row
+
+
+def throwaway_database_url() -> str:
+    """Return the URL of a new SQLite file, which goes when the process ends."""
+    return f"sqlite+aiosqlite:///{throwaway_directory(os.getpid()) / f'{token_hex(8)}.db'}"
+
+
+@cache
+def throwaway_directory(process: int) -> Path:
+    """Make the directory for a process's test databases."""
+    path = Path(mkdtemp(prefix="ligand-testing-"))
+    atexit.register(remove_directory, path, process)
+    return path
+
+
+def remove_directory(path: Path, process: int) -> None:
+    """Remove a directory, unless this is a fork of the process that made it."""
+    if os.getpid() == process:
+        rmtree(path, ignore_errors=True)

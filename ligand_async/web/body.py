@@ -1,0 +1,204 @@
+"""The request's body: read once, from bytes to model in one pass each of scanning and validating."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Protocol, get_args, get_origin
+
+import jiter
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import SchemaValidator
+from quart import request
+from quart.datastructures import FileStorage
+from quart_schema.validation import DataSource
+from werkzeug.datastructures import MultiDict
+
+from ligand_async.errors import BadRequest, InvalidPart, UnprocessableContent, UnsupportedMediaType
+from ligand_async.web.core_schemas import close
+from ligand_async.web.fields import alias_of, takes_list
+from ligand_async.web.finite import find_infinite
+from ligand_async.web.invalid import json_pointer, refuse
+
+JSON = "application/json"
+URLENCODED = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data"
+
+POSITION = re.compile(r"at line \d+ column \d+$")
+MAY_OVERFLOW = re.compile(rb"[eE]\+?\d{3}|\d{200}")  # only then can a number be beyond a double
+
+
+class Form:
+    """Marks a body that comes as a form: `data: Annotated[Login, Form()]`.
+
+    A model with a field of quart-schema's `File` takes `multipart/form-data` only, others that and
+    `application/x-www-form-urlencoded`.
+    """
+
+
+class Body(Protocol):
+    """Reads the body of the current request."""
+
+    @property
+    def schema(self) -> Any:
+        """What it is made of."""
+
+    @property
+    def source(self) -> DataSource:
+        """What quart-schema calls its form."""
+
+    @property
+    def media_types(self) -> tuple[str, ...]:
+        """What it may be sent as."""
+
+    async def read(self) -> Any:
+        """Return the validated body, or raise the problem that it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class JSONBody:
+    """A JSON body (RFC 8259), read strictly.
+
+    `"5"` is no integer, a duplicate key is malformed, an unknown one is refused.
+
+    Attributes:
+        schema: As annotated.
+        validator: Takes its bytes.
+        absent: What no body at all stands for, in a tuple; empty where there must be one.
+    """
+
+    schema: Any
+    validator: SchemaValidator
+    absent: tuple[Any, ...] = ()
+    source: DataSource = DataSource.JSON
+    media_types: tuple[str, ...] = (JSON,)
+
+    async def read(self) -> Any:
+        """Return the validated body.
+
+        Raises:
+            UnsupportedMediaType: It is not sent as JSON, or compressed.
+            BadRequest: It is not JSON.
+            UnprocessableContent: Its schema refuses it.
+        """
+        if self.absent and not await read_bytes():
+            return self.absent[0]
+        check_media_type(self.media_types)
+        raw = await read_bytes()
+        scan(raw)
+        try:
+            return self.validator.validate_json(raw, strict=True)
+        except ValidationError as error:
+            raise refuse(error, place="pointer") from None  # the error holds the values
+
+
+@dataclass(frozen=True, slots=True)
+class FormBody:
+    """A form, whose values coerce from text like a query string's, and its uploads."""
+
+    schema: type[BaseModel]
+    validator: SchemaValidator
+    source: DataSource
+    media_types: tuple[str, ...]
+    lists: frozenset[str]
+
+    async def read(self) -> Any:
+        """Return the validated form.
+
+        Raises:
+            UnsupportedMediaType: It is not sent as a form, or compressed.
+            BadRequest: It is not a form.
+            UnprocessableContent: Its schema refuses it.
+        """
+        check_media_type(self.media_types)
+        try:
+            values = collect(await request.form, self.lists)
+            if self.source is DataSource.FORM_MULTIPART:
+                values |= collect(await request.files, self.lists)
+        except ValueError as error:  # werkzeug's parser; its text may hold what was sent
+            raise BadRequest("the body is not a well-formed form") from error
+        try:
+            return self.validator.validate_python(values)
+        except ValidationError as error:
+            raise refuse(error, place="pointer") from None  # the error holds the values
+
+
+def make_body(hint: Any, absent: tuple[Any, ...]) -> Body:
+    """Make the reader for the annotation of `data`.
+
+    Args:
+        hint: The annotation.
+        absent: What no body at all stands for, in a tuple; empty where there must be one.
+
+    Raises:
+        TypeError: It is a form, but not a model, or pydantic does not know how to read it.
+    """
+    schema, marks = (get_args(hint)[0], get_args(hint)[1:]) if get_origin(hint) is Annotated else (hint, ())
+    adapter = TypeAdapter(hint)
+    if not any(mark is Form or isinstance(mark, Form) for mark in marks):
+        return JSONBody(hint, close(adapter), absent)
+    if not (isinstance(schema, type) and issubclass(schema, BaseModel)):
+        raise TypeError("a form needs a pydantic model as its annotation")
+    fields = schema.model_fields
+    uploads = any(holds_file(field.annotation) for field in fields.values())
+    return FormBody(
+        schema,
+        close(adapter),
+        DataSource.FORM_MULTIPART if uploads else DataSource.FORM,
+        (MULTIPART,) if uploads else (URLENCODED, MULTIPART),
+        frozenset(alias_of(field) or name for name, field in fields.items() if takes_list(field.annotation)),
+    )
+
+
+async def read_bytes() -> bytes:
+    """Return the body as it was sent."""
+    raw = await request.get_data(as_text=False)
+    return raw if isinstance(raw, bytes) else raw.encode()
+
+
+def check_media_type(accepted: Sequence[str]) -> None:
+    """Refuse a body in another form than the declared ones (RFC 9110 section 15.5.16)."""
+    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedMediaType("compressed bodies are not accepted", headers={"Accept-Encoding": "identity"})
+    if request.mimetype not in accepted:
+        raise UnsupportedMediaType(f"the body must be sent as {' or '.join(accepted)}")
+
+
+def scan(raw: bytes) -> None:
+    """Refuse what pydantic lets pass: duplicate keys, NaN, numbers beyond a double.
+
+    Raises:
+        BadRequest: It is not JSON, or JSON that two parsers would read differently.
+        UnprocessableContent: It holds a number beyond a double.
+    """
+    if not raw:
+        raise BadRequest("the body is empty; JSON was expected")
+    try:
+        document = jiter.from_json(raw, catch_duplicate_keys=True, allow_inf_nan=False, cache_mode="keys")
+    except ValueError as error:
+        raise BadRequest(describe_malformed(str(error))) from None  # its text may hold a key that was sent
+    path = find_infinite(document) if MAY_OVERFLOW.search(raw) else None
+    if path is not None:
+        part = InvalidPart("Input should be a finite number", "finite_number", pointer=json_pointer(path))
+        raise UnprocessableContent("the request does not fit its schema", errors=[part])
+
+
+def describe_malformed(words: str) -> str:
+    """Say what is malformed and where, without what was sent."""
+    position = POSITION.search(words)
+    where = f" {position[0]}" if position else ""
+    what = "has a duplicate key" if words.startswith("Detected duplicate key") else "is not well-formed JSON"
+    return f"the body {what}{where}"
+
+
+def holds_file(annotation: Any) -> bool:
+    """Tell whether an annotation takes an upload."""
+    return annotation is FileStorage or any(holds_file(part) for part in get_args(annotation))
+
+
+def collect(values: MultiDict[str, Any], lists: frozenset[str]) -> dict[str, Any]:
+    """Make a mapping of a form: a list where one is declared or where a name is repeated."""
+    return {
+        name: found if name in lists or len(found) > 1 else found[0]
+        for name in values
+        if (found := values.getlist(name))
+    }

@@ -1,0 +1,124 @@
+"""Values that come as text by name: the query string, headers and cookies."""
+
+from collections.abc import Iterable
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import AliasChoices, BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from werkzeug.datastructures import Headers, MultiDict
+
+from ligand_async.errors import InvalidPart, UnprocessableContent
+from ligand_async.web.invalid import refuse
+
+Place = Literal["parameter", "header", "cookie"]
+
+LISTS = (list, set, frozenset, tuple)
+
+
+class Fields:
+    """Reads a model from text values. They coerce: `"5"` is an integer.
+
+    Repeated names make a list where one is declared. An unknown query parameter is refused, unless the model's
+    configuration says what else to do with it. Unknown headers and cookies are none of the operation's business.
+    """
+
+    def __init__(self, model: type[BaseModel], place: Place) -> None:
+        self.model = model
+        self.place = place
+        self._keys: dict[str, str] = {}  # from names on the wire to what the model knows them by
+        self._lists: set[str] = set()
+        for name, field in model.model_fields.items():
+            wire_names = {wire_name(name, field, place): alias_of(field) or name} | alias_choices(field)
+            if takes_name_too(model):
+                wire_names.setdefault(name, name)
+            self._keys |= wire_names
+            if takes_list(field.annotation):
+                self._lists.update(wire_names)
+        self._names = {key: name for name, key in reversed(self._keys.items())}
+        self._extra: Literal["forbid"] | None = "forbid" if forbids_unknown(model) else None
+
+    def read(self, values: MultiDict[str, str]) -> BaseModel:
+        """Read the query string, where every name must be known.
+
+        Raises:
+            UnprocessableContent: The model refuses a value, a name is unknown, or one is repeated that is no list.
+        """
+        return self.validate({name: self.pick(name, values.getlist(name)) for name in values}, extra=self._extra)
+
+    def read_known(self, values: Headers | MultiDict[str, str]) -> BaseModel:
+        """Read headers or cookies: those that the model declares.
+
+        A header that is repeated is one value with commas (RFC 9110 section 5.3), unless a list is declared. Of a
+        repeated cookie the first counts.
+
+        Raises:
+            UnprocessableContent: A value is missing or refused by the model.
+        """
+        found: dict[str, str | list[str]] = {}
+        for name in self._keys:
+            sent = values.getlist(name)
+            if sent and name in self._lists:
+                found[name] = sent
+            elif sent:
+                found[name] = ", ".join(sent) if self.place == "header" else sent[0]
+        return self.validate(found, extra=None)
+
+    def validate(self, values: dict[str, Any], *, extra: Literal["forbid"] | None) -> BaseModel:
+        """Validate in lax mode, which is for text."""
+        keyed = {self._keys.get(name, name): value for name, value in values.items()}
+        try:
+            return self.model.model_validate(keyed, extra=extra)
+        except ValidationError as error:
+            raise refuse(error, place=self.place, names=self._names) from None  # the error holds the values
+
+    def pick(self, name: str, values: list[str]) -> str | list[str]:
+        """Return a list where one is declared or repetition makes one, which a plain field then refuses."""
+        return values if name in self._lists or len(values) > 1 else values[0]
+
+
+def refuse_unknown(names: Iterable[str]) -> UnprocessableContent:
+    """Make the 422 of query parameters that an operation does not know."""
+    parts = [InvalidPart("Extra inputs are not permitted", "extra_forbidden", parameter=name) for name in names]
+    return UnprocessableContent("the request does not fit its schema", errors=parts)
+
+
+def wire_name(name: str, field: FieldInfo, place: Place) -> str:
+    """Return a field's name in the request: its alias, else its own; in headers with hyphens."""
+    alias = alias_of(field)
+    if alias is not None:
+        return alias
+    return name.replace("_", "-") if place == "header" else name
+
+
+def alias_of(field: FieldInfo) -> str | None:
+    """Return the name that a field is read by, where it is not the field's own: of several the first."""
+    alias = field.validation_alias
+    return alias if isinstance(alias, str) else next(iter(alias_choices(field)), None)
+
+
+def alias_choices(field: FieldInfo) -> dict[str, str]:
+    """Return the names that a field may come by, where it has several."""
+    alias = field.validation_alias
+    choices = alias.choices if isinstance(alias, AliasChoices) else ()
+    return {choice: choice for choice in choices if isinstance(choice, str)}
+
+
+def takes_name_too(model: type[BaseModel]) -> bool:
+    """Tell whether a model reads fields by their own names beside their aliases."""
+    return bool(model.model_config.get("validate_by_name") or model.model_config.get("populate_by_name"))
+
+
+def takes_list(annotation: Any) -> bool:
+    """Tell whether an annotation is a list, looking through `Annotated` and unions."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return takes_list(get_args(annotation)[0])
+    if origin in {Union, UnionType}:
+        return any(takes_list(part) for part in get_args(annotation))
+    return annotation in LISTS or origin in LISTS
+
+
+def forbids_unknown(schema: Any) -> bool:
+    """Tell whether unknown keys are refused: always, unless the model says what else to do with them."""
+    return not (isinstance(schema, type) and issubclass(schema, BaseModel) and "extra" in schema.model_config)

@@ -1,0 +1,189 @@
+"""What a handler asks for: its signature, read once, when it is decorated."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, is_dataclass
+from typing import Any, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, create_model
+from pydantic.errors import PydanticUserError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ligand_async.principal import Principal
+from ligand_async.web.body import Body, make_body
+from ligand_async.web.fields import Fields
+from ligand_async.web.hints import without_none
+
+
+class OperationError(TypeError):
+    """A handler that cannot be an operation; the message names it, its parameter and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Where each parameter of a handler comes from.
+
+    Attributes:
+        data: The body, or None.
+        query: The query string's model; `query_args` holds it whole.
+        query_scalars: Single values of it, by name with their annotations.
+        headers: The headers' model, or None.
+        cookies: The cookies' model, or None.
+        session: The name of the parameter that takes the `AsyncSession`, or None.
+        principal: The name of the parameter that takes the `Principal`, or None.
+        principal_required: Whether nobody is an answer.
+        others: Path variables and services, told apart where the handler is routed.
+        returns: The return annotation.
+    """
+
+    data: Body | None
+    query: Fields | None
+    query_scalars: dict[str, Any]
+    takes_query_args: bool
+    headers: Fields | None
+    cookies: Fields | None
+    session: str | None
+    principal: str | None
+    principal_required: bool
+    others: dict[str, Any]
+    returns: Any
+
+
+def read_inputs(handler: Callable[..., Any]) -> Inputs:
+    """Read a handler's signature.
+
+    Raises:
+        OperationError: It is no coroutine function, an annotation is missing or cannot be resolved, or a parameter can
+            be nothing that we know.
+    """
+    name = handler.__qualname__
+    if not inspect.iscoroutinefunction(handler):
+        raise OperationError(f"{name} is not a coroutine function; write `async def {handler.__name__}`")
+    hints = resolve_hints(handler)
+    if "return" not in hints:
+        raise OperationError(f"{name} has no return annotation; it says what success is made of")
+    parameters = [
+        parameter
+        for position, parameter in enumerate(inspect.signature(handler).parameters.values())
+        if not (position == 0 and parameter.name == "self")
+    ]
+    named: dict[str, Any] = {}
+    injected: dict[type, tuple[str, bool]] = {}
+    scalars: dict[str, tuple[Any, Any]] = {}
+    absent: tuple[Any, ...] = ()
+    others: dict[str, Any] = {}
+    for parameter in parameters:
+        if parameter.kind not in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}:
+            raise OperationError(f"{name}: parameter {parameter} cannot be passed by name; give it one")
+        if parameter.name not in hints:
+            raise OperationError(f"{name}: parameter {parameter.name!r} has no annotation")
+        hint = hints[parameter.name]
+        kind, optional = without_none(hint)
+        if parameter.name in {"data", "query_args", "headers", "cookies"}:
+            named[parameter.name] = hint
+            if parameter.name == "data" and parameter.default is not parameter.empty:
+                absent = (parameter.default,)
+            elif parameter.name == "data" and optional:
+                absent = (None,)
+        elif kind in {AsyncSession, Principal}:
+            if kind in injected:
+                raise OperationError(f"{name}: two parameters are annotated {kind.__name__}; a request has one")
+            injected[kind] = (parameter.name, optional)
+        elif parameter.default is not parameter.empty:
+            scalars[parameter.name] = (hint, parameter.default)
+        else:
+            others[parameter.name] = hint
+    principal, anyone = injected.get(Principal, (None, False))
+    return Inputs(
+        data=body_of(name, named["data"], absent) if "data" in named else None,
+        query=query_fields(handler, named.get("query_args"), scalars),
+        query_scalars={name: hint for name, (hint, _) in scalars.items()},
+        takes_query_args="query_args" in named,
+        headers=model_fields(named.get("headers"), name, "headers"),
+        cookies=model_fields(named.get("cookies"), name, "cookies"),
+        session=injected[AsyncSession][0] if AsyncSession in injected else None,
+        principal=principal,
+        principal_required=not anyone,
+        others=others,
+        returns=hints["return"],
+    )
+
+
+def resolve_hints(handler: Callable[..., Any]) -> dict[str, Any]:
+    """Resolve a handler's annotations, which its parameters are told by."""
+    try:
+        return get_type_hints(handler, include_extras=True)
+    except (NameError, AttributeError, TypeError, SyntaxError) as error:
+        raise OperationError(
+            f"{handler.__qualname__}: an annotation cannot be resolved ({error}); "
+            "import the name at run time, at the top of the module, and not under TYPE_CHECKING"
+        ) from error
+
+
+def body_of(handler: str, hint: Any, absent: tuple[Any, ...]) -> Body:
+    """Make the reader of the body.
+
+    Raises:
+        OperationError: pydantic cannot read the annotation, or it is a form and no model.
+    """
+    try:
+        return make_body(hint, absent)
+    except (PydanticUserError, TypeError) as error:
+        raise OperationError(f"{handler}: parameter 'data' cannot be read from a body: {error}") from error
+
+
+def query_fields(handler: Callable[..., Any], model: Any, scalars: dict[str, tuple[Any, Any]]) -> Fields | None:
+    """Join a query model and single parameters into one model: the query string is validated once, as a whole.
+
+    Raises:
+        OperationError: A single parameter is no value of text, or the model has a field of its name.
+    """
+    handler_name = handler.__qualname__
+    base = check_model(model, handler_name, "query_args")
+    if not scalars:
+        return Fields(base, "parameter") if base is not None else None
+    for name, (hint, _) in scalars.items():
+        if base is not None and name in base.model_fields:
+            raise OperationError(f"{handler_name}: {name!r} is a field of query_args and a parameter; keep one of them")
+        if is_structure(hint):
+            raise OperationError(
+                f"{handler_name}: parameter {name!r} has a default, so it is a query parameter, and those are single "
+                "values and lists; name it query_args, or leave the default out to have it injected"
+            )
+    words = "".join(word.title() for word in handler.__name__.split("_"))
+    config: dict[str, Any] = {"__config__": ConfigDict(extra="forbid")} if base is None else {"__base__": base}
+    fields: dict[str, Any] = scalars
+    try:
+        joined: type[BaseModel] = create_model(f"{words}Query", __module__=handler.__module__, **config, **fields)
+    except (PydanticUserError, NameError, TypeError) as error:
+        names = ", ".join(map(repr, scalars))
+        raise OperationError(f"{handler_name}: {names} cannot be read from a query string: {error}") from error
+    return Fields(joined, "parameter")
+
+
+def is_structure(hint: Any) -> bool:
+    """Tell whether a type has members of its own, which no query parameter can carry."""
+    kind, _ = without_none(hint)
+    kind = get_origin(kind) or kind
+    return isinstance(kind, type) and (issubclass(kind, BaseModel | dict) or is_dataclass(kind))
+
+
+def model_fields(model: Any, handler: str, name: str) -> Fields | None:
+    """Make the reader of a model by name, if there is one."""
+    found = check_model(model, handler, name)
+    if found is None:
+        return None
+    return Fields(found, "header" if name == "headers" else "cookie")
+
+
+def check_model(model: Any, handler: str, name: str) -> type[BaseModel] | None:
+    """Return the model, if it is one.
+
+    Raises:
+        OperationError: It is something else.
+    """
+    if model is None:
+        return None
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        raise OperationError(f"{handler}: {name} needs a pydantic model as its annotation")
+    return model

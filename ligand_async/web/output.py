@@ -1,0 +1,168 @@
+"""What a handler returns: validated, turned to bytes, and only then committed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+from pydantic_core import PydanticSerializationError
+from quart import Response, current_app
+from werkzeug.wrappers import Response as WerkzeugResponse
+
+from ligand_async.errors import problem_for
+from ligand_async.web.core_schemas import exact
+from ligand_async.web.finite import find_infinite
+from ligand_async.web.hints import without_none
+from ligand_async.web.invalid import json_pointer
+
+RESPONSES = (Response, WerkzeugResponse)
+BODILESS = frozenset({204, 205, 304})  # RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5
+
+
+class ResponseInvalid(RuntimeError):
+    """A handler returned what its annotation refuses; nothing of the unit of work was kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a handler returned, taken apart."""
+
+    value: Any
+    status: int
+    headers: Mapping[str, str]
+
+
+class Output:
+    """Turns return values into responses, by the return annotation.
+
+    Args:
+        returns: A schema, `None`, `Response`, a union of these, or `tuple[schema, int, headers]`.
+        status: The status of success; None for 200, or 204 where nothing is returned.
+        handler: The handler's name, for messages.
+
+    Raises:
+        ValueError: The status is no success, or one that has no body.
+        TypeError: pydantic cannot write the annotation, or it is a tuple of another form.
+    """
+
+    def __init__(self, returns: Any, status: int | None, handler: str) -> None:
+        self.handler = handler
+        self.type = response_type(returns)
+        self.empty = self.type is None
+        self.status = int(status or (204 if self.empty else 200))
+        if not 200 <= self.status <= 399:
+            raise ValueError(f"status={status} is no success, 200 to 399; errors are raised")
+        if self.status in BODILESS and not (self.empty or self.type is Response or without_none(self.type)[1]):
+            raise ValueError(f"status={status} has no body; return None")
+        self._adapter: TypeAdapter[Any] | None = None if self.empty or self.type is Response else TypeAdapter(self.type)
+        self._exact = None if self._adapter is None else exact(self._adapter)
+        self._may_hold_floats = self._adapter is not None and may_hold_floats(self._adapter)
+
+    def take_apart(self, returned: Any) -> Result:
+        """Split `(value, status, headers)` where that was returned.
+
+        Raises:
+            ResponseInvalid: It is a tuple of another form.
+        """
+        if not isinstance(returned, tuple):
+            return Result(returned, self.status, {})
+        match returned:
+            case (value, int() as status):
+                return Result(value, int(status), {})
+            case (value, int() as status, headers):
+                return Result(value, int(status), headers or {})
+        raise ResponseInvalid(
+            f"{self.handler} returned a tuple other than (value, status) and (value, status, headers)"
+        )
+
+    def make_response(self, result: Result) -> Response:
+        """Make the response of a result.
+
+        Raises:
+            ResponseInvalid: The annotation refuses the value, or it holds a number that JSON cannot write.
+            Problem: The status is an error's; a text that was returned with it is the detail.
+        """
+        if result.status >= 400:
+            detail = result.value if isinstance(result.value, str) else None
+            raise problem_for(result.status, detail, headers=result.headers)
+        if result.status < 200 or (result.status in BODILESS and result.value is not None):
+            raise ResponseInvalid(f"{self.handler} returned a value with status {result.status}, which has none")
+        if result.value is None and (self.empty or result.status in BODILESS):
+            response = current_app.response_class(b"", status=result.status)
+            response.headers.pop("Content-Type", None)
+        else:
+            response = current_app.response_class(
+                self.to_json(result.value), status=result.status, content_type="application/json"
+            )
+        response.headers.update(result.headers)
+        return response
+
+    def to_json(self, value: Any) -> bytes:
+        """Validate a value and write it as JSON."""
+        if self._adapter is None:
+            raise ResponseInvalid(f"{self.handler} returned a {type(value).__name__}, and its annotation promises none")
+        try:
+            valid = self._adapter.validate_python(value)
+            if self._exact is not None:
+                self._exact.validate_python(valid, extra="ignore", by_alias=False, by_name=True)
+            if self._may_hold_floats and find_infinite(self._adapter.dump_python(valid)) is not None:
+                raise ResponseInvalid(f"{self.handler} returned NaN or Infinity, which JSON cannot write")
+            return self._adapter.dump_json(valid, by_alias=True, warnings="error")
+        except ValidationError as error:
+            errors = error.errors(include_url=False, include_context=False, include_input=False)[:5]
+            where = "; ".join(f"{json_pointer(item['loc']) or '/'}: {item['type']}" for item in errors)
+            # Not chained: the error's text holds the values, and goes to the log.
+            raise ResponseInvalid(f"{self.handler} returned what its annotation refuses: {where}") from None
+        except PydanticSerializationError:
+            raise ResponseInvalid(f"{self.handler} returned a value that its schema cannot write as JSON") from None
+
+
+def response_type(returns: Any) -> Any:
+    """Return what success is made of: a type, None for nothing, or `Response` where handlers make it by hand."""
+    if get_origin(returns) is Annotated and is_response(get_args(returns)[0]):
+        returns = get_args(returns)[0]
+    if returns is None or returns is NoneType:
+        return None
+    if get_origin(returns) is tuple:
+        value, *more = get_args(returns)
+        if not 1 <= len(more) <= 2 or more[0] is Ellipsis:
+            raise TypeError("a tuple is (value, status) or (value, status, headers); JSON has lists")
+        return response_type(value)
+    if get_origin(returns) in {Union, UnionType}:
+        rest = [part for part in get_args(returns) if not is_response(part)]
+        if len(rest) < len(get_args(returns)):
+            return response_type(Union[tuple(rest)]) if rest else Response  # noqa: UP007  (built at run time)
+        return returns
+    return Response if is_response(returns) else returns
+
+
+def is_response(part: Any) -> bool:
+    """Tell whether a type is a response made by hand."""
+    return isinstance(part, type) and issubclass(part, RESPONSES)
+
+
+def may_hold_floats(adapter: TypeAdapter[Any]) -> bool:
+    """Tell whether a value of this type may hold a number that JSON cannot write; most cannot, and are not searched."""
+    try:
+        schema = adapter.json_schema(mode="serialization")
+    except PydanticUserError:  # a type with no JSON schema: anything may be in it
+        return True
+    return holds_number(schema)
+
+
+def holds_number(schema: Any) -> bool:
+    """Search a JSON schema for numbers and for parts without any type."""
+    if isinstance(schema, list):
+        return any(map(holds_number, schema))
+    if not isinstance(schema, dict):
+        return False
+    if schema.get("type") == "number":
+        return True
+    typed = {"type", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"} & schema.keys()
+    if not typed or schema.get("additionalProperties") is True:
+        return True
+    parts = [schema.get(key) for key in ("anyOf", "oneOf", "allOf", "items", "prefixItems", "additionalProperties")]
+    maps = [list(schema.get(key, {}).values()) for key in ("properties", "patternProperties", "$defs")]
+    return any(map(holds_number, parts)) or any(map(holds_number, maps))

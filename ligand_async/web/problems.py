@@ -1,0 +1,116 @@
+"""Every error of a request, answered as a problem document."""
+
+import json
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, cast
+
+from pydantic import ValidationError
+from quart import Quart, Response, current_app, has_request_context, request
+from quart.typing import ResponseReturnValue
+from quart_schema import RequestSchemaValidationError
+from quart_schema.validation import QuerystringValidationError, RequestHeadersValidationError
+from sqlalchemy import MetaData
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import HTTPException, default_exceptions
+from werkzeug.urls import iri_to_uri
+
+from ligand_async.context import current_request_id
+from ligand_async.data.sqlstate import problem_of
+from ligand_async.errors import PROBLEM_JSON, Problem, problem_class, problem_for
+from ligand_async.protocols import ProblemRenderer
+from ligand_async.web.invalid import Place, refuse
+
+logger = logging.getLogger(__name__)
+
+OF_THE_BODY = {"content-type", "content-length"}  # of another body than ours
+
+
+def render_problem(problem: Problem) -> Response:
+    """Write a problem as `application/problem+json` (RFC 9457), with its headers, the request's path and its id."""
+    instance = iri_to_uri(request.path) if has_request_context() else None
+    document = problem.document(instance=instance, request_id=current_request_id())
+    response: Response = current_app.response_class(
+        json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False),
+        status=problem.status,
+        content_type=PROBLEM_JSON,
+    )
+    for name, value in problem.headers:
+        response.headers.add(name, value)
+    return response
+
+
+def problem_of_http(error: HTTPException) -> Problem:
+    """Return the problem that an HTTP exception is, with the exception's own headers."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, RequestSchemaValidationError) and isinstance(error.validation_error, ValidationError):
+        return refuse(error.validation_error, place=place_of(error))
+    status = (error.response.status_code if error.response is not None else error.code) or 500
+    own_words = error.description if error.description != type(error).description else None
+    problem = problem_for(status, own_words)
+    headers = error.response.headers if error.response is not None else error.get_headers()
+    for name, value in headers.items() if hasattr(headers, "items") else headers:
+        if name.lower() not in OF_THE_BODY:
+            problem.headers.add(name, value)
+    return problem
+
+
+def place_of(error: RequestSchemaValidationError) -> Place:
+    """Return where quart-schema found the values that it refused."""
+    match error:
+        case QuerystringValidationError():
+            return "parameter"
+        case RequestHeadersValidationError():
+            return "header"
+        case _:
+            return "pointer"
+
+
+def init_problems(app: Quart, *, metadata: MetaData, renderer: ProblemRenderer = render_problem) -> None:
+    """Answer HTTP exceptions, errors of the database and unhandled exceptions as problems.
+
+    A service's own `@app.errorhandler` goes before these: for a class, and for a status whatever the error was at
+    first. What it does not answer is rendered here.
+
+    Args:
+        app: The app.
+        metadata: The tables, to name the fields of a broken constraint.
+        renderer: Makes the response of each problem.
+    """
+
+    async def answer_http_exception(error: HTTPException) -> ResponseReturnValue:
+        problem = problem_of_http(error)
+        if problem is not error and problem.status != error.code:
+            return await answer_as(problem)  # it became another status, which may have a handler
+        own_handler = handler_of_status(app, problem.status)
+        return renderer(problem) if own_handler is None else await app.ensure_async(own_handler)(problem)
+
+    async def answer_database_error(error: SQLAlchemyError) -> ResponseReturnValue:
+        problem = problem_of(error, metadata)
+        if problem is None:
+            raise error  # a fault of ours: logged with its traceback, answered as a 500
+        if problem.status >= 500:
+            logger.warning("database: %s (%s)", problem.detail, type(error).__name__)
+        return await answer_as(problem)
+
+    async def answer_as(problem: Problem) -> ResponseReturnValue:
+        return cast(ResponseReturnValue, await app.handle_http_exception(problem))
+
+    app.register_error_handler(HTTPException, answer_http_exception)
+    app.register_error_handler(SQLAlchemyError, answer_database_error)
+    for status in HTTPStatus:
+        if status >= HTTPStatus.BAD_REQUEST:  # quart.abort() knows fewer
+            app.aborter.mapping.setdefault(status.value, problem_class(status))
+
+
+def handler_of_status(app: Quart, status: int) -> Callable[[HTTPException], Any] | None:
+    """Find a service's handler of a status: Quart offers it to werkzeug's class, not to a problem of the service's."""
+    theirs = default_exceptions.get(status)
+    blueprints = request.blueprints if has_request_context() else []
+    for name in (*blueprints, None):
+        handler = app.error_handler_spec.get(name, {}).get(status, {}).get(theirs) if theirs else None
+        if handler is not None:
+            return handler
+    return None

@@ -1,0 +1,227 @@
+"""`ligand shell`: Python that awaits, with the service in it."""
+
+import asyncio
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ligand_async.data.migrations import upgrade
+from tests.data.migrating import fetch, settings_for
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-c", "from ligand_async.cli import main; main()", "shell"]
+PATIENCE = 30.0  # seconds for the console to answer
+
+Pipe = Callable[[str], "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def environment(database_url: str) -> dict[str, str]:
+    """The environment of a petstore with a migrated database."""
+    from examples.petstore.models import db
+
+    asyncio.run(upgrade(db, settings_for(database_url), ROOT / "migrations"))
+    return os.environ | {
+        "LIGAND_ENVIRONMENT": "testing",
+        "LIGAND_DATABASE_URL": database_url,
+        "LIGAND_APP": "examples.petstore.app:create_app",
+        "PYTHON_BASIC_REPL": "1",
+        "TERM": "dumb",
+    }
+
+
+@pytest.fixture
+def pipe(environment: dict[str, str]) -> Pipe:
+    """Run a program through a pipe."""
+
+    def run(program: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            COMMAND, cwd=ROOT, env=environment, input=program, capture_output=True, text=True, check=False, timeout=60
+        )
+
+    return run
+
+
+def stored(database_url: str) -> list[tuple[str]]:
+    """Return the names of the pets that are stored."""
+    return asyncio.run(fetch(database_url, "SELECT name FROM pet"))
+
+
+def test_names_are_there(pipe: Pipe) -> None:
+    """The app, its database, a session and the models are there by name, and nothing else is printed."""
+    outcome = pipe(
+        "from sqlalchemy import select\nprint(app.name, db.base.__name__, list(await session.scalars(select(Pet))))\n"
+    )
+    assert (outcome.returncode, outcome.stdout, outcome.stderr) == (0, "examples.petstore.app Base []\n", "")
+
+
+def test_blocks_await(pipe: Pipe, database_url: str) -> None:
+    """A program is run as a whole: blocks, functions and units of work need no blank line after them."""
+    outcome = pipe("async with db.transaction() as other:\n    other.add(Pet(name='Rex'))\nprint('done')\n")
+    assert (outcome.returncode, outcome.stdout) == (0, "done\n"), outcome.stderr
+    assert stored(database_url) == [("Rex",)]
+
+
+def test_commit_keeps(pipe: Pipe, database_url: str) -> None:
+    """What the session did is kept when it is committed, and may go on."""
+    outcome = pipe(
+        "session.add(Pet(name='Rex'))\nawait session.commit()\nsession.add(Pet(name='Tom'))\nawait session.flush()\n"
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    assert stored(database_url) == [("Rex",)]
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("x = 1\nawait asyncio.sleep(0)\n", 'File "<stdin>", line 2'),
+        ("session.add(Pet(name='Rex'))\nawait session.flush()\nawait session.commit(\n", "SyntaxError"),
+        ("session.add(Pet(name='Rex'))\nawait session.flush()\n1 / 0\n", "1 / 0"),
+    ],
+    ids=["name", "syntax", "division"],
+)
+def test_failure_is_told(pipe: Pipe, database_url: str, program: str, words: str) -> None:
+    """A program that raises keeps nothing, shows its own lines and ends with exit code 1."""
+    outcome = pipe(program)
+    assert outcome.returncode == 1
+    assert words in outcome.stderr
+    assert "ligand_async/cli" not in outcome.stderr
+    assert stored(database_url) == []
+
+
+def test_exit_code_is_passed_on(pipe: Pipe) -> None:
+    """`exit(3)` ends the program with 3."""
+    assert pipe("exit(3)\n").returncode == 3
+
+
+class Terminal:
+    """A console as somebody at a terminal has it."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._master, slave = pty.openpty()
+        self.process = subprocess.Popen(
+            COMMAND, cwd=ROOT, env=environment, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+        )
+        os.close(slave)
+        self.screen = ""
+
+    def expect(self, pattern: str) -> str:
+        """Wait until the screen shows a pattern; return what came before and with it, and forget that."""
+        deadline = time.monotonic() + PATIENCE
+        while not (match := re.search(pattern, self.screen)):
+            if time.monotonic() > deadline or not self._read():
+                pytest.fail(f"{pattern!r} did not come: {self.screen!r}")
+        shown, self.screen = self.screen[: match.end()], self.screen[match.end() :]
+        return shown
+
+    def type(self, text: str) -> None:
+        """Type some text."""
+        os.write(self._master, text.encode())
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C."""
+        self.process.send_signal(signal.SIGINT)
+
+    def close(self) -> None:
+        """Take the terminal away."""
+        self.process.kill()
+        self.process.wait()
+        os.close(self._master)
+
+    def _read(self) -> bool:
+        ready, _, _ = select.select([self._master], [], [], 1)
+        if ready:
+            try:
+                self.screen += os.read(self._master, 4096).decode()
+            except OSError:  # the other end is closed
+                return False
+        return True
+
+
+@pytest.fixture
+def terminal(environment: dict[str, str]) -> Iterator[Terminal]:
+    """A console whose first prompt is there."""
+    terminal = Terminal(environment)
+    terminal.expect(r">>> $")
+    yield terminal
+    terminal.close()
+
+
+@pytest.mark.ligand_database("sqlite")
+def test_banner_names_what_is_there(environment: dict[str, str]) -> None:
+    """The first lines say which service this is, what is there, and how to keep what is done."""
+    terminal = Terminal(environment)
+    banner = terminal.expect(r">>> $")
+    terminal.close()
+    assert "Petstore 1.0.0 (testing). Here are: Pet, app, db, session." in banner
+    assert "await session.commit()" in banner
+
+
+@pytest.mark.ligand_database("sqlite")
+def test_expressions_are_shown(terminal: Terminal) -> None:
+    """What an awaited expression gives is shown, and blocks end with an empty line."""
+    terminal.type("from sqlalchemy import select, func\n")
+    terminal.expect(r">>> $")
+    terminal.type("await session.scalar(select(func.count()).select_from(Pet))\n")
+    assert "\r\n0\r\n" in terminal.expect(r">>> $")
+    terminal.type("for n in range(2):\n")
+    terminal.expect(r"\.\.\. $")
+    terminal.type("    print(n + 40)\n\n")
+    assert "40\r\n41\r\n" in terminal.expect(r"41\r\n>>> $")
+
+
+@pytest.mark.ligand_database("sqlite")
+def test_errors_do_not_end_it(terminal: Terminal) -> None:
+    """A statement that raises, or that is not Python, is told, and the next one runs."""
+    terminal.type("1 / 0\n")
+    assert "ZeroDivisionError" in terminal.expect(r">>> $")
+    terminal.type("1 +* 1\n")
+    assert "SyntaxError" in terminal.expect(r">>> $")
+    terminal.type("print('still', 'here')\n")
+    terminal.expect("still here")
+
+
+@pytest.mark.ligand_database("sqlite")
+@pytest.mark.parametrize("statement", ["import asyncio; await asyncio.sleep(60)", "while True: pass"])
+def test_ctrl_c_ends_the_statement(terminal: Terminal, statement: str) -> None:
+    """Ctrl-C ends what runs, a second one also what does not await, and the console goes on."""
+    terminal.type(f"{statement}\n\n")
+    time.sleep(1)
+    terminal.interrupt()
+    if "while" in statement:
+        time.sleep(0.3)
+        terminal.interrupt()
+    terminal.expect(r"KeyboardInterrupt(.|\n)*>>> ")
+    terminal.type("await asyncio.sleep(0.1) or 'awake'\n" if "asyncio" in statement else "'a' + 'wake'\n")
+    terminal.expect("'awake'")
+
+
+@pytest.mark.ligand_database("sqlite")
+def test_ctrl_c_at_the_prompt_drops_the_line(terminal: Terminal) -> None:
+    """Ctrl-C at the prompt begins a new line."""
+    terminal.type("for n in range(3):\n")
+    terminal.expect(r"\.\.\. $")
+    terminal.interrupt()
+    terminal.expect(r"KeyboardInterrupt\r\n>>> ")
+    terminal.type("'a' + 'wake'\n")
+    terminal.expect("'awake'")
+
+
+@pytest.mark.ligand_database("sqlite")
+@pytest.mark.parametrize("ending", ["\x04", "exit()\n"], ids=["ctrl-d", "exit"])
+def test_leaving_rolls_back(terminal: Terminal, database_url: str, ending: str) -> None:
+    """Ctrl-D and exit() end it with exit code 0, and what was not committed is gone."""
+    terminal.type("session.add(Pet(name='Rex')); await session.flush()\n")
+    terminal.expect(r">>> $")
+    terminal.type(ending)
+    assert terminal.process.wait(PATIENCE) == 0
+    assert stored(database_url) == []

@@ -1,0 +1,41 @@
+"""What every test of this repository can ask for."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests import tools
+
+_PLUGIN = "ligand_async.testing.plugin"
+# Its entry point loads it where the package is installed; a bare checkout needs it named.
+pytest_plugins = ["pytester"] if _PLUGIN in sys.modules else ["pytester", _PLUGIN]
+
+
+SOAKING = os.environ.get("LIGAND_SOAK") == "1"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Under `make soak`, run the tests that have a full form and no others."""
+    if SOAKING:
+        others = [item for item in items if "figure" not in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
+
+
+@pytest.fixture
+def require_tool() -> Callable[[str], Path]:
+    """Return the function that finds a program, and skips or fails the test where it is missing."""
+    return tools.require_tool
+
+
+@pytest.fixture(scope="session")
+def figure() -> Callable[[int, int], int]:
+    """Return the function that picks a figure: `figure(quick, full)` is `full` under `make soak`, else `quick`."""
+
+    def pick(quick: int, full: int) -> int:
+        return full if SOAKING else quick
+
+    return pick

@@ -1,0 +1,213 @@
+"""Which problem an error of the database is to a client."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+from quart import Quart
+from sqlalchemy import select, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm.exc import StaleDataError
+
+from ligand_async.data.faults import ConnectionLost, DatabaseUnreachable, StatementTimedOut, WriteOnReadSession
+from ligand_async.data.sqlstate import problem_of
+from ligand_async.errors import InvalidPart, Problem
+from tests.shop import Base, Item, Shelf, db, make_app, running
+
+NOWHERE = UUID("00000000-0000-0000-0000-00000000dead")
+
+
+@pytest.fixture
+async def app(database_url: str) -> AsyncIterator[Quart]:
+    """A started app with a cup on a shelf, in whose context the test runs."""
+    app = make_app(database_url)
+    async with running(app):
+        async with db.transaction() as session:
+            session.add(Shelf(label="top", items=[Item(name="cup", price=3)]))
+        yield app
+
+
+async def problem_of_writing(work: Callable[[AsyncSession], Awaitable[Any]]) -> Problem | None:
+    """Return the problem that some work ends with."""
+    with pytest.raises(SQLAlchemyError) as caught:
+        async with db.transaction() as session:
+            await work(session)
+    return problem_of(caught.value, Base.metadata)
+
+
+def adding(row: Base) -> Callable[[AsyncSession], Awaitable[Any]]:
+    """Return work that adds a row."""
+
+    async def add(session: AsyncSession) -> None:
+        session.add(row)
+
+    return add
+
+
+def running_sql(statement: str, **values: Any) -> Callable[[AsyncSession], Awaitable[Any]]:
+    """Return work that runs a statement."""
+    return lambda session: session.execute(text(statement), values)
+
+
+VIOLATIONS: dict[str, tuple[Callable[[], Base], int, str, str]] = {
+    "unique": (lambda: Item(name="cup"), 409, "/name", "unique"),
+    "foreign key": (lambda: Item(name="secret", shelf_id=NOWHERE), 409, "/shelf_id", "reference"),
+    "null": (lambda: Shelf(label=None), 422, "/label", "required"),
+    "check": (lambda: Item(name="secret", price=-4711), 422, "/price", "check"),
+}
+
+
+@pytest.mark.parametrize("violation", VIOLATIONS)
+async def test_violation_names_its_field(app: Quart, violation: str) -> None:
+    """A broken constraint is a 409 or 422 that names the field and holds no SQL, no value, no name of a constraint."""
+    row, status, pointer, code = VIOLATIONS[violation]
+
+    problem = await problem_of_writing(adding(row()))
+
+    assert problem is not None
+    assert problem.status == status
+    assert [(part.pointer, part.code) for part in problem.errors] == [(pointer, code)]
+    written = json.dumps(problem.document())
+    for inside in ("INSERT", "secret", "cup", "4711", "dead", "uq_", "fk_", "ck_"):
+        assert inside not in written.replace("/shelf_id", "")
+
+
+async def test_deleting_what_is_referred_to_is_a_conflict(app: Quart) -> None:
+    """The other end of a reference is a conflict, too."""
+    problem = await problem_of_writing(running_sql("DELETE FROM shelf"))
+
+    assert problem is not None
+    assert problem.status == 409
+
+
+VALUES_ANYWHERE = {
+    "integer of any size": running_sql("UPDATE item SET price = :price", price=2**70),
+    "half of a character": running_sql("UPDATE item SET name = :name", name="\ud800"),
+}
+VALUES_ON_POSTGRESQL = {
+    "too long": adding(Item(name="x" * 51)),
+    "NUL": adding(Item(name="a\x00b")),
+    "integer too large": adding(Item(name="x", price=2**31)),
+    "negative offset": running_sql("SELECT * FROM item OFFSET :offset", offset=-1),
+    "division by zero": running_sql("SELECT 1 / 0"),
+    "no date": running_sql("SELECT CAST('2024-02-31' AS date)"),
+}
+
+
+@pytest.mark.parametrize("value", VALUES_ANYWHERE)
+async def test_value_that_no_column_takes(app: Quart, value: str) -> None:
+    """Class 22, and what the driver itself refuses, is a 422."""
+    problem = await problem_of_writing(VALUES_ANYWHERE[value])
+
+    assert problem is not None
+    assert (problem.status, problem.detail) == (422, "a value does not fit its column")
+
+
+@pytest.mark.ligand_database("postgresql")
+@pytest.mark.parametrize("value", VALUES_ON_POSTGRESQL)
+async def test_value_that_postgresql_refuses(app: Quart, value: str) -> None:
+    """Class 22 is a 422, whether server or driver finds it."""
+    problem = await problem_of_writing(VALUES_ON_POSTGRESQL[value])
+
+    assert problem is not None
+    assert (problem.status, problem.detail) == (422, "a value does not fit its column")
+
+
+async def test_too_much_for_an_index(postgres_url: str) -> None:
+    """A text that is larger than an index can hold is the sender's mistake."""
+    async with running(make_app(postgres_url)):
+        async with db.transaction() as session:
+            await session.execute(text("CREATE TABLE note (body text)"))
+            await session.execute(text("CREATE INDEX ix_note_body ON note (body)"))
+        problem = await problem_of_writing(
+            running_sql("INSERT INTO note SELECT string_agg(md5(n::text), '') FROM generate_series(1, 1000) AS n")
+        )
+
+    assert problem is not None
+    assert problem.status == 422
+
+
+STATES = {
+    "40001": 503,
+    "40P01": 503,
+    "55P03": 503,
+    "57014": 504,
+    "57P01": 503,
+    "25P04": 504,
+    "53300": 503,
+    "53100": 503,
+    "58030": 503,
+    "08006": 503,
+    "25006": 503,
+    "23P01": 409,
+    "23001": 409,
+    "22012": 422,
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+async def test_states_of_postgresql(postgres_url: str, state: str) -> None:
+    """What the server reports is answered by its SQLSTATE; a 503 says when to come back."""
+    async with running(make_app(postgres_url)):
+        problem = await problem_of_writing(
+            running_sql(f"DO $$ BEGIN RAISE EXCEPTION 'secret' USING ERRCODE = '{state}'; END $$")
+        )
+
+    assert problem is not None
+    assert problem.status == STATES[state]
+    assert ("Retry-After" in problem.headers) == (problem.status == 503)
+    assert "secret" not in json.dumps(problem.document())
+
+
+UNKNOWN = {
+    "syntax": running_sql("SELEKT 1"),
+    "no such table": running_sql("SELECT * FROM nothing"),
+    "no such column": running_sql("SELECT nothing FROM item"),
+}
+
+
+@pytest.mark.parametrize("mistake", UNKNOWN)
+async def test_mistakes_of_the_service_are_no_problem_of_the_client(app: Quart, mistake: str) -> None:
+    """What only the service can have caused is None: a 500, with its traceback in the log."""
+    assert await problem_of_writing(UNKNOWN[mistake]) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (PoolTimeoutError(), 503),
+        (DatabaseUnreachable(), 503),
+        (ConnectionLost(), 503),
+        (StatementTimedOut(), 504),
+        (StaleDataError(), 409),
+        (WriteOnReadSession(), None),
+    ],
+)
+def test_errors_without_a_state(error: SQLAlchemyError, status: int | None) -> None:
+    """What SQLAlchemy and the sessions raise has its status, too."""
+    problem = problem_of(error, Base.metadata)
+
+    assert (problem.status if problem is not None else None) == status
+
+
+async def test_driver_names_the_field_of_a_renamed_constraint(postgres_url: str) -> None:
+    """A constraint that the metadata does not know is still a conflict, without a field."""
+    async with running(make_app(postgres_url)):
+        async with db.transaction() as session:
+            session.add(Item(name="cup"))
+            await session.execute(text("ALTER TABLE item RENAME CONSTRAINT uq_item_name TO unheard_of"))
+        problem = await problem_of_writing(adding(Item(name="cup")))
+
+        assert problem is not None
+        assert (problem.status, problem.errors) == (409, ())
+        async with db.read() as session:
+            assert len((await session.scalars(select(Item))).all()) == 1
+
+
+def test_parts_hold_no_value() -> None:
+    """A part has a place and a reason, and no member for what was sent."""
+    assert set(InvalidPart.__slots__) == {"detail", "code", "pointer", "parameter", "header", "cookie"}

@@ -1,0 +1,274 @@
+"""The unit of work: committed whole with what follows, or not at all."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from quart import Quart
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ligand_async import on_commit
+from ligand_async.data.faults import SessionMisused, WriteOnReadSession
+from tests.shop import Item, db, make_app, running
+
+
+@pytest.fixture
+async def app(database_url: str) -> AsyncIterator[Quart]:
+    """A started app with empty tables, in whose context the test runs."""
+    app = make_app(database_url)
+    async with running(app):
+        yield app
+
+
+async def count_items() -> int:
+    """Count what is stored, in a session of its own."""
+    async with db.read() as session:
+        return await session.scalar(select(func.count()).select_from(Item)) or 0
+
+
+async def test_end_of_block_commits(app: Quart) -> None:
+    """What a block added is stored once the block has ended."""
+    async with db.transaction() as session:
+        session.add(Item(name="cup"))
+
+    assert await count_items() == 1
+
+
+async def test_exception_rolls_back(app: Quart) -> None:
+    """A block that raises leaves nothing, although it was flushed."""
+    with pytest.raises(ZeroDivisionError):
+        async with db.transaction() as session:
+            session.add(Item(name="cup"))
+            await session.flush()
+            raise ZeroDivisionError
+
+    assert await count_items() == 0
+
+
+async def test_callback_runs_after_commit(app: Quart) -> None:
+    """A callback sees the row from another session: it runs after the commit, not before."""
+    seen: list[int] = []
+
+    async def look() -> None:
+        seen.append(await count_items())
+
+    async with db.transaction() as session:
+        session.add(Item(name="cup"))
+        on_commit(look)
+        assert seen == []
+
+    assert seen == [1]
+
+
+async def test_callback_never_runs_after_rollback(app: Quart) -> None:
+    """A failed commit runs no callback."""
+    ran: list[str] = []
+    async with db.transaction() as session:
+        session.add(Item(name="cup"))
+
+    with pytest.raises(IntegrityError):
+        async with db.transaction() as session:
+            session.add(Item(name="cup"))
+            on_commit(lambda: ran.append("never"))
+
+    assert ran == []
+
+
+async def test_failing_callback_changes_nothing(app: Quart, caplog: pytest.LogCaptureFixture) -> None:
+    """A callback that raises is logged, the next one runs, the row stays."""
+    ran: list[str] = []
+
+    def fail() -> None:
+        raise RuntimeError("broken hook")
+
+    async with db.transaction() as session:
+        session.add(Item(name="cup"))
+        on_commit(fail)
+        on_commit(lambda: ran.append("next"))
+
+    assert ran == ["next"]
+    assert await count_items() == 1
+    assert "fail failed; the commit stands" in caplog.text
+
+
+async def test_hanging_callback_is_given_up(
+    app: Quart, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A callback that does not end is cancelled after its time."""
+    monkeypatch.setattr("ligand_async.data.unit.CALLBACK_TIMEOUT", 0.05)
+
+    async with db.transaction():
+        on_commit(lambda: asyncio.sleep(60))
+
+    assert "did not end within" in caplog.text
+
+
+async def test_on_commit_needs_a_unit(app: Quart) -> None:
+    """Outside a unit of work there is nothing to follow."""
+    with pytest.raises(RuntimeError, match=r"db\.transaction\(\)"):
+        on_commit(lambda: None)
+
+
+async def test_nobody_commits_by_hand(app: Quart) -> None:
+    """A handler cannot commit half of its work."""
+    async with db.transaction() as session:
+        with pytest.raises(SessionMisused, match="the unit of work commits"):
+            await session.commit()
+
+
+async def test_commit_goes_on_when_cancelled(app: Quart) -> None:
+    """A task that is cancelled while it commits leaves the row and has run the callback."""
+    done = asyncio.Event()
+    began = asyncio.Event()
+
+    async def slow_callback() -> None:
+        began.set()
+        await asyncio.sleep(0.05)
+        done.set()
+
+    async def work() -> None:
+        async with db.transaction() as session:
+            session.add(Item(name="cup"))
+            on_commit(slow_callback)
+
+    task = asyncio.create_task(work())
+    await began.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    await asyncio.wait_for(done.wait(), 2)
+    assert await count_items() == 1
+
+
+async def test_two_tasks_cannot_share_a_session(app: Quart) -> None:
+    """`gather` on one session is refused, and the message says what to do instead."""
+    async with db.read() as session:
+        with pytest.raises(SessionMisused, match=r"db\.read\(\)"):
+            await asyncio.gather(session.execute(text("SELECT 1")), session.execute(text("SELECT 2")))
+
+
+async def test_flush_from_another_task_is_refused(app: Quart) -> None:
+    """A flush is work too."""
+
+    async def flush(session: AsyncSession) -> None:
+        session.add(Item(name="cup"))
+        await session.flush()
+
+    with pytest.raises(SessionMisused):
+        async with db.transaction() as session:
+            await asyncio.create_task(flush(session))
+
+
+async def test_fifty_writers_lose_nothing(app: Quart) -> None:
+    """Fifty writers at once: fifty rows."""
+
+    async def write(number: int) -> None:
+        async with db.transaction() as session:
+            session.add(Item(name=f"item {number}"))
+
+    await asyncio.gather(*(write(number) for number in range(50)))
+
+    assert await count_items() == 50
+
+
+async def test_fifty_increments_are_fifty(app: Quart) -> None:
+    """Fifty units that read, add one and write: the row's version lets none of them overwrite another."""
+    async with db.transaction() as session:
+        session.add(Item(name="cup"))
+
+    async def add_one() -> None:
+        async with db.transaction() as session:
+            item = await session.scalar(select(Item).with_for_update())
+            assert item is not None
+            item.price += 1
+
+    await asyncio.gather(*(add_one() for _ in range(50)))
+
+    async with db.read() as session:
+        assert await session.scalar(select(Item.price)) == 50
+
+
+WRITES = {
+    "core insert": "INSERT INTO shelf (id, label) VALUES ('00000000-0000-0000-0000-000000000000', 'x')",
+    "update": "UPDATE item SET price = 1",
+    "delete": "DELETE FROM item",
+    "ddl": "CREATE TABLE other (id INTEGER)",
+    "drop": "DROP TABLE item",
+    "begin": "BEGIN",
+    "comment first": "/* harmless */ -- really\n COMMIT",
+}
+WRITES_ON_POSTGRESQL = {
+    "set": "SET default_transaction_read_only = off",
+    "set_config": "SELECT set_config('default_transaction_read_only', 'off', false)",
+    "writing cte": "WITH gone AS (DELETE FROM item RETURNING id) SELECT * FROM gone",
+    "reset": "RESET ALL",
+    "discard": "DISCARD ALL",
+    "truncate": "TRUNCATE item",
+    "row lock": "SELECT * FROM item FOR UPDATE",
+}
+WRITES_ON_SQLITE = {
+    "pragma": "PRAGMA query_only = OFF",
+    "attach": "ATTACH DATABASE 'other.db' AS other",
+    "replace": "REPLACE INTO shelf (id, label) VALUES ('00000000-0000-0000-0000-000000000000', 'x')",
+    "vacuum": "VACUUM",
+}
+
+
+@pytest.mark.parametrize("mode", ["read", "snapshot", "replica"])
+async def test_no_statement_writes_on_a_read_session(app: Quart, database_url: str, mode: str) -> None:
+    """Whatever the statement, a session that reads refuses it, and the next user of its connection still reads."""
+    async with db.transaction() as session:
+        session.add(Item(name="cup", price=7))
+
+    more = WRITES_ON_SQLITE if database_url.startswith("sqlite") else WRITES_ON_POSTGRESQL
+    for name, statement in (WRITES | more).items():
+        with pytest.raises(WriteOnReadSession):
+            async with db.read(mode=mode) as session:  # type: ignore[arg-type]  # a parameter of the test
+                await session.execute(text(statement))
+                pytest.fail(f"{name} went through")
+
+    async with db.read() as session:
+        assert await session.scalar(select(Item.price)) == 7
+
+
+async def test_orm_does_not_write_on_a_read_session(app: Quart) -> None:
+    """Adding to a session that reads fails at the flush."""
+    with pytest.raises(WriteOnReadSession, match=r"db\.transaction"):
+        async with db.read() as session:
+            session.add(Item(name="cup"))
+            await session.flush()
+
+    assert await count_items() == 0
+
+
+async def test_reading_is_not_writing(app: Quart) -> None:
+    """`read(mode="write")` is refused: its name would lie."""
+    with pytest.raises(ValueError, match=r"db\.transaction\(\)"):
+        async with db.read(mode="write"):
+            pass
+
+
+async def test_snapshot_sees_one_moment(app: Quart) -> None:
+    """Two statements of a snapshot see the same rows, whatever is committed between them."""
+    async with db.read(mode="snapshot") as session:
+        before = await session.scalar(select(func.count()).select_from(Item))
+        async with db.transaction() as writer:
+            writer.add(Item(name="cup"))
+        after = await session.scalar(select(func.count()).select_from(Item))
+
+    assert (before, after) == (0, 0)
+    assert await count_items() == 1
+
+
+async def test_read_sees_what_was_committed_between(app: Quart) -> None:
+    """A plain read session sees each commit: its statements stand alone."""
+    async with db.read() as session:
+        before = await session.scalar(select(func.count()).select_from(Item))
+        async with db.transaction() as writer:
+            writer.add(Item(name="cup"))
+        after = await session.scalar(select(func.count()).select_from(Item))
+
+    assert (before, after) == (0, 1)

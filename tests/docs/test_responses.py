@@ -1,0 +1,91 @@
+"""Bodies, answers and errors of operations."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from quart import Blueprint
+from quart_schema import validate_response
+
+from tests.docs.describing import describe, make_app, operations
+
+
+@pytest.mark.parametrize(
+    ("name", "statuses"),
+    [
+        ("list_toys", {"200", "422"}),
+        ("create_toy", {"201", "400", "409", "413", "415", "422"}),
+        ("read_toy", {"200", "404", "422"}),
+        ("delete_toy", {"204", "404"}),
+        ("put_shelves_shelf", {"200", "400", "404", "413", "415", "422"}),
+        ("list_toys_namesakes", {"200"}),
+        ("read_plain_greeting", {"200", "422"}),
+    ],
+)
+def test_the_errors_are_those_of_what_is_read_and_raised(
+    documented: dict[str, Any], name: str, statuses: set[str]
+) -> None:
+    """404 follows from path variables, 422 from parameters, 400, 413 and 415 from bodies, the rest from `raises`."""
+    assert documented[name]["responses"].keys() == statuses
+
+
+def test_statuses_are_in_order(documented: dict[str, Any]) -> None:
+    """The answers of an operation come in the order of their status."""
+    answers = list(documented["create_toy"]["responses"])
+    assert answers == sorted(answers)
+
+
+def test_an_error_is_a_problem(documented: dict[str, Any]) -> None:
+    """Every error is answered as the one Problem, and its description says which it may be."""
+    assert documented["create_toy"]["responses"]["409"] == {
+        "description": "Conflict; Out of Stock (`https://example.com/out-of-stock`)",
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+
+
+def test_an_empty_answer_has_no_content(documented: dict[str, Any]) -> None:
+    """204 has no body."""
+    assert documented["delete_toy"]["responses"]["204"] == {"description": "No Content"}
+
+
+def test_a_created_thing_has_a_location(documented: dict[str, Any]) -> None:
+    """`location` is a header of success and of nothing else."""
+    answers = documented["create_toy"]["responses"]
+    assert {status for status, answer in answers.items() if "headers" in answer} == {"201"}
+    assert answers["201"]["headers"]["Location"]["schema"] == {"type": "string", "format": "uri-reference"}
+
+
+def test_an_upload_is_multipart(documented: dict[str, Any], components: dict[str, Any]) -> None:
+    """A form with a file is multipart only, and the file is binary."""
+    assert list(documented["add_toys_photo"]["requestBody"]["content"]) == ["multipart/form-data"]
+    assert components["Photo"]["properties"]["image"] == {"type": "string", "format": "binary"}
+
+
+def test_a_form_is_taken_in_both_encodings(documented: dict[str, Any]) -> None:
+    """A form without files comes in either encoding, and a body is always required."""
+    body = documented["log_toys_in"]["requestBody"]
+    assert list(body["content"]) == ["application/x-www-form-urlencoded", "multipart/form-data"]
+    assert body["required"] is True
+
+
+def test_headers_of_quart_schema_s_answers_are_described() -> None:
+    """The headers model of `validate_response` becomes the answer's headers."""
+    counts = Blueprint("counts", __name__)
+
+    @counts.get("/")
+    @validate_response(Count, 200, CountHeaders)
+    async def read_count() -> tuple[Count, int, CountHeaders]:
+        return Count(1), 200, CountHeaders("x")
+
+    told = operations(describe(make_app(counts)))["read_count"]
+    assert told["responses"]["200"]["headers"] == {"x-cursor": {"required": True, "schema": {"type": "string"}}}
+
+
+@dataclass
+class Count:
+    count: int
+
+
+@dataclass
+class CountHeaders:
+    x_cursor: str

@@ -1,0 +1,218 @@
+"""The schemas of the document."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import pytest
+from openapi_schema_validator import OAS31Validator
+from pydantic import BaseModel, ConfigDict, Field
+from quart import Blueprint
+from typing_extensions import TypedDict
+
+from ligand_async.errors import Conflict, InvalidPart
+from ligand_async.web.operation import operation
+from tests.docs import namesakes
+from tests.docs.describing import answer_schema, describe, make_app, operations
+
+TOY = "tests__docs__sample__Toy"
+
+
+def schemas_in(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from schemas_in(part)
+
+
+def test_every_model_has_a_name(documented: dict[str, Any]) -> None:
+    """An answer refers to its model, in a list too."""
+    assert answer_schema(documented["read_toy"]) == {"$ref": f"#/components/schemas/{TOY}"}
+    assert answer_schema(documented["add_toys_photo"], 201) == {
+        "type": "array",
+        "items": {"$ref": f"#/components/schemas/{TOY}"},
+    }
+
+
+def test_a_generic_model_is_named_by_its_parts(components: dict[str, Any]) -> None:
+    """A page of toys is not a page of anything else."""
+    assert components["ToyPage_Toy"]["properties"]["items"]["items"] == {"$ref": f"#/components/schemas/{TOY}"}
+
+
+def test_models_of_one_name_stay_apart(components: dict[str, Any]) -> None:
+    """Models of one name in two modules are two schemas."""
+    assert set(components["tests__docs__namesakes__Toy"]["properties"]) == {"kind"}
+    assert "made_at" in components[TOY]["properties"]
+
+
+def test_a_service_s_own_problem_does_not_replace_ours() -> None:
+    """`Problem` is RFC 9457's, and a model of that name is called otherwise."""
+    riddles = Blueprint("riddles", __name__)
+
+    @riddles.get("/<int:number>")
+    @operation
+    async def read_riddle(number: int) -> namesakes.Problem:
+        raise NotImplementedError
+
+    schemas = describe(make_app(riddles))["components"]["schemas"]
+    assert "status" in schemas["Problem"]["properties"]
+    assert set(schemas["ProblemModel"]["properties"]) == {"question"}
+
+
+def test_only_what_is_used_is_there(components: dict[str, Any]) -> None:
+    """Models whose fields became parameters leave no schema behind."""
+    assert components.keys().isdisjoint({"ToyQuery", "ToyHeaders", "ToyCookies", "ListToysQuery"})
+
+
+def test_there_are_no_titles(components: dict[str, Any]) -> None:
+    """No schema repeats its name as a title."""
+    assert not [schema for schema in schemas_in(components) if isinstance(schema.get("title"), str)]
+
+
+def test_null_is_no_default(document: dict[str, Any]) -> None:
+    """An optional field has no `default: null`, which clients would send."""
+    assert not [schema for schema in schemas_in(document) if schema.get("default", ...) is None]
+
+
+def test_a_decimal_is_a_string(components: dict[str, Any]) -> None:
+    """Decimals are strings, and their bounds a pattern."""
+    price = components[TOY]["properties"]["price"]
+    assert (price["type"], price["format"]) == ("string", "decimal")
+    assert OAS31Validator(price).is_valid("1234.56")
+    assert not OAS31Validator(price).is_valid("12345.678")
+
+
+def test_an_answer_requires_what_it_always_carries(components: dict[str, Any]) -> None:
+    """A default is in every answer; a field that may be missing is not required."""
+    assert set(components[TOY]["properties"]) - set(components[TOY]["required"]) == {"weight"}
+
+
+def test_a_body_requires_what_has_no_default(components: dict[str, Any]) -> None:
+    """A client may leave out what has a default."""
+    assert components["ToyCreate"]["required"] == ["name", "price", "home"]
+
+
+def test_input_and_output_are_apart_only_where_they_differ(components: dict[str, Any]) -> None:
+    """A model on both sides is two schemas where the sides differ, else one."""
+    assert {"Address-Input", "Address-Output", "Loose", "Colour"} <= components.keys()
+    assert components.keys().isdisjoint({"Address", "Loose-Input", "Colour-Input"})
+
+
+@pytest.mark.parametrize(("name", "closed"), [("ToyCreate", False), ("Address-Input", False), ("Loose", True)])
+def test_a_body_refuses_unknown_members(components: dict[str, Any], name: str, *, closed: bool) -> None:
+    """Bodies of operations take no unknown members unless their model says so."""
+    assert components[name]["additionalProperties"] is closed
+
+
+@pytest.mark.parametrize("name", [TOY, "Address-Output", "Greeting"])
+def test_others_say_nothing_of_unknown_members(components: dict[str, Any], name: str) -> None:
+    """Answers may grow, and quart-schema's own bodies ignore what they do not know."""
+    assert "additionalProperties" not in components[name]
+
+
+def test_each_model_of_a_body_answers_for_its_own_unknown_members() -> None:
+    """A model that ignores unknown members does not open those that it holds: they are silent, so they refuse."""
+
+    class Inner(BaseModel):
+        name: str
+
+    class Outer(BaseModel):
+        model_config = ConfigDict(extra="ignore")
+
+        inner: Inner
+
+    things = Blueprint("things", __name__)
+    things.add_url_rule("/", "create_thing", operation(taking(Outer)), methods=["POST"])
+    schemas = describe(make_app(things))["components"]["schemas"]
+    assert schemas["Inner"]["additionalProperties"] is False
+    assert "additionalProperties" not in schemas["Outer"]
+
+
+def taking(model: type[BaseModel]) -> Any:
+    async def handler(data: BaseModel) -> None:
+        pass
+
+    handler.__annotations__["data"] = model
+    return handler
+
+
+def test_our_problems_fit_their_schema(document: dict[str, Any]) -> None:
+    """What an error answers is what the document says about problems."""
+    schema = {"$ref": "#/components/schemas/Problem", "components": document["components"]}
+    problem = Conflict("taken", errors=[InvalidPart(detail="taken", code="unique", pointer="/name")], key="name")
+    members = problem.document(instance="/toys/1", request_id="x")
+    OAS31Validator(schema).validate(members)
+    described = document["components"]["schemas"]["Problem"]["properties"].keys()
+    assert members.keys() - {"key"} == described
+
+
+def test_a_recursive_model_is_described() -> None:
+    """A model may hold itself."""
+    trees = Blueprint("trees", __name__)
+
+    @trees.post("/")
+    @operation
+    async def plant_tree(data: Tree) -> Tree:
+        raise NotImplementedError
+
+    told = operations(describe(make_app(trees)))["plant_tree"]
+    assert told["requestBody"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Tree-Input"}
+
+
+class Tree(BaseModel):
+    children: list["Tree"] = []
+
+
+class Size(TypedDict):
+    width: int
+
+
+def test_a_typed_dict_has_a_name() -> None:
+    """A `TypedDict` is described like a model, without its name as a title."""
+    sizes = Blueprint("sizes", __name__)
+
+    @sizes.post("/")
+    @operation
+    async def keep_size(data: Size) -> None:
+        pass
+
+    schemas = describe(make_app(sizes))["components"]["schemas"]
+    assert schemas["Size"] == {
+        "type": "object",
+        "properties": {"width": {"type": "integer"}},
+        "required": ["width"],
+        "additionalProperties": False,
+    }
+
+
+Names = Annotated[list[str], Field(min_length=1), ["a note, which has no hash"]]
+
+
+def test_an_annotated_body_keeps_its_bounds() -> None:
+    """A body may be a bare list with bounds of its own, whatever else its annotation holds."""
+    names = Blueprint("names", __name__)
+
+    @names.post("/")
+    @operation
+    async def keep_names(data: Names) -> None:
+        pass
+
+    body = operations(describe(make_app(names)))["keep_names"]["requestBody"]["content"]["application/json"]
+    assert body["schema"] == {"type": "array", "items": {"type": "string"}, "minItems": 1}
+
+
+class Poster(BaseModel):
+    model_config = ConfigDict(title="A poster for the wall")
+
+    text: str
+
+
+def test_a_title_that_somebody_wrote_stays() -> None:
+    """Only titles that repeat a name are dropped."""
+    posters = Blueprint("posters", __name__)
+
+    @posters.post("/")
+    @operation
+    async def print_poster(data: Poster) -> None:
+        pass
+
+    assert describe(make_app(posters))["components"]["schemas"]["Poster"]["title"] == "A poster for the wall"

@@ -1,0 +1,114 @@
+"""The reference service, on the tables that its own migrations make."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from quart.typing import TestClientProtocol
+
+from examples.petstore.app import create_app
+
+CUP = {"name": "Rex", "description": "A good dog."}
+
+
+@pytest.fixture
+async def client(database_url: str) -> AsyncIterator[TestClientProtocol]:
+    """A client of a petstore that migrated its empty database when it started."""
+    app = create_app("testing", database_url=database_url, database_auto_upgrade=True)
+    async with app.test_app():
+        yield app.test_client()
+
+
+async def register(client: TestClientProtocol, **pet: Any) -> dict[str, Any]:
+    """Register a pet and return it."""
+    response = await client.post("/pets/", json=CUP | pet)
+    assert response.status_code == 201
+    found: dict[str, Any] = await response.get_json()
+    return found
+
+
+async def test_life_of_a_pet(client: TestClientProtocol) -> None:
+    """A pet is registered, listed, read, replaced, changed and deleted."""
+    created = await client.post("/pets/", json=CUP)
+    pet = await created.get_json()
+    where = created.headers["Location"]
+
+    assert where == f"/pets/{pet['id']}"
+    assert UUID(pet["id"]).version == 7
+    assert pet["created_at"].endswith("Z")
+    assert await (await client.get("/pets/")).get_json() == {"items": [pet], "total": 1}
+    assert await (await client.get(where)).get_json() == pet
+
+    replaced = await (await client.put(where, json={"name": "Max"})).get_json()
+    assert (replaced["name"], replaced["description"]) == ("Max", "")
+    assert replaced["created_at"] == pet["created_at"]
+
+    changed = await (await client.patch(where, json={"description": "Loud."})).get_json()
+    assert (changed["name"], changed["description"]) == ("Max", "Loud.")
+
+    assert (await client.delete(where)).status_code == 204
+    assert (await client.get(where)).status_code == 404
+    assert (await client.delete(where)).status_code == 404
+
+
+async def test_list_has_pages(client: TestClientProtocol) -> None:
+    """Pages are of the size asked for, do not overlap, and know the total; the default is ten."""
+    names = [f"pet {number:02}" for number in range(12)]
+    for name in names:
+        await register(client, name=name)
+
+    first = await (await client.get("/pets/")).get_json()
+    second = await (await client.get("/pets/?page=2")).get_json()
+    past = await (await client.get("/pets/?page=3&page_size=10")).get_json()
+
+    assert [pet["name"] for pet in first["items"] + second["items"]] == names
+    assert (first["total"], second["total"], past) == (12, 12, {"items": [], "total": 12})
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "pointer"),
+    [
+        ({}, 422, "/name"),
+        ({"name": ""}, 422, "/name"),
+        ({"name": "x" * 256}, 422, "/name"),
+        ({"name": "x", "description": "y" * 4097}, 422, "/description"),
+        ({"name": "x", "colour": "red"}, 422, "/colour"),
+        ({"name": "x", "description": "I hate cats"}, 400, None),
+        ([], 422, ""),
+    ],
+)
+async def test_wrong_pets_are_refused(client: TestClientProtocol, body: Any, status: int, pointer: str | None) -> None:
+    """What is no pet is a problem that points at the mistake, and leaves nothing."""
+    response = await client.post("/pets/", json=body)
+    problem = await response.get_json(force=True)
+
+    assert (response.status_code, response.mimetype) == (status, "application/problem+json")
+    assert [part["pointer"] for part in problem.get("errors", [])] == ([] if pointer is None else [pointer])
+    assert (await (await client.get("/pets/")).get_json())["total"] == 0
+
+
+async def test_limits_are_inclusive(client: TestClientProtocol) -> None:
+    """The longest name and description are stored and come back whole."""
+    pet = await register(client, name="ü" * 255, description="y" * 4096)
+
+    assert (pet["name"], pet["description"]) == ("ü" * 255, "y" * 4096)
+
+
+async def test_null_is_no_name(client: TestClientProtocol) -> None:
+    """A patch cannot take a pet's name away."""
+    pet = await register(client)
+    response = await client.patch(f"/pets/{pet['id']}", json={"name": None})
+
+    assert response.status_code == 422
+    assert (await (await client.get(f"/pets/{pet['id']}")).get_json())["name"] == "Rex"
+
+
+async def test_updated_at_moves(client: TestClientProtocol) -> None:
+    """A change moves `updated_at` and leaves `created_at`."""
+    pet = await register(client)
+    changed = await (await client.patch(f"/pets/{pet['id']}", json={"name": "Max"})).get_json()
+
+    assert changed["created_at"] == pet["created_at"]
+    assert changed["updated_at"] >= pet["updated_at"]
+    assert await (await client.get(f"/pets/{pet['id']}")).get_json() == changed

@@ -1,0 +1,71 @@
+"""A service under a real hypercorn process."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from hypercorn import Config
+
+ROOT = Path(__file__).parent.parent
+START_TIMEOUT = 20.0  # seconds
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextmanager
+def served(target: str, directory: Path, variables: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Serve an app, such as `examples.minimal:app`, from a directory of its own, and yield its address.
+
+    It ends by SIGINT, as Ctrl-C does, and must end by itself, with status 0.
+    """
+    address = f"http://127.0.0.1:{free_port()}"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("LIGAND_", "QUART_"))}
+    environment |= {"PYTHONPATH": str(ROOT), "LIGAND_ENVIRONMENT": "local", **(variables or {})}
+    log = directory / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "hypercorn", "--workers", "0", "--bind", address.removeprefix("http://"), target],
+            cwd=directory,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        wait_until_live(address, process, log)
+        yield address
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            status = process.wait(Config.graceful_timeout + 10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+    assert status == 0, log.read_text()
+
+
+def wait_until_live(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Wait until the service answers."""
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text()
+        try:
+            with urllib.request.urlopen(f"{address}/livez", timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.05)
+    raise AssertionError(f"no answer within {START_TIMEOUT} s:\n{log.read_text()}")

@@ -1,0 +1,111 @@
+"""What the guides in docs/ show can be run."""
+
+import importlib.util
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from ligand_async import Database, Settings, create_app
+from tests.serving import ROOT
+
+GUIDES = ROOT / "docs"
+BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
+LINK = re.compile(r"\]\((?!https?://)([^)#]+)\)")
+
+
+@pytest.fixture
+def guide(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ModuleType]:
+    """The Python of one guide, as a module."""
+    name = f"guide_{request.param}"
+    path = tmp_path / f"{name}.py"
+    path.write_text("\n\n".join(BLOCK.findall((GUIDES / f"{request.param}.md").read_text())))
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[name]
+
+
+@pytest.mark.parametrize("guide", ["operations"], indirect=True)
+async def test_operations_guide_serves(guide: ModuleType, sqlite_url: str) -> None:
+    """The library of the guide starts, and a book can be stored and found."""
+    app = guide.make_library(environment="testing", database_url=sqlite_url)
+    async with app.test_app(), app.app_context():
+        await guide.db.create_tables()
+        client = app.test_client()
+        created = await client.post("/books/", json={"title": "Emma"})
+
+        assert created.status_code == 201
+        assert (await client.get(created.headers["Location"])).status_code == 200
+        assert (await (await client.get("/books/?title=Emma")).get_json())["total"] == 1
+        assert await (await client.get("/books/greeting?times=2")).get_json() == "hello Quart hello Quart "
+        assert (await client.put(f"{created.headers['Location']}/lending")).status_code == 202
+        assert (await client.post(f"{created.headers['Location']}/reminders")).status_code == 202
+
+
+@pytest.mark.parametrize("guide", ["database"], indirect=True)
+async def test_database_guide_serves(guide: ModuleType, database_url: str) -> None:
+    """The accounts of the guide can be paid into, read and counted."""
+    settings = Settings.load("testing", database_url=database_url)
+    database: Database = guide.db
+    app = create_app(
+        "guide", title="Bank", version="1", settings=settings, database=database, blueprints=[guide.accounts]
+    )
+    async with app.test_app(), app.app_context():
+        await database.create_tables()
+        async with database.transaction() as session:
+            account = guide.Account(owner="ada")
+            session.add(account)
+        client = app.test_client()
+
+        paid = await client.post(f"/accounts/{account.id}/entries", json={"amount": 5})
+        assert (await paid.get_json())["balance"] == 5
+        assert await (await client.get(f"/accounts/{account.id}")).get_json() == {
+            "owner": "ada",
+            "entries": [{"amount": 5}],
+        }
+        assert (await client.get("/accounts/by-owner/ada")).status_code == 200
+        assert (await client.get("/accounts/richest")).status_code == 200
+        await guide.add_interest()
+        assert await guide.count_accounts() == 1
+
+
+@pytest.mark.parametrize("guide", ["errors"], indirect=True)
+async def test_errors_guide_answers(guide: ModuleType, sqlite_url: str) -> None:
+    """The problems of the guide are rendered as it says."""
+    app = guide.make_shop(Settings.load("testing", database_url=sqlite_url))
+    async with app.test_app():
+        client = app.test_client()
+        response = await client.post("/orders")
+
+        assert response.status_code == 409
+        assert response.mimetype == "application/json"
+        assert (await response.get_json(force=True))["restocked_at"] == "2026-12-01"
+        assert (await client.get("/teapot")).status_code == 418
+
+
+def test_links_lead_somewhere() -> None:
+    """Each relative link between guides names a file."""
+    links = [(guide, link) for guide in GUIDES.glob("*.md") for link in LINK.findall(guide.read_text())]
+
+    assert links
+    assert [f"{guide.name}: {link}" for guide, link in links if not (guide.parent / link).exists()] == []
+
+
+def test_every_guide_is_linked_from_the_readme() -> None:
+    """A guide that nothing links to is not found by anybody."""
+    readme = (ROOT / "README.md").read_text()
+
+    assert [path.name for path in GUIDES.glob("*.md") if f"docs/{path.name}" not in readme] == []
+
+
+@pytest.mark.parametrize("path", [Path(blueprint) for blueprint in ("operations", "database", "errors")], ids=str)
+def test_guides_have_code(path: Path) -> None:
+    """A guide whose code is not found would always pass."""
+    assert len(BLOCK.findall((GUIDES / f"{path}.md").read_text())) > 1

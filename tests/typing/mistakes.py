@@ -1,0 +1,104 @@
+"""Mistakes that mypy must find: each line that ends in a comment `refused: codes` is one. Never imported."""
+
+from uuid import UUID
+
+from pydantic import BaseModel
+from quart.views import MethodView
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import DeclarativeBase, Mapped
+
+from ligand_async import Identified, Model, NotFound, OffsetParams, Page, get_or_404, operation
+
+
+class Base(Model, DeclarativeBase): ...
+
+
+class Pet(Identified, Base):
+    __tablename__ = "pet"
+    name: Mapped[str]
+
+
+class PetRead(BaseModel):
+    id: UUID
+    name: str
+
+
+@operation
+async def returns_an_entity_for_a_schema(pet_id: UUID, session: AsyncSession) -> PetRead:
+    pet = await get_or_404(session, Pet, pet_id)
+    session.add(pet)
+    return pet  # refused: return-value
+
+
+@operation
+async def returns_something_else(pet_id: UUID) -> PetRead:
+    return "rex"  # refused: return-value
+
+
+@operation  # refused: type-var
+async def promises_an_entity(pet_id: UUID, session: AsyncSession) -> Pet:
+    return await get_or_404(session, Pet, pet_id)
+
+
+@operation(status=201)  # refused: type-var
+async def promises_entities(session: AsyncSession) -> list[Pet]:
+    return []
+
+
+@operation  # refused: arg-type
+def is_a_plain_function() -> PetRead:
+    raise NotFound
+
+
+@operation(raises=[ValueError])  # refused: list-item
+async def raises_no_problem() -> None:
+    raise NotFound
+
+
+@operation
+async def returns_entities_for_schemas(session: AsyncSession) -> list[PetRead]:
+    pets = (await session.scalars(select(Pet))).all()
+    return [*pets, Pet(name="rex")]  # refused: list-item
+
+
+@operation(status=201)
+async def returns_no_status(pet_id: UUID) -> tuple[PetRead, int]:
+    return PetRead(id=pet_id, name="rex"), "201"  # refused: return-value
+
+
+@operation
+async def promises_a_page_of_entities(session: AsyncSession) -> Page[Pet]:  # refused: type-var
+    raise NotFound
+
+
+@operation(session="sometimes")  # refused: call-overload untyped-decorator
+async def has_no_such_session(session: AsyncSession) -> None:
+    raise NotFound
+
+
+@operation
+async def reads_a_field_that_is_not_there(pet_id: UUID, session: AsyncSession) -> PetRead:
+    pet = await get_or_404(session, Pet, pet_id, into=PetRead)
+    pet.weight  # refused: attr-defined
+    return pet
+
+
+@operation
+async def is_right(pet_id: UUID, session: AsyncSession) -> Page[PetRead]:
+    return Page[PetRead](items=[await get_or_404(session, Pet, pet_id, into=PetRead)], total=1)
+
+
+class Pets(MethodView):
+    @operation
+    async def get(self, query_args: OffsetParams) -> list[PetRead]:
+        return []
+
+    @operation  # refused: arg-type
+    def post(self) -> PetRead:
+        raise NotFound
+
+
+@operation(status=201)
+async def is_right_too(pet_id: UUID) -> tuple[PetRead, int, dict[str, str]]:
+    return PetRead(id=pet_id, name="rex"), 201, {"X-Pet": "rex"}
