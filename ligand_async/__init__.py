@@ -33,7 +33,7 @@ from ligand_async.settings import Settings, SettingsError
 from ligand_async.web.body import Form
 from ligand_async.web.operation import operation
 from ligand_async.web.pagination import OffsetParams, Page, paginate
-from ligand_async.web.services import app_scope
+from ligand_async.web.services import app_scope, services_of
 
 __version__ = "0.1.0"
 
@@ -81,5 +81,6 @@ __all__ = [
     "operation",
     "paginate",
     "service_of",
+    "services_of",
     "utc_now",
 ]

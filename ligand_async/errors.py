@@ -87,6 +87,7 @@ class Problem(exceptions.HTTPException):
         if reserved:
             raise TypeError(f"reserved problem members: {', '.join(sorted(reserved))}; choose other names")
         super().__init__(description=detail)
+        self.description = detail  # not werkzeug's stock sentence where there is none
         if self.code is None:
             self.code = 500
         self.errors = tuple(errors)

@@ -106,7 +106,8 @@ class Database:
         """Open a session that writes, outside a request or beside the request's own.
 
         The block's end commits and then runs the `on_commit` callbacks; an exception in it rolls back. Once the commit
-        has begun it goes on to its end even if the task is cancelled.
+        has begun it goes on to its end even if the task is cancelled. One inside another is a transaction of its own;
+        SQLite has one writer, so there the inner one waits for the pool in vain.
 
         Raises:
             SQLAlchemyError: As the database says, also at the end of the block.

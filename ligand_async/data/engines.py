@@ -20,7 +20,7 @@ from ligand_async.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-DISPOSE_TIMEOUT = 5.0  # seconds, for all connections of one engine to say goodbye
+DISPOSE_TIMEOUT = 3.0  # seconds, for all connections of one engine; Quart waits 5 for requests before, which makes 8
 
 
 class Engines:

@@ -1,27 +1,38 @@
 """The session a handler gets: it belongs to one task, commits only with its unit, and never loads by surprise."""
 
 import asyncio
+import logging
 from typing import Any, NoReturn
 
 from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import ORMExecuteState, Session
 from sqlalchemy.util.concurrency import in_greenlet
 
 from ligand_async.data.faults import LazyLoadRefused, SessionMisused
 
+logger = logging.getLogger(__name__)
+
 
 class OwnedSession(Session):
     """The synchronous session inside: every statement passes `get_bind`, which knows the owner."""
 
     owner: asyncio.Task[Any] | None = None
+    ended = False
 
     def get_bind(self, mapper: Any = None, *, bind: Any = None, **options: Any) -> Engine | Connection:
-        """Return the engine, if it is the owner that asks.
+        """Return the engine, if it is the owner that asks, and in time.
 
         Raises:
-            SessionMisused: Another task asks; interleaved statements of two tasks would share one transaction.
+            SessionMisused: Another task asks: interleaved statements of two tasks would share one transaction. Or the
+                unit of work has ended: a transaction begun now would be nobody's to end.
         """
+        if self.ended:
+            raise SessionMisused(
+                "the unit of work of this session has ended; what runs later, such as a stream, an on_commit callback "
+                "or a background task, opens its own with `async with db.read()` or `db.transaction()`"
+            )
         if self.owner is not None and asyncio.current_task() is not self.owner:
             raise SessionMisused(
                 "one session, two tasks: a session belongs to the task that began its unit of work. "
@@ -82,6 +93,17 @@ class UnitSession(AsyncSession):
             "the unit of work commits, once, after the handler has returned; "
             "flush() to see what the database makes of it, or use db.transaction() for a transaction of its own"
         )
+
+    async def end(self) -> None:
+        """Close for good, on behalf of the unit of work."""
+        try:
+            await self.close()
+        except SQLAlchemyError as error:
+            # Nothing is lost that was not lost before, and the error in hand, if there is one, says more.
+            logger.info("a connection broke while its work was rolled back: %s", type(error).__name__)
+            await self.invalidate()
+        finally:
+            self.sync_session.ended = True
 
     async def commit_unit(self) -> None:
         """Commit, on behalf of the unit of work."""

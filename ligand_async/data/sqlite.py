@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.util.concurrency import in_greenlet
 
 DEADLINE = "ligand_deadline"
 INSTRUCTIONS_BETWEEN_LOOKS = 10_000  # of SQLite's machine, well under a millisecond
@@ -21,6 +22,7 @@ def listen_on_sqlite(engine: AsyncEngine, *, reads: bool, statement_timeout: flo
     sync_engine = engine.sync_engine
     event.listen(sync_engine, "connect", set_read_pragmas if reads else set_pragmas)
     event.listen(sync_engine, "begin", begin_snapshot if reads else begin_immediate)
+    event.listen(sync_engine, "invalidate", stop_and_roll_back)
     if statement_timeout:
         listen_on_time(engine, statement_timeout)
 
@@ -51,6 +53,13 @@ def begin_snapshot(connection: Connection) -> None:
     statement = connection.get_execution_options().get("ligand_begin")
     if statement is not None:
         connection.connection.dbapi_connection.cursor().execute(statement)  # type: ignore[union-attr]  # checked out, so there is one
+
+
+def stop_and_roll_back(dbapi_connection: Any, *_rest: Any) -> None:
+    """End what a cancelled task left running in the connection's thread: SQLite's own close would leave it its lock."""
+    if in_greenlet():
+        dbapi_connection.run_async(lambda driver: driver.interrupt())
+        dbapi_connection.run_async(lambda driver: driver.rollback())
 
 
 def listen_on_time(engine: AsyncEngine, statement_timeout: float) -> None:

@@ -8,7 +8,6 @@ from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm.exc import DetachedInstanceError
 
@@ -99,12 +98,7 @@ class UnitOfWork:
 
     async def _close(self) -> None:
         self.session.belong_to_current_task()
-        try:
-            await self.session.close()
-        except SQLAlchemyError as error:
-            # Nothing is lost that was not lost before, and the error in hand, if there is one, says more.
-            logger.info("a connection broke while its work was rolled back: %s", type(error).__name__)
-            await self.session.invalidate()
+        await self.session.end()
 
 
 unit_var: ContextVar[UnitOfWork | None] = ContextVar("ligand_unit_of_work", default=None)

@@ -38,9 +38,7 @@ class LigandOpenAPIProvider(OpenAPIProvider):
         endpoints = [endpoint for rule in self.generate_rules() for endpoint in self.endpoints(rule)]
         self._ids = name_operations(endpoints)
         closed = [endpoint.body[0] for endpoint in endpoints if endpoint.mark and endpoint.body]
-        self._schemas = Schemas(
-            chain.from_iterable(map(types_of, endpoints)), closed=closed
-        )
+        self._schemas = Schemas(chain.from_iterable(map(types_of, endpoints)), closed=closed)
         document = super().schema()
         document["paths"] = {path: document["paths"][path] for path in sorted(document["paths"])}
         document["tags"] = self.tags(endpoints)

@@ -17,11 +17,11 @@ from ligand_async.errors import BadRequest, InvalidPart, UnprocessableContent, U
 from ligand_async.web.core_schemas import close
 from ligand_async.web.fields import alias_of, takes_list
 from ligand_async.web.finite import find_infinite
+from ligand_async.web.form_parser import MULTIPART, StrictFormDataParser
 from ligand_async.web.invalid import json_pointer, refuse
 
 JSON = "application/json"
 URLENCODED = "application/x-www-form-urlencoded"
-MULTIPART = "multipart/form-data"
 
 POSITION = re.compile(r"at line \d+ column \d+$")
 MAY_OVERFLOW = re.compile(rb"[eE]\+?\d{3}|\d{200}")  # only then can a number be beyond a double
@@ -110,12 +110,13 @@ class FormBody:
             UnprocessableContent: Its schema refuses it.
         """
         check_media_type(self.media_types)
+        request.form_data_parser_class = StrictFormDataParser
         try:
             values = collect(await request.form, self.lists)
             if self.source is DataSource.FORM_MULTIPART:
                 values |= collect(await request.files, self.lists)
-        except ValueError as error:  # werkzeug's parser; its text may hold what was sent
-            raise BadRequest("the body is not a well-formed form") from error
+        except ValueError:  # its text may hold what was sent
+            raise BadRequest("the body is not a well-formed form") from None
         try:
             return self.validator.validate_python(values)
         except ValidationError as error:

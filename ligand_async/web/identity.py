@@ -30,7 +30,8 @@ class RequestIdentity:
 
         async def send_with_id(message: Any) -> None:
             if message["type"] in {"http.response.start", "websocket.http.response.start"}:
-                message = {**message, "headers": [*message["headers"], (HEADER, identity.encode())]}
+                others = [field for field in message["headers"] if field[0].lower() != HEADER]
+                message = {**message, "headers": [*others, (HEADER, identity.encode())]}
             await send(message)
 
         token = request_id_var.set(identity)

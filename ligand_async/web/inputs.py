@@ -1,12 +1,13 @@
 """What a handler asks for: its signature, read once, when it is decorated."""
 
 import inspect
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass
 from typing import Any, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, create_model
-from pydantic.errors import PydanticUserError
+from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async.principal import Principal
@@ -128,7 +129,7 @@ def body_of(handler: str, hint: Any, absent: tuple[Any, ...]) -> Body:
     """
     try:
         return make_body(hint, absent)
-    except (PydanticUserError, TypeError) as error:
+    except (PydanticUserError, PydanticUndefinedAnnotation, TypeError) as error:
         raise OperationError(f"{handler}: parameter 'data' cannot be read from a body: {error}") from error
 
 
@@ -154,7 +155,8 @@ def query_fields(handler: Callable[..., Any], model: Any, scalars: dict[str, tup
     config: dict[str, Any] = {"__config__": ConfigDict(extra="forbid")} if base is None else {"__base__": base}
     fields: dict[str, Any] = scalars
     try:
-        joined: type[BaseModel] = create_model(f"{words}Query", __module__=handler.__module__, **config, **fields)
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # a parameter may be called `json`
+            joined: type[BaseModel] = create_model(f"{words}Query", __module__=handler.__module__, **config, **fields)
     except (PydanticUserError, NameError, TypeError) as error:
         names = ", ".join(map(repr, scalars))
         raise OperationError(f"{handler_name}: {names} cannot be read from a query string: {error}") from error

@@ -1,13 +1,17 @@
 """`@operation`: a typed handler, from the request's bytes to the response's."""
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Mapping, Sequence, Set
+from dataclasses import Field
+from datetime import date, time, timedelta
+from decimal import Decimal
+from enum import Enum
 from functools import wraps
-from typing import Any, Protocol, TypeVar, cast, overload
+from typing import Any, ClassVar, Protocol, TypeVar, overload
+from uuid import UUID
 
 from pydantic import BaseModel
-from pydantic.errors import PydanticUserError
-from quart import Response, current_app, request
+from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
+from quart import Response
 from quart_schema.validation import (
     QUART_SCHEMA_HEADERS_ATTRIBUTE,
     QUART_SCHEMA_QUERYSTRING_ATTRIBUTE,
@@ -16,28 +20,29 @@ from quart_schema.validation import (
 )
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from ligand_async.context import current_principal, service_of
-from ligand_async.data.database import Database
-from ligand_async.data.finish import finish_regardless
-from ligand_async.data.unit import UnitOfWork
-from ligand_async.errors import Problem, Unauthorized
+from ligand_async.errors import Problem
 from ligand_async.marks import OperationMark, SessionMode, stamp_operation
-from ligand_async.web.fields import refuse_unknown
 from ligand_async.web.inputs import Inputs, OperationError, read_inputs
-from ligand_async.web.location import build_location
-from ligand_async.web.output import RESPONSES, Output
-from ligand_async.web.services import current_services
+from ligand_async.web.output import Output
+from ligand_async.web.run import Run
 
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
-Scalar = str | int | float | bool | None
+class DataclassInstance(Protocol):
+    """Any dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+Scalar = str | int | float | bool | Decimal | UUID | date | time | timedelta | Enum | None
 Answer = (
     BaseModel
+    | DataclassInstance
     | Response
     | WerkzeugResponse
     | Scalar
     | Mapping[str, Any]
-    | Sequence[BaseModel | Scalar | Mapping[str, Any] | Sequence[Scalar]]
+    | Set[Scalar]
+    | Sequence["Answer"]
 )
 R = TypeVar("R", bound=Answer)
 Handler = Callable[..., Coroutine[Any, Any, R]]
@@ -131,7 +136,7 @@ def output_of(handler: Callable[..., Any], inputs: Inputs, status: int | None) -
     """
     try:
         return Output(inputs.returns, status, handler.__qualname__)
-    except (PydanticUserError, TypeError, ValueError) as error:
+    except (PydanticUserError, PydanticUndefinedAnnotation, TypeError, ValueError) as error:
         raise OperationError(f"{handler.__qualname__}: what it returns cannot be an answer: {error}") from error
 
 
@@ -155,100 +160,3 @@ def stamp_for_quart_schema(view: View, inputs: Inputs, output: Output) -> None:
         setattr(view, QUART_SCHEMA_HEADERS_ATTRIBUTE, inputs.headers.model)
     if not output.empty and output.type is not Response:
         setattr(view, QUART_SCHEMA_RESPONSE_ATTRIBUTE, {output.status: (output.type, None)})
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One handler at work."""
-
-    handler: Callable[..., Coroutine[Any, Any, Any]]
-    inputs: Inputs
-    output: Output
-    mark: OperationMark
-
-    async def __call__(self, instance: tuple[Any, ...], path: dict[str, Any]) -> Response:
-        """Serve the current request."""
-        arguments = await self.read_arguments(path)
-        services = {name: kind for name, kind in self.inputs.others.items() if name not in path}
-        if not services and self.inputs.session is None:
-            return self.answer(await self.handler(*instance, **arguments))
-        return await finish_regardless(self.run_with_services(instance, arguments, services))
-
-    async def read_arguments(self, path: dict[str, Any]) -> dict[str, Any]:
-        """Read what comes from the request: principal, query string, headers, cookies, body; 401 comes before 422."""
-        inputs, arguments = self.inputs, dict[str, Any]()
-        if inputs.principal is not None:
-            principal = current_principal()
-            if principal is None and inputs.principal_required:
-                raise Unauthorized("an access token is required", headers={"WWW-Authenticate": "Bearer"})
-            arguments[inputs.principal] = principal
-        if inputs.query is not None:
-            if path and (hidden := inputs.query_scalars.keys() & path.keys() & request.args.keys()):
-                raise refuse_unknown(sorted(hidden))  # under this rule they are variables of the path
-            query = inputs.query.read(request.args)
-            arguments.update({name: getattr(query, name) for name in inputs.query_scalars})
-            if inputs.takes_query_args:
-                arguments["query_args"] = query
-        elif request.query_string and request.args:
-            raise refuse_unknown(request.args)
-        if inputs.headers is not None:
-            arguments["headers"] = inputs.headers.read_known(request.headers)
-        if inputs.cookies is not None:
-            arguments["cookies"] = inputs.cookies.read_known(request.cookies)
-        if inputs.data is not None:
-            arguments["data"] = await inputs.data.read()
-        arguments.update(path)
-        return arguments
-
-    async def run_with_services(
-        self, instance: tuple[Any, ...], arguments: dict[str, Any], services: dict[str, Any]
-    ) -> Response:
-        """Make the services, run the unit of work, close the services."""
-        if not services:
-            return await self.run_with_session(instance, arguments)
-        async with current_services().container() as container:
-            made = {name: await container.aget(kind) for name, kind in services.items()}
-            return await self.run_with_session(instance, arguments | made)
-
-    async def run_with_session(self, instance: tuple[Any, ...], arguments: dict[str, Any]) -> Response:
-        """Run the handler in a unit of work, where it takes a session."""
-        name = self.inputs.session
-        if name is None:
-            return self.answer(await self.handler(*instance, **arguments))
-
-        async def work(unit: UnitOfWork) -> Response:
-            returned = await self.handler(*instance, **arguments, **{name: unit.session})
-            await unit.flush()
-            response = self.answer(returned)
-            if response.status_code >= 400:
-                unit.abandon()
-            return response
-
-        mode = self.mark.session or ("read" if request.method in SAFE_METHODS else "write")
-        return await database_of_app().run(work, mode=mode, retry_safe=self.mark.retry_safe)
-
-    def answer(self, returned: Any) -> Response:
-        """Turn what the handler returned into a response, before anything is committed."""
-        if isinstance(returned, RESPONSES):
-            return cast(Response, returned)
-        result = self.output.take_apart(returned)
-        if isinstance(result.value, RESPONSES):
-            result.value.status_code = result.status
-            result.value.headers.update(result.headers)
-            return cast(Response, result.value)
-        response = self.output.make_response(result)
-        if self.mark.location is not None:
-            response.headers.setdefault("Location", build_location(self.mark.location, result.value))
-        return response
-
-
-def database_of_app() -> Database:
-    """Return the current app's database.
-
-    Raises:
-        RuntimeError: It has none.
-    """
-    database = service_of(current_app._get_current_object()).database  # type: ignore[attr-defined]  # a LocalProxy
-    if not isinstance(database, Database):
-        raise RuntimeError("a handler asks for an AsyncSession; give create_app() a database")
-    return database

@@ -6,7 +6,6 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticSerializationError
 from quart import Response, current_app
 from werkzeug.wrappers import Response as WerkzeugResponse
@@ -58,7 +57,6 @@ class Output:
             raise ValueError(f"status={status} has no body; return None")
         self._adapter: TypeAdapter[Any] | None = None if self.empty or self.type is Response else TypeAdapter(self.type)
         self._exact = None if self._adapter is None else exact(self._adapter)
-        self._may_hold_floats = self._adapter is not None and may_hold_floats(self._adapter)
 
     def take_apart(self, returned: Any) -> Result:
         """Split `(value, status, headers)` where that was returned.
@@ -92,6 +90,8 @@ class Output:
         if result.value is None and (self.empty or result.status in BODILESS):
             response = current_app.response_class(b"", status=result.status)
             response.headers.pop("Content-Type", None)
+            if result.status in {204, 304}:  # RFC 9110 section 8.6; others say that their length is zero
+                response.headers.pop("Content-Length", None)
         else:
             response = current_app.response_class(
                 self.to_json(result.value), status=result.status, content_type="application/json"
@@ -101,15 +101,15 @@ class Output:
 
     def to_json(self, value: Any) -> bytes:
         """Validate a value and write it as JSON."""
-        if self._adapter is None:
+        if self._adapter is None or self._exact is None:
             raise ResponseInvalid(f"{self.handler} returned a {type(value).__name__}, and its annotation promises none")
         try:
             valid = self._adapter.validate_python(value)
-            if self._exact is not None:
-                self._exact.validate_python(valid, extra="ignore", by_alias=False, by_name=True)
-            if self._may_hold_floats and find_infinite(self._adapter.dump_python(valid)) is not None:
-                raise ResponseInvalid(f"{self.handler} returned NaN or Infinity, which JSON cannot write")
-            return self._adapter.dump_json(valid, by_alias=True, warnings="error")
+            self._exact.check(valid)
+            written = self._adapter.dump_json(valid, by_alias=True, warnings="error")
+            if self._exact.is_sure or find_infinite(self._adapter.dump_python(valid, warnings=False)) is None:
+                return written
+            raise ResponseInvalid(f"{self.handler} returned NaN or Infinity, which JSON cannot write")
         except ValidationError as error:
             errors = error.errors(include_url=False, include_context=False, include_input=False)[:5]
             where = "; ".join(f"{json_pointer(item['loc']) or '/'}: {item['type']}" for item in errors)
@@ -141,28 +141,3 @@ def response_type(returns: Any) -> Any:
 def is_response(part: Any) -> bool:
     """Tell whether a type is a response made by hand."""
     return isinstance(part, type) and issubclass(part, RESPONSES)
-
-
-def may_hold_floats(adapter: TypeAdapter[Any]) -> bool:
-    """Tell whether a value of this type may hold a number that JSON cannot write; most cannot, and are not searched."""
-    try:
-        schema = adapter.json_schema(mode="serialization")
-    except PydanticUserError:  # a type with no JSON schema: anything may be in it
-        return True
-    return holds_number(schema)
-
-
-def holds_number(schema: Any) -> bool:
-    """Search a JSON schema for numbers and for parts without any type."""
-    if isinstance(schema, list):
-        return any(map(holds_number, schema))
-    if not isinstance(schema, dict):
-        return False
-    if schema.get("type") == "number":
-        return True
-    typed = {"type", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"} & schema.keys()
-    if not typed or schema.get("additionalProperties") is True:
-        return True
-    parts = [schema.get(key) for key in ("anyOf", "oneOf", "allOf", "items", "prefixItems", "additionalProperties")]
-    maps = [list(schema.get(key, {}).values()) for key in ("properties", "patternProperties", "$defs")]
-    return any(map(holds_number, parts)) or any(map(holds_number, maps))

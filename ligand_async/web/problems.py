@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 
 from pydantic import ValidationError
 from quart import Quart, Response, current_app, has_request_context, request
@@ -18,7 +18,7 @@ from werkzeug.urls import iri_to_uri
 
 from ligand_async.context import current_request_id
 from ligand_async.data.sqlstate import problem_of
-from ligand_async.errors import PROBLEM_JSON, Problem, problem_class, problem_for
+from ligand_async.errors import PROBLEM_JSON, Problem, problem_for
 from ligand_async.protocols import ProblemRenderer
 from ligand_async.web.invalid import Place, refuse
 
@@ -81,11 +81,7 @@ def init_problems(app: Quart, *, metadata: MetaData, renderer: ProblemRenderer =
     """
 
     async def answer_http_exception(error: HTTPException) -> ResponseReturnValue:
-        problem = problem_of_http(error)
-        if problem is not error and problem.status != error.code:
-            return await answer_as(problem)  # it became another status, which may have a handler
-        own_handler = handler_of_status(app, problem.status)
-        return renderer(problem) if own_handler is None else await app.ensure_async(own_handler)(problem)
+        return await answer(problem_of_http(error))
 
     async def answer_database_error(error: SQLAlchemyError) -> ResponseReturnValue:
         problem = problem_of(error, metadata)
@@ -93,24 +89,29 @@ def init_problems(app: Quart, *, metadata: MetaData, renderer: ProblemRenderer =
             raise error  # a fault of ours: logged with its traceback, answered as a 500
         if problem.status >= 500:
             logger.warning("database: %s (%s)", problem.detail, type(error).__name__)
-        return await answer_as(problem)
+        return await answer(problem)
 
-    async def answer_as(problem: Problem) -> ResponseReturnValue:
-        return cast(ResponseReturnValue, await app.handle_http_exception(problem))
+    async def answer(problem: Problem) -> ResponseReturnValue:
+        own = handler_of(app, problem)
+        if own is None or own is answer_http_exception:
+            return renderer(problem)
+        result: ResponseReturnValue = await app.ensure_async(own)(problem)
+        return result
 
     app.register_error_handler(HTTPException, answer_http_exception)
     app.register_error_handler(SQLAlchemyError, answer_database_error)
     for status in HTTPStatus:
         if status >= HTTPStatus.BAD_REQUEST:  # quart.abort() knows fewer
-            app.aborter.mapping.setdefault(status.value, problem_class(status))
+            app.aborter.mapping.setdefault(status.value, type(status.name, (HTTPException,), {"code": status.value}))
 
 
-def handler_of_status(app: Quart, status: int) -> Callable[[HTTPException], Any] | None:
-    """Find a service's handler of a status: Quart offers it to werkzeug's class, not to a problem of the service's."""
-    theirs = default_exceptions.get(status)
-    blueprints = request.blueprints if has_request_context() else []
-    for name in (*blueprints, None):
-        handler = app.error_handler_spec.get(name, {}).get(status, {}).get(theirs) if theirs else None
-        if handler is not None:
-            return handler
-    return None
+def handler_of(app: Quart, problem: Problem) -> Callable[[Any], Any] | None:
+    """Find who answers a problem that Quart did not see raised, or that it saw as another error.
+
+    As Quart looks: by status and then by class, blueprints first. And werkzeug's class of a status stands for it,
+    which Quart does not grant to a problem class of a service's own.
+    """
+    kinds = [*type(problem).__mro__, default_exceptions.get(problem.status)]
+    names = [*request.blueprints, None] if has_request_context() else [None]
+    maps = (app.error_handler_spec[name][status] for status in (problem.status, None) for name in names)
+    return next((handlers[kind] for handlers in maps for kind in kinds if kind in handlers), None)

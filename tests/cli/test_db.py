@@ -273,6 +273,15 @@ def test_seed_function_must_be_there(seeds: Run, function: str) -> None:
     assert function.partition(":")[0] in outcome.output
 
 
+def test_seed_that_lacks_something(seeds: Run, tmp_path: Path) -> None:
+    """A seed module that imports what is not there shows what that is."""
+    (tmp_path / "broken_seeds.py").write_text("import nothing_of_the_kind\n")
+    outcome = seeds("seed", "broken_seeds:pets")
+    assert outcome.exit_code == 1
+    assert isinstance(outcome.exception, ModuleNotFoundError)
+    assert outcome.exception.name == "nothing_of_the_kind"
+
+
 def test_seed_without_database(seeds: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A seed that cannot reach the database is one line."""
     monkeypatch.setenv("LIGAND_DATABASE_URL", "postgresql://wren:s3cret@127.0.0.1:1/shop")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from examples.petstore.models import db
 from ligand_async.data.migrations import upgrade
 from tests.data.migrating import fetch, settings_for
 
@@ -27,8 +28,6 @@ Pipe = Callable[[str], "subprocess.CompletedProcess[str]"]
 @pytest.fixture
 def environment(database_url: str) -> dict[str, str]:
     """The environment of a petstore with a migrated database."""
-    from examples.petstore.models import db
-
     asyncio.run(upgrade(db, settings_for(database_url), ROOT / "migrations"))
     return os.environ | {
         "LIGAND_ENVIRONMENT": "testing",
@@ -64,6 +63,7 @@ def test_names_are_there(pipe: Pipe) -> None:
     assert (outcome.returncode, outcome.stdout, outcome.stderr) == (0, "examples.petstore.app Base []\n", "")
 
 
+@pytest.mark.ligand_database("sqlite")
 def test_blocks_await(pipe: Pipe, database_url: str) -> None:
     """A program is run as a whole: blocks, functions and units of work need no blank line after them."""
     outcome = pipe("async with db.transaction() as other:\n    other.add(Pet(name='Rex'))\nprint('done')\n")
@@ -80,6 +80,7 @@ def test_commit_keeps(pipe: Pipe, database_url: str) -> None:
     assert stored(database_url) == [("Rex",)]
 
 
+@pytest.mark.ligand_database("sqlite")
 @pytest.mark.parametrize(
     ("program", "words"),
     [
@@ -98,6 +99,7 @@ def test_failure_is_told(pipe: Pipe, database_url: str, program: str, words: str
     assert stored(database_url) == []
 
 
+@pytest.mark.ligand_database("sqlite")
 def test_exit_code_is_passed_on(pipe: Pipe) -> None:
     """`exit(3)` ends the program with 3."""
     assert pipe("exit(3)\n").returncode == 3
@@ -133,8 +135,8 @@ class Terminal:
 
     def close(self) -> None:
         """Take the terminal away."""
-        self.process.kill()
-        self.process.wait()
+        self.process.terminate()
+        self.process.wait(PATIENCE)
         os.close(self._master)
 
     def _read(self) -> bool:

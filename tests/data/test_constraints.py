@@ -4,7 +4,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, MetaData, String, Table, UniqueConstraint, func
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    func,
+)
 
 from ligand_async.data.constraints import columns_of
 from ligand_async.data.models import NAMING_CONVENTION

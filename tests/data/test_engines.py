@@ -212,7 +212,7 @@ async def test_app_must_know_the_database() -> None:
 
 
 async def test_two_apps_in_one_process_share_nothing(sqlite_url: str, tmp_path: Path) -> None:
-    """One `Database` in two apps is two sets of engines: each app sees its own rows, and the stop of one is not the other's."""
+    """One `Database` in two apps is two sets of engines: each app sees its own rows, and one may stop alone."""
     first, second = make_app(sqlite_url), make_app(f"sqlite:///{tmp_path / 'second.db'}")
     async with second.test_app():
         async with running(first):
@@ -232,10 +232,9 @@ async def test_stop_is_bounded(postgres_url: str, monkeypatch: pytest.MonkeyPatc
     async with proxied(postgres_url) as proxy:
         app = make_app(proxy.url)
         await app.startup()
-        async with app.app_context():
-            async with db.read() as one, db.read() as two, db.transaction() as three:
-                for session in (one, two, three):
-                    await session.execute(text("SELECT 1"))
+        async with app.app_context(), db.read() as one, db.read() as two, db.transaction() as three:
+            for session in (one, two, three):
+                await session.execute(text("SELECT 1"))
         proxy.silent = True
         began = time.monotonic()
         await app.shutdown()

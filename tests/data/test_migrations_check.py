@@ -80,6 +80,49 @@ async def test_no_drift(directory: Path, database_url: str) -> None:
     assert (await check(make_pets(name(), age()), settings, directory)).drift == ()
 
 
+async def test_missing_table_is_told(directory: Path, database_url: str) -> None:
+    """A table that only the models have is told."""
+    settings = settings_for(database_url)
+    await upgrade(EMPTY, settings, directory)
+    database = make_pets(name(), age())
+    sa.Table("cat", database.metadata, sa.Column("id", sa.Integer, primary_key=True))
+    assert (await check(database, settings, directory)).drift == ("table cat is missing",)
+
+
+async def test_constraint_too_much_is_told(directory: Path, postgres_url: str) -> None:
+    """A constraint that only the database has is told."""
+    settings = settings_for(postgres_url)
+    await upgrade(EMPTY, settings, directory)
+    await fetch(postgres_url, "ALTER TABLE pet ADD CONSTRAINT uq_pet_age UNIQUE (age)")
+    findings = await check(make_pets(name(), age()), settings, directory)
+    assert findings.drift == ("constraint uq_pet_age on pet is not in the models",)
+
+
+async def test_comments_are_compared(directory: Path, postgres_url: str) -> None:
+    """Other comments than in the models are a difference, of a table and of a column."""
+    settings = settings_for(postgres_url)
+    await upgrade(EMPTY, settings, directory)
+    await fetch(postgres_url, "COMMENT ON COLUMN pet.age IS 'in years'")
+    await fetch(postgres_url, "COMMENT ON TABLE pet IS 'animals'")
+    findings = await check(make_pets(name(), age()), settings, directory)
+    assert sorted(findings.drift) == [
+        "column pet.age has another comment than in the models",
+        "the comment of table pet differs",
+    ]
+
+
+async def test_schemas_of_others_are_left_alone(directory: Path, postgres_url: str) -> None:
+    """Models in a schema of their own are compared with that one, and no other schema is looked at."""
+    settings = settings_for(postgres_url)
+    for schema in ("billing", "strangers"):
+        await fetch(postgres_url, f"CREATE SCHEMA {schema}")
+        await fetch(postgres_url, f"CREATE TABLE {schema}.bill (id SERIAL PRIMARY KEY)")
+    await upgrade(EMPTY, settings, directory)
+    database = make_pets(name(), age())
+    sa.Table("bill", database.metadata, sa.Column("id", sa.Integer, primary_key=True), schema="billing")
+    assert (await check(database, settings, directory)).drift == ()
+
+
 async def test_tables_and_indexes_too_much(directory: Path, database_url: str) -> None:
     """Tables, indexes and constraints that the models do not have are told, too."""
     settings = settings_for(database_url)
@@ -179,6 +222,16 @@ async def test_failing_linter_is_an_error(tmp_path: Path) -> None:
     program.write_text("#!/bin/sh\necho out of order >&2\nexit 3\n")
     program.chmod(0o755)
     with pytest.raises(MigrationError, match="squawk failed: out of order"):
+        await find_locks(str(program), {"pets": "SELECT 1;"})
+
+
+async def test_hanging_linter_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A linter that does not end is ended."""
+    monkeypatch.setattr("ligand_async.data.migrations.squawk.TIMEOUT", 0.2)
+    program = tmp_path / "squawk"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    with pytest.raises(MigrationError, match=r"did not end within 0\.2 s"):
         await find_locks(str(program), {"pets": "SELECT 1;"})
 
 

@@ -1,5 +1,6 @@
 """Where migrations are: found from anywhere, and begun the same way everywhere."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -97,7 +98,7 @@ def test_environment_runs_only_for_us(tmp_path: Path) -> None:
     create_directory(tmp_path / "migrations")
     (tmp_path / "alembic.ini").write_text("[alembic]\nscript_location = migrations\n")
     command = [sys.executable, "-m", "alembic", "current"]
-    environment = {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     outcome = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert outcome.returncode != 0
     assert "ligand db" in outcome.stdout + outcome.stderr

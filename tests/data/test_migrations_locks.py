@@ -14,9 +14,11 @@ import pytest
 from sqlalchemy import text
 
 from ligand_async.data.migrations import (
+    MigrationError,
     MigrationFailed,
     MigrationLockHeld,
     Patience,
+    auto_upgrade,
     create_directory,
     current,
     upgrade,
@@ -45,7 +47,10 @@ async def reading(url: str) -> AsyncIterator[None]:
 
 
 async def test_replicas_start_at_once(directory: Path, database_url: str) -> None:
-    """Of ten processes that migrate an empty database at once, all succeed and one applies the migration."""
+    """Of ten processes that migrate an empty database at once, all succeed and one applies the migrations."""
+    # They take as long as the others need to arrive, and there are two, to be torn apart.
+    write_migration(directory, "cups", up=f"{create_table('cup')}\nimport time\ntime.sleep(1)")
+    write_migration(directory, "plates", up=f"{create_table('plate')}\nimport time\ntime.sleep(1)", after="cups")
     environment = os.environ | {
         "LIGAND_ENVIRONMENT": "testing",
         "LIGAND_DATABASE_URL": database_url,
@@ -58,8 +63,8 @@ async def test_replicas_start_at_once(directory: Path, database_url: str) -> Non
     errors = await asyncio.gather(*(asyncio.to_thread(replica.communicate) for replica in replicas))
 
     assert [replica.returncode for replica in replicas] == [0] * REPLICAS, errors
-    assert sum("applied cups" in stderr for _, stderr in errors) == 1
-    assert await tables_of(database_url) == {"cup"}
+    assert "".join(stderr for _, stderr in errors) == "applied cups Do cups.\napplied plates Do plates.\n"
+    assert await tables_of(database_url) == {"cup", "plate"}
 
 
 async def test_waiting_ends(directory: Path, database_url: str) -> None:
@@ -110,6 +115,42 @@ async def test_lock_file_goes(directory: Path, sqlite_url: str, tmp_path: Path) 
     await upgrade(EMPTY, settings_for(sqlite_url), directory)
     assert seen.read_text() == str(tmp_path / "test.db-migrating")
     assert not list(tmp_path.glob("*-migrating"))
+
+
+async def test_unwritable_lock_is_told(directory: Path, sqlite_url: str, tmp_path: Path) -> None:
+    """Where the lock cannot be made, the error names it."""
+    (tmp_path / "test.db-migrating").mkdir()
+    with pytest.raises(MigrationError, match=r"cannot lock .*test\.db-migrating: Is a directory"):
+        await upgrade(EMPTY, settings_for(sqlite_url), directory)
+
+
+async def test_lost_connection_releases_lock(directory: Path, postgres_url: str) -> None:
+    """A migration whose connection dies is one error, and keeps nobody out."""
+    up = "op.execute('SELECT pg_terminate_backend(pg_backend_pid())')"
+    write_migration(directory, "faults", up=up, after="cups")
+    settings = settings_for(postgres_url)
+    with pytest.raises(MigrationFailed, match="line 11"):
+        await upgrade(EMPTY, settings, directory)
+    await upgrade(EMPTY, settings, directory, "cups", patience=Patience(wait=1))
+
+
+async def test_replicas_that_upgrade_at_start(directory: Path, database_url: str, tmp_path: Path) -> None:
+    """Replicas that migrate when they start, all at once, find the work done by one of them."""
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(4):
+            tasks.create_task(auto_upgrade(EMPTY, settings_for(database_url), root_path=tmp_path))
+    assert await tables_of(database_url) == {"cup"}
+
+
+async def test_old_replica_that_waited(directory: Path, database_url: str, tmp_path: Path) -> None:
+    """A replica that waited while a newer release migrated further has nothing to do, and starts."""
+    async with connected(database_url) as other, hold_migration_lock(other, wait=1):
+        starting = asyncio.create_task(auto_upgrade(EMPTY, settings_for(database_url), root_path=tmp_path))
+        await asyncio.sleep(0.3)
+        await fetch(database_url, "CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)")
+        await fetch(database_url, "INSERT INTO alembic_version VALUES ('plates')")
+    await starting
+    assert await tables_of(database_url) == set()
 
 
 async def test_traffic_goes_on(directory: Path, postgres_url: str) -> None:

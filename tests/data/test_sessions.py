@@ -26,7 +26,9 @@ async def test_collection_that_was_not_loaded(app: Quart) -> None:
     """The error names the relationship, `selectinload` with it, and `refresh`."""
     async with db.read() as session:
         shelf = (await session.scalars(select(Shelf))).one()
-        with pytest.raises(LazyLoadRefused, match=r"^Shelf\.items was not loaded.*selectinload\(Shelf\.items\).*refresh"):
+        with pytest.raises(
+            LazyLoadRefused, match=r"^Shelf\.items was not loaded.*selectinload\(Shelf\.items\).*refresh"
+        ):
             _ = shelf.items
 
 

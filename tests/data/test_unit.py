@@ -208,22 +208,40 @@ WRITES_ON_POSTGRESQL = {
     "discard": "DISCARD ALL",
     "truncate": "TRUNCATE item",
     "row lock": "SELECT * FROM item FOR UPDATE",
+    "block": "DO $$ BEGIN DELETE FROM item; END $$",
+    "nested comment": "/* a /* b */ c */ SET default_transaction_read_only = off",
+    "select into": "SELECT * INTO other FROM item",
+    "explain analyze": "EXPLAIN ANALYZE DELETE FROM item",
+    "copy": "COPY item TO PROGRAM 'true'",
+    "sequence": "SELECT nextval('number')",
+    "large object": "SELECT lo_create(0)",
+    "comment": "COMMENT ON TABLE item IS 'mine'",
+    "grant": "GRANT ALL ON item TO public",
+    "merge": "MERGE INTO item USING shelf ON false WHEN NOT MATCHED THEN INSERT (id, name) VALUES (shelf.id, 'x')",
 }
 WRITES_ON_SQLITE = {
     "pragma": "PRAGMA query_only = OFF",
     "attach": "ATTACH DATABASE 'other.db' AS other",
     "replace": "REPLACE INTO shelf (id, label) VALUES ('00000000-0000-0000-0000-000000000000', 'x')",
     "vacuum": "VACUUM",
+    "analyze": "ANALYZE",
+    "reindex": "REINDEX",
+    "insert by select": "WITH x AS (SELECT 1) INSERT INTO shelf SELECT id, name FROM item",
+    "upsert": "INSERT INTO shelf (id, label) VALUES ('0', 'x') ON CONFLICT DO NOTHING",
+    "temporary": "CREATE TEMP TABLE other (id INTEGER)",
 }
 
 
 @pytest.mark.parametrize("mode", ["read", "snapshot", "replica"])
 async def test_no_statement_writes_on_a_read_session(app: Quart, database_url: str, mode: str) -> None:
     """Whatever the statement, a session that reads refuses it, and the next user of its connection still reads."""
+    is_sqlite = database_url.startswith("sqlite")
     async with db.transaction() as session:
         session.add(Item(name="cup", price=7))
+        if not is_sqlite:
+            await session.execute(text("CREATE SEQUENCE number"))
 
-    more = WRITES_ON_SQLITE if database_url.startswith("sqlite") else WRITES_ON_POSTGRESQL
+    more = WRITES_ON_SQLITE if is_sqlite else WRITES_ON_POSTGRESQL
     for name, statement in (WRITES | more).items():
         with pytest.raises(WriteOnReadSession):
             async with db.read(mode=mode) as session:  # type: ignore[arg-type]  # a parameter of the test

@@ -1,14 +1,18 @@
 """Mistakes that mypy must find: each line that ends in a comment `refused: codes` is one. Never imported."""
 
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 from pydantic import BaseModel
+from quart import Response
 from quart.views import MethodView
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped
 
-from ligand_async import Identified, Model, NotFound, OffsetParams, Page, get_or_404, operation
+from ligand_async import Identified, Model, NotFound, Page, get_or_404, operation
 
 
 class Base(Model, DeclarativeBase): ...
@@ -89,9 +93,29 @@ async def is_right(pet_id: UUID, session: AsyncSession) -> Page[PetRead]:
     return Page[PetRead](items=[await get_or_404(session, Pet, pet_id, into=PetRead)], total=1)
 
 
+@dataclass
+class Point:
+    x: int
+
+
+@operation
+async def returns_a_dataclass() -> list[Point]:
+    return [Point(1)]
+
+
+@operation
+async def returns_scalars() -> dict[str, list[UUID]] | set[Decimal] | datetime | None:
+    return None
+
+
+@operation
+async def returns_either() -> PetRead | Response:
+    return Response("rex")
+
+
 class Pets(MethodView):
     @operation
-    async def get(self, query_args: OffsetParams) -> list[PetRead]:
+    async def get(self) -> list[PetRead]:
         return []
 
     @operation  # refused: arg-type

@@ -1,6 +1,7 @@
 """The commands of `ligand db`, as functions: for a running loop, where the command line drives its own."""
 
 import logging
+from functools import partial
 from pathlib import Path
 
 from alembic import command
@@ -39,7 +40,7 @@ async def upgrade(
         MigrationError: It could not be done; what was applied before stays.
     """
     async with connect(database, settings) as connection:
-        work = lambda config: command.upgrade(config, revision)  # noqa: E731
+        work = partial(command.upgrade, revision=revision)
         await migrate(connection, database, settings, directory, work, patience=patience, report=report)
 
 
@@ -66,7 +67,7 @@ async def downgrade(
         MigrationError: It could not be done.
     """
     async with connect(database, settings) as connection:
-        work = lambda config: command.downgrade(config, revision)  # noqa: E731
+        work = partial(command.downgrade, revision=revision)
         await migrate(connection, database, settings, directory, work, patience=patience, report=report)
 
 
@@ -86,7 +87,7 @@ async def stamp(
         MigrationError: It could not be done.
     """
     async with connect(database, settings) as connection:
-        work = lambda config: command.stamp(config, revision, purge=purge)  # noqa: E731
+        work = partial(command.stamp, revision=revision, purge=purge)
         await migrate(connection, database, settings, directory, work, patience=PATIENCE, report=logger.info)
 
 

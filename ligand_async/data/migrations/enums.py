@@ -30,8 +30,8 @@ def add_enum_operations(script: ops.MigrationScript, metadata: MetaData) -> None
     gone = without(types_of(dropped_columns(upgrade)), types_of(declared))
 
     upgrade.ops[:0] = [CreateEnumOp(*item) for item in new.items()]
-    downgrade.ops += [DropEnumOp(*item) for item in new.items()]
-    upgrade.ops += [DropEnumOp(*item) for item in gone.items()]
+    downgrade.ops += [DropEnumOp(name) for name in new]
+    upgrade.ops += [DropEnumOp(name) for name in gone]
     downgrade.ops[:0] = [CreateEnumOp(*item) for item in gone.items()]
 
 

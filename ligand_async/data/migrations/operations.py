@@ -21,27 +21,18 @@ class CreateEnumOp(MigrateOperation):
         """Make an enum type on PostgreSQL; other databases keep such columns as text."""
         operations.invoke(cls(name, labels))
 
-    def reverse(self) -> "DropEnumOp":
-        """Return what undoes it."""
-        return DropEnumOp(self.name, self.labels)
-
 
 @Operations.register_operation("drop_enum")
 class DropEnumOp(MigrateOperation):
     """Drop an enum type that no column uses any more; dropping its last table does not."""
 
-    def __init__(self, name: str, labels: Sequence[str] = ()) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.labels = list(labels)
 
     @classmethod
     def drop_enum(cls, operations: Operations, name: str) -> None:
         """Drop an enum type on PostgreSQL; other databases have none."""
         operations.invoke(cls(name))
-
-    def reverse(self) -> CreateEnumOp:
-        """Return what undoes it."""
-        return CreateEnumOp(self.name, self.labels)
 
 
 @Operations.implementation_for(CreateEnumOp)

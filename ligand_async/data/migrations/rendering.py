@@ -60,7 +60,7 @@ def written_default(default: Any, context: AutogenContext) -> str | bool:
 def written_enum(enum: Enum) -> str:
     """Return an enum type as a migration writes it, the same whether the models or the database have it."""
     arguments = [*map(repr, enum.enums), f"name={str(enum.name)!r}", "create_type=False"]
-    if enum.create_constraint:
+    if enum.create_constraint:  # where it is text
         arguments.append("create_constraint=True")
     return f"sa.Enum({', '.join(arguments)})"
 

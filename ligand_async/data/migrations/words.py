@@ -35,15 +35,16 @@ def describe_one(operation: MigrateOperation) -> str:
             return f"index {operation.index_name} on {operation.table_name} is missing"
         case ops.DropIndexOp():
             return f"index {operation.index_name} on {operation.table_name} is not in the models"
-        case ops.AddConstraintOp():
-            table = getattr(operation, "table_name", None) or getattr(operation, "source_table", "?")
-            return f"constraint {getattr(operation, 'constraint_name', None)} on {table} is missing"
+        case ops.CreateForeignKeyOp():
+            return f"constraint {operation.constraint_name} on {operation.source_table} is missing"
+        case ops.CreateUniqueConstraintOp():
+            return f"constraint {operation.constraint_name} on {operation.table_name} is missing"
         case ops.DropConstraintOp():
             return f"constraint {operation.constraint_name} on {operation.table_name} is not in the models"
         case ops.CreateTableCommentOp() | ops.DropTableCommentOp():
             return f"the comment of table {operation.table_name} differs"
-        case _:
-            return type(operation).__name__
+        case _:  # an operation of a plugin
+            return f"something differs: {type(operation).__name__}"
 
 
 def describe_alteration(operation: ops.AlterColumnOp) -> Iterator[str]:

@@ -1,0 +1,104 @@
+"""Logs, as a process writes them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import asyncio, logging, os
+import structlog
+import ligand_async
+from ligand_async import Settings, create_app, operation
+
+strict = dict(
+    database_url="postgresql://user:pass@127.0.0.1:1/db", secret_key="k" * 40,
+    service_public_url="https://x.example", service_private_url="https://x.internal",
+)
+environment = os.environ["LIGAND_ENVIRONMENT"]
+settings = Settings.load(environment, **(strict if environment in {"prod", "stage"} else {}))
+app = create_app("service", title="S", version="1", settings=settings)
+create_app("another", title="S", version="1", settings=settings)
+
+@app.get("/")
+@operation
+async def fail() -> None:
+    logging.getLogger("mine").info("from %s", "logging")
+    structlog.get_logger("mine").info("from structlog", pet=3)
+    raise ZeroDivisionError("bug\\nforged line")
+
+async def main():
+    async with app.test_app():
+        await app.test_client().get("/", headers={"X-Request-ID": "abc-1"})
+
+asyncio.run(main())
+print(len(logging.getLogger().handlers))
+"""
+
+
+def run(environment: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run a service in a process of its own, which has not configured its logs."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("LIGAND_", "DATABASE_"))}
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        cwd=directory,
+        env=variables | {"LIGAND_ENVIRONMENT": environment, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+
+
+@pytest.mark.parametrize("environment", ["prod", "stage"])
+def test_machines_read_one_object_a_line(environment: str, tmp_path: Path) -> None:
+    """From logging and structlog alike, each with the request's id; a traceback is a member, written once."""
+    lines = [json.loads(line) for line in run(environment, tmp_path).stderr.splitlines()]
+    ours = [line for line in lines if line.get("request_id") == "abc-1"]
+
+    assert [line["event"] for line in ours] == ["from logging", "from structlog", "Exception on request GET /"]
+    assert [line["level"] for line in ours] == ["info", "info", "error"]
+    assert (ours[0]["logger"], ours[1]["pet"]) == ("mine", 3)
+    assert all("timestamp" in line for line in ours)
+    tracebacks = [line["exception"] for line in lines if "exception" in line]
+    assert len(tracebacks) == 1
+    assert "ZeroDivisionError: bug\nforged line" in tracebacks[0]
+
+
+def test_people_read_lines(tmp_path: Path) -> None:
+    """In `local`: a readable traceback on stderr, once, and no escape codes where it is no terminal."""
+    text = run("local", tmp_path).stderr
+
+    assert "from logging" in text
+    assert "request_id=abc-1" in text
+    assert text.count("Traceback (most recent call last):") == 1
+    assert text.count("ZeroDivisionError: bug") == 1
+    assert 'raise ZeroDivisionError("bug' in text or "in fail" in text
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize(("environment", "handlers"), [("local", 1), ("prod", 1), ("testing", 0), ("cli", 0)])
+def test_logging_is_configured_once_or_not_at_all(environment: str, handlers: int, tmp_path: Path) -> None:
+    """Two apps share the process's log; `testing` and `cli` leave it alone."""
+    assert run(environment, tmp_path).stdout.split()[-1] == str(handlers)
+
+
+def test_what_was_configured_stays(tmp_path: Path) -> None:
+    """A process that has its logs in order keeps them."""
+    program = "import logging; logging.basicConfig(format='mine: %(message)s', level='INFO')\n" + PROGRAM
+    variables = os.environ | {"LIGAND_ENVIRONMENT": "local", "PYTHONPATH": str(Path(__file__).parents[2])}
+
+    answer = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        cwd=tmp_path,
+        env=variables,
+    )
+
+    assert "mine: from logging" in answer.stderr
