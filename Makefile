@@ -30,7 +30,7 @@ run: core  ## Serve the petstore on SQLite, or on DATABASE_URL, at PORT (8000)
 	@exec $(BIN)/hypercorn --workers 0 --bind 127.0.0.1:$(PORT) '$(APP)()'
 
 test: tools  ## Test on SQLite and on a throw-away PostgreSQL
-	@$(PYTEST) -m "not extended" $(ARGS)
+	@$(PYTEST) -n 2 -m "not extended" $(ARGS)
 
 test-all: tools  ## Test what needs more: browser, issuer, compilers, servers
 	@$(PYTEST) -m extended $(ARGS)

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from quart import Blueprint, Quart
-from quart.typing import TestClientProtocol
+from quart.typing import TestClientProtocol as Client
 from sqlalchemy import CheckConstraint, ForeignKey, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -62,7 +62,7 @@ def make_app(
 
 
 @asynccontextmanager
-async def running(app: Quart, *, tables: bool = True) -> AsyncIterator[TestClientProtocol]:
+async def running(app: Quart, *, tables: bool = True) -> AsyncIterator[Client]:
     """Start an app with its tables made, and yield a client."""
     async with app.test_app(), app.app_context():
         if tables:

@@ -1,10 +1,9 @@
 """Database URLs, as people write them."""
 
 from sqlalchemy import URL
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from ligand_async.settings import SettingsError
+from ligand_async.settings.urls import read_database_url, sqlite_file
 
 ASYNC_DRIVERS = {
     "postgres": "postgresql+asyncpg",
@@ -27,20 +26,19 @@ def parse_database_url(text: str) -> URL:
         SettingsError: It is not a URL, it names another database or driver, or it is an in-memory SQLite database,
             which every connection would see as its own.
     """
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):
+    url = read_database_url(text)
+    if url is None:
         raise SettingsError(
             "the database URL cannot be read; write it as postgresql://user:password@host/database "
             "or sqlite:///path/to/file.db"
-        ) from None
+        )
     driver = ASYNC_DRIVERS.get(url.drivername)
     if driver is None:
         raise SettingsError(
             f"the database URL names {url.drivername!r}; this framework runs on postgresql+asyncpg and sqlite+aiosqlite"
         )
     url = url.set(drivername=driver)
-    if is_sqlite(url) and is_in_memory(url):
+    if is_sqlite(url) and sqlite_file(url) is None:
         raise SettingsError("in-memory SQLite is a database per connection; name a file (in tests, one in tmp_path)")
     return url
 
@@ -48,9 +46,3 @@ def parse_database_url(text: str) -> URL:
 def is_sqlite(url: URL) -> bool:
     """Tell whether a URL names SQLite."""
     return url.get_backend_name() == "sqlite"
-
-
-def is_in_memory(url: URL) -> bool:
-    """Tell whether a SQLite URL names no file."""
-    name = url.database or ""
-    return name in {"", ":memory:"} or name.startswith("file::memory:") or url.query.get("mode") == "memory"

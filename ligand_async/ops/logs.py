@@ -17,6 +17,7 @@ def init_logs(settings: Settings) -> None:
     """Send the log of this process to stderr, once: JSON in `prod` and `stage`, coloured text in `local`.
 
     `testing` and `cli` leave logging as they find it, and so does a process whose root logger has handlers already.
+    Loggers with a handler of their own, such as hypercorn's, go on writing by it alone.
     """
     root = logging.getLogger()
     if settings.environment in {"testing", "cli"} or root.handlers:
@@ -36,6 +37,7 @@ def init_logs(settings: Settings) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers(settings.environment)],
         )
     )
+    handler.addFilter(is_ours_to_write)
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     structlog.configure(
@@ -44,6 +46,11 @@ def init_logs(settings: Settings) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def is_ours_to_write(record: logging.LogRecord) -> bool:
+    """Tell whether nobody else writes a record, so that no line appears twice."""
+    return not logging.getLogger(record.name).handlers
 
 
 def renderers(environment: str) -> list[Processor]:

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from quart.typing import TestClientProtocol
+from quart.typing import TestClientProtocol as Client
 
 from examples.petstore.app import create_app
 
@@ -13,14 +13,14 @@ CUP = {"name": "Rex", "description": "A good dog."}
 
 
 @pytest.fixture
-async def client(database_url: str) -> AsyncIterator[TestClientProtocol]:
+async def client(database_url: str) -> AsyncIterator[Client]:
     """A client of a petstore that migrated its empty database when it started."""
     app = create_app("testing", database_url=database_url, database_auto_upgrade=True)
     async with app.test_app():
         yield app.test_client()
 
 
-async def register(client: TestClientProtocol, **pet: Any) -> dict[str, Any]:
+async def register(client: Client, **pet: Any) -> dict[str, Any]:
     """Register a pet and return it."""
     response = await client.post("/pets/", json=CUP | pet)
     assert response.status_code == 201
@@ -28,7 +28,7 @@ async def register(client: TestClientProtocol, **pet: Any) -> dict[str, Any]:
     return found
 
 
-async def test_life_of_a_pet(client: TestClientProtocol) -> None:
+async def test_life_of_a_pet(client: Client) -> None:
     """A pet is registered, listed, read, replaced, changed and deleted."""
     created = await client.post("/pets/", json=CUP)
     pet = await created.get_json()
@@ -52,7 +52,7 @@ async def test_life_of_a_pet(client: TestClientProtocol) -> None:
     assert (await client.delete(where)).status_code == 404
 
 
-async def test_list_has_pages(client: TestClientProtocol) -> None:
+async def test_list_has_pages(client: Client) -> None:
     """Pages are of the size asked for, do not overlap, and know the total; the default is ten."""
     names = [f"pet {number:02}" for number in range(12)]
     for name in names:
@@ -78,7 +78,7 @@ async def test_list_has_pages(client: TestClientProtocol) -> None:
         ([], 422, ""),
     ],
 )
-async def test_wrong_pets_are_refused(client: TestClientProtocol, body: Any, status: int, pointer: str | None) -> None:
+async def test_wrong_pets_are_refused(client: Client, body: Any, status: int, pointer: str | None) -> None:
     """What is no pet is a problem that points at the mistake, and leaves nothing."""
     response = await client.post("/pets/", json=body)
     problem = await response.get_json(force=True)
@@ -88,14 +88,14 @@ async def test_wrong_pets_are_refused(client: TestClientProtocol, body: Any, sta
     assert (await (await client.get("/pets/")).get_json())["total"] == 0
 
 
-async def test_limits_are_inclusive(client: TestClientProtocol) -> None:
+async def test_limits_are_inclusive(client: Client) -> None:
     """The longest name and description are stored and come back whole."""
     pet = await register(client, name="ü" * 255, description="y" * 4096)
 
     assert (pet["name"], pet["description"]) == ("ü" * 255, "y" * 4096)
 
 
-async def test_null_is_no_name(client: TestClientProtocol) -> None:
+async def test_null_is_no_name(client: Client) -> None:
     """A patch cannot take a pet's name away."""
     pet = await register(client)
     response = await client.patch(f"/pets/{pet['id']}", json={"name": None})
@@ -104,7 +104,7 @@ async def test_null_is_no_name(client: TestClientProtocol) -> None:
     assert (await (await client.get(f"/pets/{pet['id']}")).get_json())["name"] == "Rex"
 
 
-async def test_updated_at_moves(client: TestClientProtocol) -> None:
+async def test_updated_at_moves(client: Client) -> None:
     """A change moves `updated_at` and leaves `created_at`."""
     pet = await register(client)
     changed = await (await client.patch(f"/pets/{pet['id']}", json={"name": "Max"})).get_json()

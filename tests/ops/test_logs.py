@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.serving import served
+
 PROGRAM = """
 import asyncio, logging, os
 import structlog
@@ -102,3 +104,11 @@ def test_what_was_configured_stays(tmp_path: Path) -> None:
     )
 
     assert "mine: from logging" in answer.stderr
+
+
+def test_lines_of_the_server_appear_once(tmp_path: Path) -> None:
+    """What hypercorn writes by its own handler is not written again by ours."""
+    with served("examples.minimal:app", tmp_path):
+        pass
+
+    assert (tmp_path / "server.log").read_text().count("Running on") == 1
