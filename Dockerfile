@@ -1,4 +1,4 @@
-# The petstore under hypercorn. Settings come from the environment at run time: it starts as `prod`, which says what it
+# The petstore under `ligand serve`. Settings come from the environment at run time: it starts as `prod`, which says what it
 # still needs. Migrations: docker run … IMAGE ligand --app examples.petstore.app:create_app db upgrade
 
 FROM python:3.13-slim-bookworm AS build
@@ -26,5 +26,5 @@ EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ['PORT'] + '/livez', timeout=2)"]
-# `exec` makes the server process 1, so that it gets the signals.
-CMD ["/bin/sh", "-c", "exec hypercorn --workers 0 --bind \"0.0.0.0:$PORT\" 'examples.petstore.app:create_app()'"]
+# No shell: the server is process 1 and gets the signals. It reads PORT itself.
+CMD ["ligand", "--app", "examples.petstore.app:create_app", "serve", "--host", "0.0.0.0"]

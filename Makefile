@@ -9,7 +9,7 @@ PYTEST := $(BIN)/$(if $(COVERAGE),coverage run -m pytest,python -m pytest)
 
 export PYTHON
 
-.PHONY: help run test test-all soak coverage lint types lock clean core tools
+.PHONY: help run test test-all soak probes bench-scan coverage lint types lock clean core tools
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /  \1\t/p' Makefile | expand -t 14
@@ -27,7 +27,7 @@ run: core  ## Serve the petstore on SQLite, or on DATABASE_URL, at PORT (8000)
 	@echo "  Try    curl -i $(ADDRESS)/pets/ -H 'Content-Type: application/json' -d '{\"name\": \"Rex\"}'"
 	@echo "  Stop   Ctrl-C"
 	@echo
-	@exec $(BIN)/hypercorn --workers 0 --bind 127.0.0.1:$(PORT) '$(APP)()'
+	@exec $(BIN)/ligand --app $(APP) serve --port $(PORT)
 
 test: tools  ## Test on SQLite and on a throw-away PostgreSQL
 	@$(PYTEST) -n 2 -m "not extended" $(ARGS)
@@ -38,6 +38,12 @@ test-all: tools  ## Test what needs more: browser, issuer, compilers, servers
 soak: export LIGAND_SOAK := 1
 soak: tools  ## Test the big figures in full; takes long
 	@$(PYTEST) $(ARGS)
+
+probes: tools  ## Send hostile requests to the petstore, under our server and hypercorn's own, and print the answers
+	@$(BIN)/python -m tests.probes
+
+bench-scan: core  ## Measure what the strict scan of a JSON body costs
+	@$(BIN)/python -m bench.scan
 
 coverage: tools  ## Report the coverage of runs made with COVERAGE=1
 	@$(BIN)/coverage combine --quiet

@@ -28,7 +28,18 @@ from ligand_async.errors import (
     UnsupportedMediaType,
     abort,
 )
+from ligand_async.marks import limit
 from ligand_async.principal import Principal
+from ligand_async.problem_types import (
+    AlreadyExists,
+    BrokenReference,
+    ChangedMeanwhile,
+    DatabaseTimeout,
+    DatabaseUnavailable,
+    DeadlineExceeded,
+    MalformedBody,
+    ValidationFailed,
+)
 from ligand_async.settings import Settings, SettingsError
 from ligand_async.web.body import Form
 from ligand_async.web.operation import operation
@@ -38,11 +49,17 @@ from ligand_async.web.services import app_scope, services_of
 __version__ = "0.1.0"
 
 __all__ = [
+    "AlreadyExists",
     "BadGateway",
     "BadRequest",
+    "BrokenReference",
+    "ChangedMeanwhile",
     "Conflict",
     "ContentTooLarge",
     "Database",
+    "DatabaseTimeout",
+    "DatabaseUnavailable",
+    "DeadlineExceeded",
     "Forbidden",
     "Form",
     "GatewayTimeout",
@@ -50,6 +67,7 @@ __all__ = [
     "Identified",
     "InternalServerError",
     "InvalidPart",
+    "MalformedBody",
     "Model",
     "NotFound",
     "OffsetParams",
@@ -68,6 +86,7 @@ __all__ = [
     "Unauthorized",
     "UnprocessableContent",
     "UnsupportedMediaType",
+    "ValidationFailed",
     "Versioned",
     "abort",
     "app_scope",
@@ -76,6 +95,7 @@ __all__ = [
     "current_request_id",
     "first_or_404",
     "get_or_404",
+    "limit",
     "on_commit",
     "one_or_404",
     "operation",

@@ -17,9 +17,19 @@ from ligand_async.protocols import ProblemRenderer
 from ligand_async.settings import Settings
 from ligand_async.settings.checks import check_config, check_production
 from ligand_async.web.binding import check_operations
-from ligand_async.web.identity import RequestIdentity
+from ligand_async.web.cors import CORS
+from ligand_async.web.guard import Guard
+from ligand_async.web.headers import SecurityHeaders
+from ligand_async.web.limits import init_limits
 from ligand_async.web.problems import init_problems, render_problem
+from ligand_async.web.proxies import TrustedProxies
+from ligand_async.web.quart import LigandQuart
+from ligand_async.web.raising_client import init_test_client
 from ligand_async.web.services import init_services
+from ligand_async.web.stages import Stage
+from ligand_async.web.strict_request import StrictRequest
+from ligand_async.web.syntax import Syntax
+from ligand_async.web.types_page import make_types_blueprint
 
 
 def create_app(
@@ -53,10 +63,13 @@ def create_app(
         SettingsError: Settings are missing, wrong or unsafe for their environment; all of them at once.
     """
     settings = settings or Settings.load()
-    app = Quart(import_name)
+    app = LigandQuart(import_name)
+    app.request_class = StrictRequest
     app.config.from_mapping(settings.config_copy())
     app.config.from_mapping(check_config(config or {}, settings))
-    app.config.update(PROPAGATE_EXCEPTIONS=False, MAX_CONTENT_LENGTH=settings.max_body_bytes)
+    app.config.update(
+        PROPAGATE_EXCEPTIONS=False, MAX_CONTENT_LENGTH=settings.max_body_bytes, BODY_TIMEOUT=settings.body_timeout
+    )
     check_production(settings, debug=app.debug, testing=app.testing)
     name = client_name or f"{title.lower().replace(' ', '-')}-client"
     app.extensions[EXTENSION] = Service(title, version, name, settings, database)
@@ -80,11 +93,24 @@ def create_app(
 
     init_docs(app, title=title, version=version, servers=servers_of(settings))
     init_problems(app, metadata=database.metadata if database else MetaData(), renderer=problem_renderer)
+    init_test_client(app)
+    app.register_blueprint(make_types_blueprint())
+    init_limits(app, settings)
     init_health(app, [database] if database else [])
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
-    app.asgi_app = RequestIdentity(app.asgi_app)  # type: ignore[method-assign]  # as Quart documents for middleware
+    app.guard = Guard(
+        make_stages(settings), request_timeout=settings.request_timeout, max_body_bytes=settings.max_body_bytes
+    )
     return app
+
+
+def make_stages(settings: Settings) -> list[Stage]:
+    """Make the stages of the guard: who is asking first, then whether it is a request at all."""
+    stages: list[Stage] = [TrustedProxies(settings.trusted_proxies), Syntax(settings)]
+    if settings.cors_origins:
+        stages.append(CORS(settings.cors_origins, settings.cors_headers))
+    return [*stages, SecurityHeaders()]
 
 
 def servers_of(settings: Settings) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A service under a real hypercorn process."""
+"""A service under a real server process: the `hypercorn` command, or `ligand serve`."""
 
 import os
 import signal
@@ -16,6 +16,8 @@ from hypercorn import Config
 
 ROOT = Path(__file__).parent.parent
 START_TIMEOUT = 20.0  # seconds
+HYPERCORN = (sys.executable, "-m", "hypercorn", "--workers", "0")
+LIGAND = (sys.executable, "-c", "from ligand_async.cli import main; main()")
 
 
 def free_port() -> int:
@@ -27,18 +29,26 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(target: str, directory: Path, variables: Mapping[str, str] | None = None) -> Iterator[str]:
+def served(
+    target: str, directory: Path, variables: Mapping[str, str] | None = None, *, by_ligand: bool = False
+) -> Iterator[str]:
     """Serve an app, such as `examples.minimal:app`, from a directory of its own, and yield its address.
 
-    It ends by SIGINT, as Ctrl-C does, and must end by itself, with status 0.
+    It is `hypercorn` that serves, or `ligand serve`; its output goes into `server.log` there. It ends by SIGINT, as
+    Ctrl-C does, and must end by itself, with status 0.
     """
-    address = f"http://127.0.0.1:{free_port()}"
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    if by_ligand:
+        command = [*LIGAND, "--app", target, "serve", "--port", str(port)]
+    else:
+        command = [*HYPERCORN, "--bind", f"127.0.0.1:{port}", target]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("LIGAND_", "QUART_"))}
     environment |= {"PYTHONPATH": str(ROOT), "LIGAND_ENVIRONMENT": "local", **(variables or {})}
     log = directory / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "hypercorn", "--workers", "0", "--bind", address.removeprefix("http://"), target],
+            command,
             cwd=directory,
             env=environment,
             stdout=output,

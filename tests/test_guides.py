@@ -90,6 +90,30 @@ async def test_errors_guide_answers(guide: ModuleType, sqlite_url: str) -> None:
         assert (await client.get("/teapot")).status_code == 418
 
 
+@pytest.mark.parametrize("guide", ["security"], indirect=True)
+async def test_security_guide_is_true(guide: ModuleType, sqlite_url: str) -> None:
+    """The shop of the guide keeps its own headers, knows its callers, and counts."""
+    settings = {"trusted_proxies": ("127.0.0.1",), "cors_origins": ("https://app.example.org",)}
+    app = guide.make_shop(environment="testing", database_url=sqlite_url, **settings)
+    async with app.test_app():
+        client = app.test_client()
+        forwarded = {"X-Forwarded-For": "6.6.6.6, 198.51.100.7", "X-Forwarded-Proto": "https"}
+        base = {"client": ("127.0.0.1", 5000)}
+        caller = await client.get("/caller", headers=forwarded, scope_base=base)
+        page = await client.get("/hello", headers={"Origin": "https://app.example.org"})
+        report = await client.post("/reports")
+        checks = [await client.get("/admin/health") for _ in range(3)]
+
+    assert (await caller.get_json())["address"] == "198.51.100.7"
+    assert (await caller.get_json())["url"].startswith("https://")
+    assert page.headers.getlist("Cache-Control") == ["public, max-age=60"]
+    assert page.headers["Access-Control-Allow-Origin"] == "https://app.example.org"
+    shown = re.findall(r"^(RateLimit.*): (.*)$", (GUIDES / "security.md").read_text(), re.MULTILINE)
+    assert {name: report.headers[name] for name, _ in shown} == dict(shown)
+    assert len(shown) == 2
+    assert all("RateLimit" not in check.headers for check in checks)
+
+
 def test_links_lead_somewhere() -> None:
     """Each relative link between guides names a file."""
     links = [(guide, link) for guide in GUIDES.glob("*.md") for link in LINK.findall(guide.read_text())]
@@ -105,7 +129,9 @@ def test_every_guide_is_linked_from_the_readme() -> None:
     assert [path.name for path in GUIDES.glob("*.md") if f"docs/{path.name}" not in readme] == []
 
 
-@pytest.mark.parametrize("path", [Path(blueprint) for blueprint in ("operations", "database", "errors")], ids=str)
+@pytest.mark.parametrize(
+    "path", [Path(blueprint) for blueprint in ("operations", "database", "errors", "security")], ids=str
+)
 def test_guides_have_code(path: Path) -> None:
     """A guide whose code is not found would always pass."""
     assert len(BLOCK.findall((GUIDES / f"{path}.md").read_text())) > 1

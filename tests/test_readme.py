@@ -56,7 +56,7 @@ def test_transcript_is_what_happens(tmp_path: Path) -> None:
     """The commands of the README, run in order against its service, print what it shows."""
     target, _ = TRANSCRIPT.findall(README)[0]
 
-    with served(target, tmp_path) as address:
+    with served(target, tmp_path, by_ligand=True) as address:
         for command, expected in commands():
             typed = command.replace("http://127.0.0.1:8000", address)
             run = subprocess.run(

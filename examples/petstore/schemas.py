@@ -16,8 +16,13 @@ def refuse_hate(text: str) -> str:
     return text
 
 
-Name = Annotated[str, Field(min_length=1, max_length=255, examples=["Rex"])]
-Description = Annotated[str, Field(max_length=4096, examples=["A good dog."]), AfterValidator(refuse_hate)]
+# No body may hold U+0000, which PostgreSQL stores nowhere; the pattern tells clients.
+STORABLE = r"^[^\u0000]*$"
+
+Name = Annotated[str, Field(min_length=1, max_length=255, pattern=STORABLE, examples=["Rex"])]
+Description = Annotated[
+    str, Field(max_length=4096, pattern=STORABLE, examples=["A good dog."]), AfterValidator(refuse_hate)
+]
 
 
 class PetRead(BaseModel):
@@ -40,9 +45,10 @@ class PetCreate(BaseModel):
 
 
 class PetPatch(BaseModel):
-    """What changes about a pet; what is absent stays."""
+    """What changes about a pet; what is absent stays, and nothing can be null."""
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Name | None = None
-    description: Description | None = None
+    # Never seen: `exclude_unset` leaves out what was not sent.
+    name: Name = Field(default_factory=str)
+    description: Description = Field(default_factory=str)

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import DeclarativeBase
 
+from ligand_async.context import current_deadline
 from ligand_async.data.engines import Engines, make_engine
 from ligand_async.data.finish import finish_regardless
 from ligand_async.data.retry import may_run_again, pause_before
@@ -115,7 +116,8 @@ class Database:
         """
         async with UnitOfWork(self.engines().write) as unit:
             yield unit.session
-            await finish_regardless(unit.commit())
+            with current_deadline().commit():  # in this task, which the deadline would cancel
+                await finish_regardless(unit.commit())
 
     @asynccontextmanager
     async def read(self, *, mode: SessionMode = "read") -> AsyncIterator[AsyncSession]:
@@ -136,7 +138,7 @@ class Database:
     async def run(self, work: Work[T], *, mode: SessionMode, retry_safe: bool = False) -> T:
         """Run work in a unit of work and commit it, in the calling task.
 
-        `finish_regardless` shields it from a client that goes away.
+        `finish_in_time` shields it from a client that goes away. The deadline stops the work, but not a commit.
 
         Args:
             work: Takes the unit; what it returns is returned after the commit.
@@ -146,13 +148,15 @@ class Database:
 
         Raises:
             SQLAlchemyError: As the database says; the work is rolled back.
+            Problem: The deadline has passed; the same.
         """
         engines = self.engines()
         attempt = 1
         while True:
             try:
                 async with UnitOfWork(engines.select(mode)) as unit:
-                    result = await work(unit)
+                    async with current_deadline().limit():
+                        result = await work(unit)
                     await unit.commit()
                     return result
             except SQLAlchemyError as error:

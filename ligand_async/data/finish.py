@@ -7,6 +7,10 @@ from typing import Any, TypeVar
 
 from quart import current_app
 
+from ligand_async.containment import Containment
+from ligand_async.context import current_deadline
+from ligand_async.deadline import GRACE
+
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -19,12 +23,46 @@ async def finish_regardless(work: Coroutine[Any, Any, T]) -> T:
     with its callbacks or rolled back, and no connection is torn down in the middle of a statement. The app waits for it
     when it stops.
     """
-    task = asyncio.ensure_future(work)
+    task = asyncio.ensure_future(contain(work))
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         keep_in_background(task)
         raise
+
+
+async def finish_in_time(work: Coroutine[Any, Any, T]) -> T:
+    """Await work as `finish_regardless` does, until shortly after the deadline: the work watches that itself.
+
+    Work that was stopped has a second to clean up, and then does so behind the answer: a database that has fallen
+    silent does not answer a rollback either. A commit that has begun is waited for.
+
+    Raises:
+        Problem: The work was stopped and is not back.
+    """
+    deadline = current_deadline()
+    seconds = deadline.seconds_left
+    if seconds is None:
+        return await finish_regardless(work)
+    with deadline.hold():
+        task = asyncio.ensure_future(contain(work))
+        try:
+            done, _ = await asyncio.wait({task}, timeout=seconds)
+            while not done:
+                done, _ = await asyncio.wait({task}, timeout=GRACE)
+                if not done and not deadline.committing:
+                    keep_in_background(task)
+                    raise deadline.problem()
+        except asyncio.CancelledError:
+            keep_in_background(task)
+            raise
+        return task.result()
+
+
+async def contain(work: Coroutine[Any, Any, T]) -> T:
+    """Await work that cannot end the server: a task that raises SystemExit would."""
+    with Containment():
+        return await work
 
 
 def keep_in_background(task: asyncio.Task[Any]) -> None:

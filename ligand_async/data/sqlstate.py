@@ -10,13 +10,14 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from ligand_async.data.constraints import columns_of
 from ligand_async.data.faults import ConnectionLost, DatabaseUnreachable, StatementTimedOut, ValueRefused
-from ligand_async.errors import (
-    Conflict,
-    GatewayTimeout,
-    InvalidPart,
-    Problem,
-    ServiceUnavailable,
-    UnprocessableContent,
+from ligand_async.errors import InvalidPart, Problem
+from ligand_async.problem_types import (
+    AlreadyExists,
+    BrokenReference,
+    ChangedMeanwhile,
+    DatabaseTimeout,
+    DatabaseUnavailable,
+    ValidationFailed,
 )
 
 SQLITE_STATES = (
@@ -63,11 +64,11 @@ def problem_of(error: SQLAlchemyError, metadata: MetaData) -> Problem | None:
         case ConnectionLost():
             return unavailable("the database connection was lost", retry_after=1)
         case StatementTimedOut():
-            return GatewayTimeout("the database did not answer in time")
+            return DatabaseTimeout("the database did not answer in time")
         case ValueRefused():
-            return UnprocessableContent("a value does not fit its column")
+            return ValidationFailed("a value does not fit its column")
         case StaleDataError():
-            return Conflict("the resource was changed by someone else in the meantime")
+            return ChangedMeanwhile("the resource was changed by someone else in the meantime")
         case DBAPIError():
             return problem_of_state(error, metadata)
         case _:
@@ -88,18 +89,18 @@ def problem_of_constraint(state: str, error: DBAPIError, metadata: MetaData) -> 
     """Classify class 23: a rule of the schema was broken, by these fields."""
     match state:
         case "23505" | "23P01":
-            return Conflict("it exists already", errors=invalid_parts(error, metadata, "already taken", "unique"))
+            return AlreadyExists("it exists already", errors=invalid_parts(error, metadata, "already taken", "unique"))
         case "23503" | "23001":
-            return Conflict(
+            return BrokenReference(
                 "it refers to something that does not exist, or something still refers to it",
                 errors=invalid_parts(error, metadata, "no such reference, or still referred to", "reference"),
             )
         case "23502":
-            return UnprocessableContent(
+            return ValidationFailed(
                 "a required value is missing", errors=invalid_parts(error, metadata, "must not be null", "required")
             )
         case "23514":
-            return UnprocessableContent(
+            return ValidationFailed(
                 "a value is not allowed", errors=invalid_parts(error, metadata, "not allowed", "check")
             )
         case _:
@@ -114,20 +115,20 @@ def problem_of_condition(state: str) -> Problem | None:
         case "55P03":
             return unavailable("what the work needs is locked", retry_after=1)
         case "57014" | "25P04":
-            return GatewayTimeout("the database took too long")
+            return DatabaseTimeout("the database took too long")
         case "25006":
             return unavailable("the database is read-only at the moment", retry_after=5)
         case _ if state[:2] in {"08", "53", "57", "58"} or state == "25P03":
             return unavailable("the database is not available", retry_after=2)
         case _ if state[:2] == "22" or state == "54000":  # 54000: more than an index can hold
-            return UnprocessableContent("a value does not fit its column")
+            return ValidationFailed("a value does not fit its column")
         case _:
             return None
 
 
-def unavailable(detail: str, *, retry_after: int) -> ServiceUnavailable:
+def unavailable(detail: str, *, retry_after: int) -> DatabaseUnavailable:
     """Make a 503 that says when to come back, in seconds."""
-    return ServiceUnavailable(detail, headers={"Retry-After": str(retry_after)})
+    return DatabaseUnavailable(detail, headers={"Retry-After": str(retry_after)})
 
 
 def invalid_parts(error: DBAPIError, metadata: MetaData, detail: str, code: str) -> list[InvalidPart]:

@@ -11,6 +11,8 @@ from typing import Any, Self
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm.exc import DetachedInstanceError
 
+from ligand_async.containment import Containment
+from ligand_async.context import current_deadline
 from ligand_async.data.finish import finish_regardless
 from ligand_async.data.sessions import UnitSession
 
@@ -64,6 +66,10 @@ class UnitOfWork:
         return self._commit()
 
     async def _commit(self) -> None:
+        with current_deadline().commit():
+            await self._commit_and_tell()
+
+    async def _commit_and_tell(self) -> None:
         self.session.belong_to_current_task()
         try:
             if not self.abandoned:
@@ -131,16 +137,12 @@ async def run_callback(callback: Callback) -> None:
     """Run one callback; its failure is logged and goes no further."""
     name = getattr(callback, "__qualname__", repr(callback))
     try:
-        async with asyncio.timeout(CALLBACK_TIMEOUT):
-            result = callback()
-            if inspect.isawaitable(result):
-                await result
+        with Containment():
+            async with asyncio.timeout(CALLBACK_TIMEOUT):
+                result = callback()
+                if inspect.isawaitable(result):
+                    await result
     except TimeoutError:
         logger.exception("on_commit callback %s did not end within %s s", name, CALLBACK_TIMEOUT)
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        logger.exception("on_commit callback %s waited for something that was cancelled; the commit stands", name)
     except Exception:
         logger.exception("on_commit callback %s failed; the commit stands", name)

@@ -8,6 +8,7 @@ from pydantic.json_schema import JsonSchemaValue
 from ligand_async.docs.endpoints import Endpoint
 from ligand_async.docs.schemas import PREFIX
 from ligand_async.errors import PROBLEM_JSON, Problem, title_of
+from ligand_async.problem_types import PREFIX as PREFIX_OF_TYPES
 
 INVALID_PART: JsonSchemaValue = {
     "description": "One part of a request that was refused; one of pointer, parameter, header and cookie names it.",
@@ -30,12 +31,12 @@ PROBLEM: JsonSchemaValue = {
             "type": "string",
             "format": "uri-reference",
             "description": "The kind of problem.",
-            "examples": ["about:blank"],
+            "examples": ["about:blank", PREFIX_OF_TYPES + "validation"],
         },
         "title": {"type": "string", "description": "The kind of problem, for a human."},
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
         "detail": {"type": "string", "description": "What happened this time."},
-        "instance": {"type": "string", "format": "uri-reference", "description": "Where it happened."},
+        "instance": {"type": "string", "format": "uri-reference", "description": "This occurrence."},
         "request_id": {"type": "string", "description": "Quote it when you ask for help."},
         "errors": {"type": "array", "items": {"$ref": PREFIX + "InvalidPart"}},
     },
@@ -44,9 +45,14 @@ PROBLEM: JsonSchemaValue = {
 COMPONENTS = {"InvalidPart": INVALID_PART, "Problem": PROBLEM}
 
 
-def problem_responses(endpoint: Endpoint) -> dict[int, dict[str, Any]]:
-    """Describe every error that an operation answers itself: those it names, and those of what it reads."""
-    titles = {status: {title_of(status)} for status in input_statuses(endpoint)}
+def problem_responses(endpoint: Endpoint, *, limited: bool = False) -> dict[int, dict[str, Any]]:
+    """Describe every error that an operation answers itself: those it names, and those of what it reads.
+
+    Args:
+        endpoint: The operation.
+        limited: Whether a caller has a quota of it.
+    """
+    titles = {status: {title_of(status)} for status in input_statuses(endpoint) | ({429} if limited else set())}
     for problem in endpoint.mark.raises if endpoint.mark else ():
         titles.setdefault(problem.code, set()).add(title_with_type(problem))
     return {status: problem_response(sorted(names)) for status, names in titles.items()}
@@ -73,3 +79,7 @@ def title_with_type(problem: type[Problem]) -> str:
 def problem_response(titles: Iterable[str]) -> dict[str, Any]:
     """Describe one answer that holds a problem."""
     return {"description": "; ".join(titles), "content": {PROBLEM_JSON: {"schema": {"$ref": PREFIX + "Problem"}}}}
+
+
+# What every operation may answer: a target or a header that is malformed, a deadline, a database that is away.
+OTHER_PROBLEMS = {"default": problem_response(["Any other problem"])}

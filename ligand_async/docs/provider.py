@@ -16,8 +16,9 @@ from ligand_async.docs.endpoints import Endpoint
 from ligand_async.docs.messages import LOCATION, MEDIA_TYPES, model_headers, request_body, success_response
 from ligand_async.docs.operation_ids import name_operations
 from ligand_async.docs.parameters import model_parameters, path_parameter
-from ligand_async.docs.problems import COMPONENTS, problem_responses
+from ligand_async.docs.problems import COMPONENTS, OTHER_PROBLEMS, problem_responses
 from ligand_async.docs.schemas import Schemas, reachable
+from ligand_async.web.limits import is_limited
 
 ORDER = ("openapi", "info", "servers", "security", "tags", "paths", "components", "externalDocs")
 UNDECLARED = {"default": {"description": "Not declared."}}
@@ -120,7 +121,8 @@ class LigandOpenAPIProvider(OpenAPIProvider):
 
     def build_responses(self, endpoint: Endpoint) -> dict[str, Any]:
         """Describe every answer, by status."""
-        responses = dict(problem_responses(endpoint))
+        limited = is_limited(cast("Quart", self._app), endpoint.name, endpoint.method)
+        responses = dict(problem_responses(endpoint, limited=limited))
         for status, (type_, headers_model) in endpoint.responses.items():
             schema = None if type_ is None else self._schemas.schema_of(type_, "serialization")
             headers = {} if headers_model is None else self.build_response_headers(headers_model)
@@ -128,7 +130,7 @@ class LigandOpenAPIProvider(OpenAPIProvider):
                 headers["Location"] = LOCATION
             responses[status] = success_response(status, schema, headers)
         described = {str(status): responses[status] for status in sorted(responses)}
-        return described if endpoint.responses else described | UNDECLARED
+        return described | (OTHER_PROBLEMS if endpoint.responses else UNDECLARED)
 
     def build_response_headers(self, model: Any) -> dict[str, Any]:
         """Describe the headers of an answer."""

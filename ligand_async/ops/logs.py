@@ -8,6 +8,7 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 from ligand_async.context import current_request_id
+from ligand_async.ops.access import FIELDS
 from ligand_async.settings import Settings
 
 HANDLER_NAME = "ligand_async"
@@ -17,7 +18,7 @@ def init_logs(settings: Settings) -> None:
     """Send the log of this process to stderr, once: JSON in `prod` and `stage`, coloured text in `local`.
 
     `testing` and `cli` leave logging as they find it, and so does a process whose root logger has handlers already.
-    Loggers with a handler of their own, such as hypercorn's, go on writing by it alone.
+    Loggers with a handler of their own, such as that of the `hypercorn` command, go on writing by it alone.
     """
     root = logging.getLogger()
     if settings.environment in {"testing", "cli"} or root.handlers:
@@ -29,11 +30,12 @@ def init_logs(settings: Settings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         add_request_id,
     ]
+    foreign = shared if settings.environment == "local" else [*shared, add_request_fields]
     handler = logging.StreamHandler(sys.stderr)
     handler.name = HANDLER_NAME
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=foreign,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers(settings.environment)],
         )
     )
@@ -67,3 +69,9 @@ def add_request_id(logger: Any, method: str, event: EventDict) -> EventDict:  # 
     if request_id is not None:
         event["request_id"] = request_id
     return event
+
+
+def add_request_fields(logger: Any, method: str, event: EventDict) -> EventDict:  # noqa: ARG001  (structlog's signature)
+    """Give a line of the access log its fields."""
+    fields = getattr(event.get("_record"), FIELDS, None)
+    return event if fields is None else {**event, **fields}

@@ -20,6 +20,7 @@ from ligand_async.settings.declaring import Rows, check_fields, check_prefix, ch
 from ligand_async.settings.defaults import UNSET, resolve
 from ligand_async.settings.environments import Environment
 from ligand_async.settings.mistakes import Mistake, SettingsError, start_hint
+from ligand_async.settings.network import FieldNames, Hosts, Origins, Proxies, Quotas, RedisURL
 from ligand_async.settings.secret import keep_secret_key, not_kept
 from ligand_async.settings.urls import DatabaseURL, ServiceURL
 from ligand_async.settings.validation import invalid
@@ -81,6 +82,30 @@ class Settings(BaseSettings):
     )
     secret_key: SecretStr = Field(description="Signs cursors and cookies.")
     max_body_bytes: int = Field(default=1024 * 1024, ge=1, description="The largest request body, in bytes.")
+    max_form_fields: int = Field(default=1000, ge=1, description="The most fields of a form.")
+    max_form_files: int = Field(default=20, ge=1, description="The most uploads of a form.")
+    body_timeout: Seconds = Field(default=10.0, description="Seconds to wait for the whole request body.")
+    request_timeout: Seconds = Field(
+        default=30.0, description="Seconds until the work on a request is stopped and rolled back."
+    )
+    trusted_hosts: Hosts = Field(
+        default=(), description="Hosts that the service answers for, `*.example.org` for all below; none: any host."
+    )
+    trusted_proxies: Proxies = Field(
+        default=(), description="The proxies in front whose word is taken: how many, or their networks."
+    )
+    cors_origins: Origins = Field(
+        default=(), description="Origins whose pages may read the service's answers, or `*` for all."
+    )
+    cors_headers: FieldNames = Field(
+        default=(), description="Request headers that these pages may send besides those of the framework."
+    )
+    rate_limit: Quotas | None = Field(
+        default=None, description="The quota of a caller, such as `100/minute`, where no `@limit` says otherwise."
+    )
+    rate_limit_storage: RedisURL | None = Field(
+        default=None, description="The Redis in which all workers count together; else each counts for itself."
+    )
     port: int = Field(default=8000, ge=1, le=65535, description="The port that `ligand serve` listens on.")
 
     def __init__(self, **values: Any) -> None:

@@ -6,16 +6,17 @@ from uuid import UUID
 
 from quart import Quart
 from werkzeug.routing import Rule
-from werkzeug.routing.converters import FloatConverter, IntegerConverter, UUIDConverter
+from werkzeug.routing.converters import UUIDConverter
 
 from ligand_async.context import service_of
 from ligand_async.marks import OperationMark, operation_mark
+from ligand_async.web.converters import AsciiFloat, AsciiInteger
 from ligand_async.web.hints import without_none
 from ligand_async.web.inputs import Inputs, OperationError
 from ligand_async.web.operation import INPUTS_ATTRIBUTE
 from ligand_async.web.services import Services
 
-CONVERTED = {IntegerConverter: int, FloatConverter: float, UUIDConverter: UUID}
+CONVERTED = {AsciiInteger: int, AsciiFloat: float, UUIDConverter: UUID}
 CONVERTER_NAMES = {int: "int", float: "float", UUID: "uuid"}
 
 

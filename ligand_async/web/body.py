@@ -1,11 +1,9 @@
 """The request's body: read once, from bytes to model in one pass each of scanning and validating."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol, get_args, get_origin
 
-import jiter
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import SchemaValidator
 from quart import request
@@ -13,18 +11,16 @@ from quart.datastructures import FileStorage
 from quart_schema.validation import DataSource
 from werkzeug.datastructures import MultiDict
 
-from ligand_async.errors import BadRequest, InvalidPart, UnprocessableContent, UnsupportedMediaType
+from ligand_async.errors import UnsupportedMediaType
 from ligand_async.web.core_schemas import close
 from ligand_async.web.fields import alias_of, takes_list
-from ligand_async.web.finite import find_infinite
-from ligand_async.web.form_parser import MULTIPART, StrictFormDataParser
-from ligand_async.web.invalid import json_pointer, refuse
+from ligand_async.web.form_parser import MULTIPART
+from ligand_async.web.invalid import refuse, refuse_part
+from ligand_async.web.nul import find_nul
+from ligand_async.web.scan import scan
 
 JSON = "application/json"
 URLENCODED = "application/x-www-form-urlencoded"
-
-POSITION = re.compile(r"at line \d+ column \d+$")
-MAY_OVERFLOW = re.compile(rb"[eE]\+?\d{3}|\d{200}")  # only then can a number be beyond a double
 
 
 class Form:
@@ -77,18 +73,18 @@ class JSONBody:
 
         Raises:
             UnsupportedMediaType: It is not sent as JSON, or compressed.
-            BadRequest: It is not JSON.
-            UnprocessableContent: Its schema refuses it.
+            MalformedBody: It is not JSON.
+            ValidationFailed: Its schema refuses it.
         """
         if self.absent and not await read_bytes():
             return self.absent[0]
         check_media_type(self.media_types)
         raw = await read_bytes()
-        scan(raw)
+        document = scan(raw)
         try:
             return self.validator.validate_json(raw, strict=True)
         except ValidationError as error:
-            raise refuse(error, place="pointer") from None  # the error holds the values
+            raise refuse(error, place="pointer", document=document) from None  # the error holds the values
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,17 +102,17 @@ class FormBody:
 
         Raises:
             UnsupportedMediaType: It is not sent as a form, or compressed.
-            BadRequest: It is not a form.
-            UnprocessableContent: Its schema refuses it.
+            MalformedBody: It is not a form.
+            ContentTooLarge: It has too many fields or files, or too long a value.
+            ValidationFailed: Its schema refuses it.
         """
         check_media_type(self.media_types)
-        request.form_data_parser_class = StrictFormDataParser
-        try:
-            values = collect(await request.form, self.lists)
-            if self.source is DataSource.FORM_MULTIPART:
-                values |= collect(await request.files, self.lists)
-        except ValueError:  # its text may hold what was sent
-            raise BadRequest("the body is not a well-formed form") from None
+        values = collect(await request.form, self.lists)
+        if self.source is DataSource.FORM_MULTIPART:
+            values |= collect(await request.files, self.lists)
+        path = find_nul(values)
+        if path is not None:
+            raise refuse_part("Input should not contain U+0000", "nul_character", path)
         try:
             return self.validator.validate_python(values)
         except ValidationError as error:
@@ -158,37 +154,8 @@ async def read_bytes() -> bytes:
 
 def check_media_type(accepted: Sequence[str]) -> None:
     """Refuse a body in another form than the declared ones (RFC 9110 section 15.5.16)."""
-    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-        raise UnsupportedMediaType("compressed bodies are not accepted", headers={"Accept-Encoding": "identity"})
     if request.mimetype not in accepted:
         raise UnsupportedMediaType(f"the body must be sent as {' or '.join(accepted)}")
-
-
-def scan(raw: bytes) -> None:
-    """Refuse what pydantic lets pass: duplicate keys, NaN, numbers beyond a double.
-
-    Raises:
-        BadRequest: It is not JSON, or JSON that two parsers would read differently.
-        UnprocessableContent: It holds a number beyond a double.
-    """
-    if not raw:
-        raise BadRequest("the body is empty; JSON was expected")
-    try:
-        document = jiter.from_json(raw, catch_duplicate_keys=True, allow_inf_nan=False, cache_mode="keys")
-    except ValueError as error:
-        raise BadRequest(describe_malformed(str(error))) from None  # its text may hold a key that was sent
-    path = find_infinite(document) if MAY_OVERFLOW.search(raw) else None
-    if path is not None:
-        part = InvalidPart("Input should be a finite number", "finite_number", pointer=json_pointer(path))
-        raise UnprocessableContent("the request does not fit its schema", errors=[part])
-
-
-def describe_malformed(words: str) -> str:
-    """Say what is malformed and where, without what was sent."""
-    position = POSITION.search(words)
-    where = f" {position[0]}" if position else ""
-    what = "has a duplicate key" if words.startswith("Detected duplicate key") else "is not well-formed JSON"
-    return f"the body {what}{where}"
 
 
 def holds_file(annotation: Any) -> bool:

@@ -1,6 +1,7 @@
 """Values that come as text by name: the query string, headers and cookies."""
 
 from collections.abc import Iterable
+from itertools import islice
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -8,8 +9,9 @@ from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from werkzeug.datastructures import Headers, MultiDict
 
-from ligand_async.errors import InvalidPart, UnprocessableContent
-from ligand_async.web.invalid import refuse
+from ligand_async.errors import InvalidPart
+from ligand_async.problem_types import ValidationFailed
+from ligand_async.web.invalid import DETAIL, MAX_PARTS, refuse, wire_path
 
 Place = Literal["parameter", "header", "cookie"]
 
@@ -42,7 +44,7 @@ class Fields:
         """Read the query string, where every name must be known.
 
         Raises:
-            UnprocessableContent: The model refuses a value, a name is unknown, or one is repeated that is no list.
+            ValidationFailed: The model refuses a value, a name is unknown, or one is repeated that is no list.
         """
         return self.validate({name: self.pick(name, values.getlist(name)) for name in values}, extra=self._extra)
 
@@ -53,7 +55,7 @@ class Fields:
         repeated cookie the first counts.
 
         Raises:
-            UnprocessableContent: A value is missing or refused by the model.
+            ValidationFailed: A value is missing or refused by the model.
         """
         found: dict[str, str | list[str]] = {}
         for name in self._keys:
@@ -77,10 +79,11 @@ class Fields:
         return values if name in self._lists or len(values) > 1 else values[0]
 
 
-def refuse_unknown(names: Iterable[str]) -> UnprocessableContent:
+def refuse_unknown(names: Iterable[str]) -> ValidationFailed:
     """Make the 422 of query parameters that an operation does not know."""
-    parts = [InvalidPart("Extra inputs are not permitted", "extra_forbidden", parameter=name) for name in names]
-    return UnprocessableContent("the request does not fit its schema", errors=parts)
+    places = [wire_path((name,), {}) for name in islice(names, MAX_PARTS)]
+    parts = [InvalidPart("Extra inputs are not permitted", "extra_forbidden", parameter=place) for place in places]
+    return ValidationFailed(DETAIL, errors=parts)
 
 
 def wire_name(name: str, field: FieldInfo, place: Place) -> str:

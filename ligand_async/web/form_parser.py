@@ -1,21 +1,54 @@
-"""Quart's parser of forms, made to say when a form is malformed."""
+"""Quart's parser of forms, made to say when a form is malformed, and to stop at limits."""
 
 from collections.abc import AsyncIterator
-from typing import Any
+from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, cast
+from urllib.parse import parse_qsl
 
 from quart.formparser import FormDataParser
 from werkzeug.datastructures import MultiDict
 
+from ligand_async.errors import ContentTooLarge
+from ligand_async.problem_types import MalformedBody
+
 MULTIPART = "multipart/form-data"
 
 TAIL = 1024  # bytes at the end of a body, in which its last boundary is looked for
+SPOOL_BYTES = 64 * 1024  # an upload beyond this goes to disk
+REPLACED = "\ufffd"  # what a decoder puts for bytes that are no text
+
+
+@dataclass(frozen=True, slots=True)
+class FormLimits:
+    """How much a form may hold.
+
+    Attributes:
+        fields: Values that are no uploads.
+        files: Uploads.
+        field_bytes: Bytes of one value.
+    """
+
+    fields: int = 1000
+    files: int = 20
+    field_bytes: int = 64 * 1024
 
 
 class StrictFormDataParser(FormDataParser):
-    """Raises `ValueError` where Quart's own makes an empty or shorter form of a malformed one."""
+    """Raises a problem where Quart's own makes an empty or shorter form of a malformed one."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**{**options, "silent": False})
+    def __init__(self, *, limits: FormLimits | None = None, **options: Any) -> None:
+        self.limits = limits or FormLimits()
+        self._files = 0
+        super().__init__(
+            **{
+                **options,
+                "silent": False,
+                "max_form_memory_size": self.limits.field_bytes,
+                "max_form_parts": None,  # counted below: fields and files apart
+                "stream_factory": self._open_upload,
+            }
+        )
 
     async def parse(
         self, body: Any, mimetype: str, content_length: int | None, options: dict[str, str] | None = None
@@ -23,15 +56,59 @@ class StrictFormDataParser(FormDataParser):
         """Parse a body.
 
         Raises:
-            ValueError: It is malformed, or ends before its last boundary (RFC 2046 section 5.1.1).
+            MalformedBody: It is malformed, or ends before its last boundary (RFC 2046 section 5.1.1).
+            ContentTooLarge: It has more fields or files, or a longer value, than a form may hold.
         """
-        if mimetype != MULTIPART:
-            return await super().parse(body, mimetype, content_length, options)
+        try:
+            if mimetype == MULTIPART:
+                fields, files = await self._parse_watched(body, content_length, options or {})
+            else:
+                fields, files = await super().parse(body, mimetype, content_length, options)
+        except ValueError:  # its text may hold what was sent
+            raise MalformedBody("the body is not a well-formed form") from None
+        if sum(map(len, fields.listvalues())) > self.limits.fields:
+            raise ContentTooLarge(f"a form may have {self.limits.fields} fields at most")
+        return fields, files
+
+    async def _parse_watched(
+        self, body: Any, content_length: int | None, options: dict[str, str]
+    ) -> tuple[MultiDict[str, Any], MultiDict[str, Any]]:
         watched = WatchedBody(body)
-        parsed = await super().parse(watched, mimetype, content_length, options)  # type: ignore[arg-type]  # iterated only
-        if f"--{(options or {}).get('boundary', '')}--".encode() not in watched.end:
+        fields, files = await super().parse(watched, MULTIPART, content_length, options)  # type: ignore[arg-type]  # iterated only
+        if f"--{options.get('boundary', '')}--".encode() not in watched.end:
             raise ValueError("the form ends before its last boundary")
-        return parsed
+        if any(REPLACED in text for name, values in fields.lists() for text in (name or "", *values)):
+            raise ValueError("the form is not in the encoding that it names")
+        return fields, files
+
+    async def _parse_urlencoded(
+        self,
+        body: Any,
+        mimetype: str,  # noqa: ARG002  (Quart's signature)
+        content_length: int | None,  # noqa: ARG002  (the same)
+        options: dict[str, str],  # noqa: ARG002  (the same)
+    ) -> tuple[MultiDict[str, Any], MultiDict[str, Any]]:
+        text = (await body).decode()
+        if text.count("&") >= self.limits.fields:
+            raise ContentTooLarge(f"a form may have {self.limits.fields} fields at most")
+        fields = parse_qsl(text, keep_blank_values=True, errors="strict")
+        if any(len(value) > self.limits.field_bytes for _, value in fields):
+            raise ContentTooLarge(f"a field may have {self.limits.field_bytes} bytes at most")
+        return MultiDict(fields), MultiDict()
+
+    def get_parse_func(self, mimetype: str, options: dict[str, str]) -> Any:
+        """Return what parses a media type."""
+        return (
+            type(self)._parse_urlencoded
+            if mimetype.startswith("application/x-")
+            else super().get_parse_func(mimetype, options)
+        )
+
+    def _open_upload(self, *_: Any) -> IO[bytes]:
+        self._files += 1
+        if self._files > self.limits.files:
+            raise ContentTooLarge(f"a form may have {self.limits.files} files at most")
+        return cast(IO[bytes], SpooledTemporaryFile(max_size=SPOOL_BYTES, mode="w+b"))
 
 
 class WatchedBody:

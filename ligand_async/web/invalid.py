@@ -1,16 +1,24 @@
 """From pydantic's errors to ours: where, what and a code, never the value."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, takewhile
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from ligand_async.errors import InvalidPart, UnprocessableContent
+from ligand_async.errors import InvalidPart
+from ligand_async.problem_types import ValidationFailed
 
 Place = Literal["pointer", "parameter", "header", "cookie"]
+Location = tuple[str | int, ...]
 
 MAX_PARTS = 100  # a body can be wrong in more places than anybody reads
+MAX_PIECES = 1000  # of a value, looked for in a message
 SHORTEST_ECHO = 3  # a shorter value is found in any sentence
+
+# A name that nobody declared is sent back only where it is short and plain.
+PLAIN = re.compile(r"[\w .,:;/~@$()\[\]-]{1,64}")
 
 # pydantic's own sentences for these hold what was sent, or a piece of it.
 SENTENCES = {
@@ -20,37 +28,97 @@ SENTENCES = {
     "url_syntax_violation": "Input should be a valid URL",
 }
 NEUTRAL = "Input is not valid"
+DETAIL = "the request does not fit its schema"
 
 
-def refuse(error: ValidationError, *, place: Place, names: Mapping[str, str] | None = None) -> UnprocessableContent:
+def refuse(
+    error: ValidationError, *, place: Place, names: Mapping[str, str] | None = None, document: Any = None
+) -> ValidationFailed:
     """Make the 422 of a validation error.
 
     Args:
         error: As pydantic raised it.
         place: Where the values came from.
         names: From field keys to the names on the wire, where they differ.
+        document: What was sent, if pointers into it can be had: pydantic's locations hold the names of its own schemas.
     """
     parts = []
     for item in error.errors(include_url=False, include_context=False)[:MAX_PARTS]:
         location = item["loc"]
-        where = json_pointer(location) if place == "pointer" else wire_path(location, names or {})
+        if place == "pointer":
+            where: str | None = json_pointer(locate(location, item["type"], document) if document else location)
+        else:
+            where = wire_path(location, names or {})
         parts.append(InvalidPart(sentence(item["type"], item["msg"], item["input"]), item["type"], **{place: where}))
-    return UnprocessableContent("the request does not fit its schema", errors=parts)
+    return ValidationFailed(DETAIL, errors=parts)
+
+
+def refuse_part(detail: str, code: str, location: Location) -> ValidationFailed:
+    """Make the 422 of one part of the body."""
+    return ValidationFailed(DETAIL, errors=[InvalidPart(detail, code, pointer=json_pointer(location))])
 
 
 def sentence(code: str, message: str, sent: Any) -> str:
     """Return what is said about a value without saying the value; a service's own validator may have written it."""
     if code in SENTENCES:
         return SENTENCES[code]
-    echo = str(sent) if isinstance(sent, str | int | float) else ""
-    return NEUTRAL if len(echo) >= SHORTEST_ECHO and echo in message else message
+    said = message.casefold()
+    echoes = (piece.strip().casefold() for piece in islice(pieces(sent), MAX_PIECES))
+    return NEUTRAL if any(len(echo) >= SHORTEST_ECHO and echo in said for echo in echoes) else message
+
+
+def pieces(sent: Any) -> Iterator[str]:
+    """Walk what a value is made of."""
+    match sent:
+        case str() | int() | float():
+            yield str(sent)
+        case dict():
+            for part in sent.values():
+                yield from pieces(part)
+        case list() | tuple():
+            for part in sent:
+                yield from pieces(part)
+
+
+def locate(location: Location, code: str, document: Any) -> Location:
+    """Leave out of a location what is not in the document: the members of a union, the key of a mapping."""
+    found: list[str | int] = []
+    for position, step in enumerate(location):
+        is_last = position == len(location) - 1
+        if leads_on(document, step):
+            document = document[step]
+        elif not (is_last and code == "missing" and isinstance(document, dict)):
+            continue
+        found.append(step)
+    return tuple(found)
+
+
+def leads_on(document: Any, step: str | int) -> bool:
+    """Tell whether a step of a location leads from here to somewhere."""
+    if isinstance(document, list):
+        return isinstance(step, int) and 0 <= step < len(document)
+    return isinstance(document, dict) and step in document
+
+
+def is_plain(step: str | int) -> bool:
+    """Tell whether a name may be sent back, although nobody may have declared it."""
+    return isinstance(step, int) or PLAIN.fullmatch(step) is not None
+
+
+def plain_location(location: Location) -> Location:
+    """Return a location up to the first name that is not plain."""
+    return tuple(takewhile(is_plain, location))
 
 
 def json_pointer(location: Sequence[str | int]) -> str:
-    """Write a location as a JSON pointer (RFC 6901)."""
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in location)
+    """Write a location as a JSON pointer (RFC 6901): to what holds it, where a name is not plain."""
+    steps = plain_location(tuple(location))
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
 
 
-def wire_path(location: Sequence[str | int], names: Mapping[str, str]) -> str:
-    """Write a location as the name that was sent."""
-    return names.get(str(location[0]), str(location[0])) if location else ""
+def wire_path(location: Sequence[str | int], names: Mapping[str, str]) -> str | None:
+    """Write a location as the name that was sent, or as nothing where that is not plain."""
+    if not location:
+        return ""
+    name = names.get(str(location[0]), str(location[0]))
+    return name if is_plain(name) else None

@@ -2,19 +2,19 @@
 
 import json
 import logging
+import re
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
 from pydantic import ValidationError
-from quart import Quart, Response, current_app, has_request_context, request
+from quart import Quart, Response, current_app, has_request_context, has_websocket_context, request, websocket
 from quart.typing import ResponseReturnValue
 from quart_schema import RequestSchemaValidationError
 from quart_schema.validation import QuerystringValidationError, RequestHeadersValidationError
 from sqlalchemy import MetaData
 from sqlalchemy.exc import SQLAlchemyError
-from werkzeug.exceptions import HTTPException, default_exceptions
-from werkzeug.urls import iri_to_uri
+from werkzeug.exceptions import HTTPException, SecurityError, default_exceptions
 
 from ligand_async.context import current_request_id
 from ligand_async.data.sqlstate import problem_of
@@ -24,21 +24,44 @@ from ligand_async.web.invalid import Place, refuse
 
 logger = logging.getLogger(__name__)
 
-OF_THE_BODY = {"content-type", "content-length"}  # of another body than ours
+RENDERER = "ligand_problem_renderer"
+
+OF_THE_BODY = {
+    "content-type",
+    "content-length",
+    "content-encoding",
+    "etag",
+    "last-modified",
+}  # of another body than ours
+UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def render_problem(problem: Problem) -> Response:
-    """Write a problem as `application/problem+json` (RFC 9457), with its headers, the request's path and its id."""
-    instance = iri_to_uri(request.path) if has_request_context() else None
-    document = problem.document(instance=instance, request_id=current_request_id())
+    """Write a problem as `application/problem+json` (RFC 9457), with its headers and the request's id."""
+    request_id = current_request_id()
+    document = problem.document(instance=instance_of(request_id), request_id=request_id)
     response: Response = current_app.response_class(
-        json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False),
+        json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode(),
         status=problem.status,
         content_type=PROBLEM_JSON,
     )
     for name, value in problem.headers:
         response.headers.add(name, value)
     return response
+
+
+def instance_of(request_id: str | None) -> str | None:
+    """Return what names this occurrence of a problem: the request's id as a URN (RFC 9562), where it is a UUID.
+
+    The path is none: it is what was sent, and that is not repeated.
+    """
+    return f"urn:uuid:{request_id}" if request_id is not None and UUID_TEXT.fullmatch(request_id) else None
+
+
+def renderer_of(app: Quart) -> ProblemRenderer:
+    """Return what makes the response of each problem of an app."""
+    renderer: ProblemRenderer = app.extensions.get(RENDERER, render_problem)
+    return renderer
 
 
 def problem_of_http(error: HTTPException) -> Problem:
@@ -48,13 +71,18 @@ def problem_of_http(error: HTTPException) -> Problem:
     if isinstance(error, RequestSchemaValidationError) and isinstance(error.validation_error, ValidationError):
         return refuse(error.validation_error, place=place_of(error))
     status = (error.response.status_code if error.response is not None else error.code) or 500
-    own_words = error.description if error.description != type(error).description else None
-    problem = problem_for(status, own_words)
+    problem = problem_for(status, own_words(error))
     headers = error.response.headers if error.response is not None else error.get_headers()
     for name, value in headers.items() if hasattr(headers, "items") else headers:
         if name.lower() not in OF_THE_BODY:
             problem.headers.add(name, value)
     return problem
+
+
+def own_words(error: HTTPException) -> str | None:
+    """Return what the service said; werkzeug's stock sentences say nothing, and one names the host that was sent."""
+    words = vars(error).get("description")
+    return words if isinstance(words, str) and not isinstance(error, SecurityError) else None
 
 
 def place_of(error: RequestSchemaValidationError) -> Place:
@@ -98,6 +126,7 @@ def init_problems(app: Quart, *, metadata: MetaData, renderer: ProblemRenderer =
         result: ResponseReturnValue = await app.ensure_async(own)(problem)
         return result
 
+    app.extensions[RENDERER] = renderer
     app.register_error_handler(HTTPException, answer_http_exception)
     app.register_error_handler(SQLAlchemyError, answer_database_error)
     for status in HTTPStatus:
@@ -112,6 +141,13 @@ def handler_of(app: Quart, problem: Problem) -> Callable[[Any], Any] | None:
     which Quart does not grant to a problem class of a service's own.
     """
     kinds = [*type(problem).__mro__, default_exceptions.get(problem.status)]
-    names = [*request.blueprints, None] if has_request_context() else [None]
+    names = [*blueprints_of_current(), None]
     maps = (app.error_handler_spec[name][status] for status in (problem.status, None) for name in names)
     return next((handlers[kind] for handlers in maps for kind in kinds if kind in handlers), None)
+
+
+def blueprints_of_current() -> list[str]:
+    """Return the blueprints of the current request or websocket, from the inside out."""
+    if has_request_context():
+        return list(request.blueprints)
+    return list(websocket.blueprints) if has_websocket_context() else []

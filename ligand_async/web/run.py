@@ -7,12 +7,13 @@ from typing import Any, cast
 from quart import Response, current_app, request
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from ligand_async.context import current_principal, service_of
+from ligand_async.context import current_deadline, current_principal, service_of
 from ligand_async.data.database import Database
-from ligand_async.data.finish import finish_regardless
+from ligand_async.data.finish import finish_in_time
 from ligand_async.data.unit import UnitOfWork
 from ligand_async.errors import Unauthorized
 from ligand_async.marks import OperationMark
+from ligand_async.web.answers import check_status
 from ligand_async.web.fields import refuse_unknown
 from ligand_async.web.inputs import Inputs
 from ligand_async.web.location import build_location
@@ -37,7 +38,7 @@ class Run:
         services = {name: kind for name, kind in self.inputs.others.items() if name not in path}
         if not services and self.inputs.session is None:
             return self.answer(await self.handler(*instance, **arguments))
-        return await finish_regardless(self.run_with_services(instance, arguments, services))
+        return await finish_in_time(self.run_with_services(instance, arguments, services))
 
     async def read_arguments(self, path: dict[str, Any]) -> dict[str, Any]:
         """Read what comes from the request: principal, query string, headers, cookies, body; 401 comes before 422."""
@@ -72,14 +73,16 @@ class Run:
         if not services:
             return await self.run_with_session(instance, arguments)
         async with current_services().container() as container:
-            made = {name: await container.aget(kind) for name, kind in services.items()}
+            async with current_deadline().limit():
+                made = {name: await container.aget(kind) for name, kind in services.items()}
             return await self.run_with_session(instance, arguments | made)
 
     async def run_with_session(self, instance: tuple[Any, ...], arguments: dict[str, Any]) -> Response:
         """Run the handler in a unit of work, where it takes a session."""
         name = self.inputs.session
         if name is None:
-            return self.answer(await self.handler(*instance, **arguments))
+            async with current_deadline().limit():
+                return self.answer(await self.handler(*instance, **arguments))
 
         async def work(unit: UnitOfWork) -> Response:
             returned = await self.handler(*instance, **arguments, **{name: unit.session})
@@ -96,8 +99,10 @@ class Run:
     def answer(self, returned: Any) -> Response:
         """Turn what the handler returned into a response, before anything is committed."""
         if isinstance(returned, RESPONSES):
+            check_status(returned.status_code)
             return cast(Response, returned)
         result = self.output.take_apart(returned)
+        check_status(result.status)
         if isinstance(result.value, RESPONSES):
             result.value.status_code = result.status
             result.value.headers.update(result.headers)

@@ -46,6 +46,7 @@ async def reading(url: str) -> AsyncIterator[None]:
         yield
 
 
+@pytest.mark.extended
 async def test_replicas_start_at_once(directory: Path, database_url: str) -> None:
     """Of ten processes that migrate an empty database at once, all succeed and one applies the migrations."""
     # They take as long as the others need to arrive, and there are two, to be torn apart.
@@ -153,6 +154,7 @@ async def test_old_replica_that_waited(directory: Path, database_url: str, tmp_p
     assert await tables_of(database_url) == set()
 
 
+@pytest.mark.extended
 async def test_traffic_goes_on(directory: Path, postgres_url: str) -> None:
     """A migration that waits for a busy table keeps a query behind it waiting no longer than the lock timeout."""
     settings = settings_for(postgres_url, database_lock_timeout=0.4)

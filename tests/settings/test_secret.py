@@ -77,6 +77,7 @@ def test_open_file_is_closed_to_others() -> None:
     assert stat.S_IMODE(Path("ligand.db.secret_key").stat().st_mode) == 0o600
 
 
+@pytest.mark.extended
 def test_workers_that_start_at_once_agree() -> None:
     """Of several processes that start together one makes the key, and all have it."""
     program = (

@@ -359,3 +359,39 @@ async def test_an_operation_without_data_ignores_the_body() -> None:
         return 1
 
     assert (await ask(handler, method="POST", data=b"{", headers={"Content-Type": "application/json"})).json == 1
+
+
+async def test_a_pointer_is_one() -> None:
+    """It leads into the document that was sent: what pydantic calls the members of a union is no part of it."""
+
+    @operation
+    async def either(data: list[Cat | Dog] | dict[str, int]) -> int:
+        return len(data)
+
+    members = await post_json(either, '[{"kind": "dog"}, {}]')
+    mapping = await post_json(either, '{"a": 1, "b": "x"}')
+
+    assert {pointer for pointer, _ in members.errors} == {"/1/kind", ""}
+    assert {pointer for pointer, _ in mapping.errors} == {"/b", ""}
+
+
+@pytest.mark.parametrize("words", ["SWEARWORD", " swearword ", ["swearword"]])
+async def test_a_validator_cannot_give_a_piece_away(words: Any) -> None:
+    """Nor the value in another case, nor a part of it."""
+
+    class Strict(BaseModel):
+        words: Any
+
+        @field_validator("words")
+        @classmethod
+        def refuse(cls, words: Any) -> Any:
+            text = words[0] if isinstance(words, list) else words
+            raise ValueError(f"{text.strip().lower()} is a bad word")
+
+    @operation
+    async def handler(data: Strict) -> None:
+        return None
+
+    answer = await post_json(handler, json.dumps({"words": words}))
+
+    assert answer.json["errors"][0]["detail"] == "Input is not valid"

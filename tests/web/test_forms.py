@@ -184,3 +184,43 @@ async def test_a_form_over_the_limit_is_413() -> None:
     app = app_of(("POST", "/", log_in), settings={"max_body_bytes": 100})
 
     assert (await send(app, "POST", "/", form={"name": "a" * 200})).status == 413
+
+
+class Kept(BaseModel):
+    file: File
+
+
+KEPT: list[Any] = []
+
+
+@operation
+async def keep(data: Annotated[Kept, Form()]) -> list[bool]:
+    KEPT[:] = [data.file.stream]
+    return [data.file.stream._rolled]  # type: ignore[attr-defined]  # it is a SpooledTemporaryFile
+
+
+@pytest.mark.parametrize(("size", "on_disk"), [(64 * 1024, False), (64 * 1024 + 1, True)])
+async def test_a_large_upload_is_kept_on_disk(size: int, on_disk: bool) -> None:
+    """Memory holds 64 KiB of it, and when the request is over nothing is left."""
+    file = FileStorage(BytesIO(b"a" * size), filename="a")
+
+    answer = await ask(keep, method="POST", files={"file": file})
+
+    assert answer.json == [on_disk]
+    assert KEPT[0].closed
+
+
+async def test_limits_are_settings() -> None:
+    """`max_form_fields` and `max_form_files`, counted apart."""
+    app = app_of(("POST", "/", add_photo), settings={"max_form_fields": 1, "max_form_files": 2})
+    boundary = '--x\r\nContent-Disposition: form-data; name="{}"; filename="a"\r\n\r\nbytes\r\n'
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+
+    answers = []
+    for files in (2, 3):
+        names = ["image", *["more"] * (files - 1)]
+        body = "".join(boundary.format(name) for name in names) + "--x--\r\n"
+        answers.append(await send(app, "POST", "/", data=body, headers=kind))
+
+    assert [answer.status for answer in answers] == [200, 413]
+    assert answers[1].json["detail"] == "a form may have 2 files at most"

@@ -20,6 +20,7 @@ from tests.shop import Item, make_app, routes, running
 from tests.web.serving import NEVER_OPENED, Answer, app_of, ask, send
 
 PROBLEM = "application/problem+json"
+REQUEST_ID = "01a1f9e7-fa37-71d8-a37f-a311868d9912"
 ERRORS = [status for status in HTTPStatus if status >= HTTPStatus.BAD_REQUEST]
 
 
@@ -41,7 +42,7 @@ async def test_the_document() -> None:
     """Type, title, status, detail, instance, request id, errors and members of its own."""
     error = OutOfStock("3 left", errors=[InvalidPart("too many", "max", pointer="/n")], left=3)
 
-    answer = await ask(raising(error), "/pets/é", rule="/pets/é", headers={"X-Request-ID": "abc-1"})
+    answer = await ask(raising(error), "/pets/é", rule="/pets/é", headers={"X-Request-ID": REQUEST_ID})
 
     assert (answer.status, answer.headers["Content-Type"]) == (409, PROBLEM)
     assert answer.json == {
@@ -49,11 +50,18 @@ async def test_the_document() -> None:
         "title": "Out of Stock",
         "status": 409,
         "detail": "3 left",
-        "instance": "/pets/%C3%A9",
-        "request_id": "abc-1",
+        "instance": f"urn:uuid:{REQUEST_ID}",
+        "request_id": REQUEST_ID,
         "errors": [{"detail": "too many", "pointer": "/n", "code": "max"}],
         "left": 3,
     }
+
+
+async def test_an_id_that_is_no_uuid_is_no_instance() -> None:
+    """A caller's own id need not be one; then `instance` is left out, and the id is said all the same."""
+    answer = await ask(raising(NotFound()), headers={"X-Request-ID": "abc-1"})
+
+    assert ("instance" in answer.json, answer.json["request_id"]) == (False, "abc-1")
 
 
 @pytest.mark.parametrize("status", ERRORS, ids=str)
@@ -177,7 +185,7 @@ async def test_a_handler_of_the_service_goes_first(name: str, level: str) -> Non
     if level == "app":
         app.register_error_handler(handled, mine)
 
-    assert (await send(app, "GET", "/")).raw.decode() == expected
+    assert (await send(app, "GET", "/")).json["detail"] == expected
 
 
 async def test_a_blueprint_answers_for_itself_only() -> None:
@@ -190,8 +198,8 @@ async def test_a_blueprint_answers_for_itself_only() -> None:
     app.register_blueprint(own)
     app.register_blueprint(other)
 
-    assert (await send(app, "GET", "/own/")).raw == b"mine: OutOfStock"
-    assert (await send(app, "GET", "/other/")).headers["Content-Type"] == PROBLEM
+    assert (await send(app, "GET", "/own/")).json["detail"] == "mine: OutOfStock"
+    assert "detail" not in (await send(app, "GET", "/other/")).json
 
 
 @operation(status=201)
@@ -216,7 +224,8 @@ async def test_database_errors_have_handlers_too(sqlite_url: str, handled: Any, 
         response = await client.post("/")
 
     assert response.status_code == 418
-    assert await response.get_data() == (b"IntegrityError" if handled is IntegrityError else b"Conflict")
+    found = await response.get_json(force=True)
+    assert found["detail"] == ("IntegrityError" if handled is IntegrityError else "AlreadyExists")
 
 
 async def test_a_handler_that_fails_is_a_500() -> None:
@@ -236,7 +245,7 @@ async def test_the_renderer_can_be_replaced(sqlite_url: str) -> None:
     """It makes the response of every problem, whatever the error was."""
 
     def render(problem: Problem) -> Response:
-        return Response(f"{problem.status}!", problem.status, content_type="text/plain")
+        return Response(f'"{problem.status}!"', problem.status, content_type="application/json")
 
     app = make_app(
         sqlite_url,
@@ -251,7 +260,7 @@ async def test_the_renderer_can_be_replaced(sqlite_url: str) -> None:
             await client.get("/nowhere"),
             await client.put("/"),
         ]
-        assert [await answer.get_data() for answer in answers] == [b"409!", b"500!", b"404!", b"405!"]
+        assert [await answer.get_data() for answer in answers] == [b'"409!"', b'"500!"', b'"404!"', b'"405!"']
 
 
 class Pet(BaseModel):

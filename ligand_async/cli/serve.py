@@ -1,0 +1,28 @@
+"""`ligand serve`: the service under hypercorn."""
+
+import logging
+
+import click
+from quart.cli import ScriptInfo, pass_script_info
+
+from ligand_async.cli.service import load_app, load_service
+from ligand_async.ops.server import ServerError, run
+
+logger = logging.getLogger(__name__)
+
+
+@click.command("serve")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Else PORT, else 8000; 0 takes one that is free.")
+@pass_script_info
+def serve(info: ScriptInfo, host: str, port: int | None) -> None:
+    """Serve the service until SIGINT or SIGTERM.
+
+    If it cannot start, the reason stands last on stderr and the exit code is not 0.
+    """
+    settings = load_service(info).settings
+    try:
+        run(load_app(info), settings, host=host, port=settings.port if port is None else port)
+    except ServerError as error:
+        logger.critical("%s", error)  # one object a line also now, where the log is JSON
+        raise click.exceptions.Exit(1) from error

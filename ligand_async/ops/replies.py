@@ -1,0 +1,167 @@
+"""What hypercorn 0.18 answers by itself, given bodies.
+
+hypercorn answers what never becomes a request of the app (`H11Protocol._send_error_response`: what h11 refuses), a bad
+websocket handshake, and an app that ends without an answer (`HTTPStream._send_error_response` and
+`WSStream._send_error_response`), each with an empty body. The classes here send a problem document instead. They take
+the place of `H11Protocol` and `H2Protocol` in `hypercorn.protocol`, where `ProtocolWrapper` looks them up; nothing
+else of hypercorn is replaced. `tests/ops/test_replies.py` fails when hypercorn's side of this changes, and on the day
+when it sends bodies itself.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeGuard
+
+import h2.events
+import h2.exceptions
+import h11
+import hypercorn.protocol
+from hypercorn.events import Closed, Event
+from hypercorn.protocol.events import Body, EndBody, Response, StreamClosed
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.protocol.ws_stream import ASGIWebsocketState, WSStream
+from wsproto.frame_protocol import CloseReason
+
+from ligand_async.ops.own_reply import OwnReply
+
+CLOSE = (b"connection", b"close")
+OWN_HEADERS = [(b"content-length", b"0"), CLOSE]  # by which hypercorn's own replies are known
+BAD_HANDSHAKE = "the websocket handshake is not valid"
+
+
+class ProblemH11Protocol(H11Protocol):
+    """HTTP/1, with problem documents."""
+
+    async def handle(self, event: Event) -> None:
+        """Answer a request whose head never came to its end with a 408 before the connection is closed."""
+        if isinstance(event, Closed) and self.connection.our_state is h11.IDLE and self.connection.trailing_data[0]:
+            await self._send_error_response(408)
+        await super().handle(event)
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        """Give a reply that hypercorn made for a request its body."""
+        stream = self.stream
+        if isinstance(event, StreamClosed):
+            forget_unread(stream)
+        if not is_own(event):
+            await super().stream_send(event)
+            if isinstance(event, EndBody) and isinstance(stream, WSStream):
+                await self.end_websocket(stream)
+            return
+        reply = reply_of(event.status_code, stream, self.client)
+        headers = [*reply.headers, CLOSE]
+        if isinstance(stream, WSStream):
+            headers.append((b"sec-websocket-version", b"13"))  # RFC 6455 section 4.4
+        await super().stream_send(Response(event.stream_id, headers=headers, status_code=event.status_code))
+        if stream is None or stream.scope.get("method") != "HEAD":
+            await super().stream_send(Body(event.stream_id, data=reply.body))
+
+    async def end_websocket(self, stream: WSStream) -> None:
+        """Close the connection of a websocket that was refused before it was open; hypercorn would keep it."""
+        if stream.state is ASGIWebsocketState.HANDSHAKE:
+            if stream.app_put is not None:  # it spoke before it was accepted, and the app may wait for more
+                await stream.app_put({"type": "websocket.disconnect", "code": CloseReason.ABNORMAL_CLOSURE.value})
+            await self.send(Closed())
+
+    async def _send_error_response(self, status_code: int) -> None:
+        if status_code == 431 and b"\n" not in self.connection.trailing_data[0]:
+            status_code = 414  # h11 tells apart neither what is too long
+        reply = OwnReply.make(status_code)
+        reply.write_access(self.client)
+        headers = [*reply.headers, CLOSE, *self.config.response_headers("h11")]
+        await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
+        await self._send_h11_event(h11.Data(data=reply.body))
+        await self._send_h11_event(h11.EndOfMessage())
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        # `Upgrade: h2c` is ignored, as RFC 9113 wants it: it carries requests past proxies.
+        if event.method == b"PRI":
+            await super()._check_protocol(event)
+
+
+class ProblemH2Protocol(H2Protocol):
+    """HTTP/2, with problem documents."""
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        """Give a reply that hypercorn made for a request its body."""
+        stream = self.streams.get(event.stream_id)
+        if isinstance(event, StreamClosed):
+            forget_unread(stream)
+        if not is_own(event):
+            await super().stream_send(event)
+            return
+        reply = reply_of(event.status_code, stream, self.client)
+        await super().stream_send(Response(event.stream_id, headers=reply.headers, status_code=event.status_code))
+        if stream is None or stream.scope.get("method") != "HEAD":
+            await super().stream_send(Body(event.stream_id, data=reply.body))
+
+    async def _handle_events(self, events: list[h2.events.Event]) -> None:
+        for event in events:
+            if isinstance(event, h2.events.DataReceived) and event.stream_id not in self.streams:
+                # The rest of a body whose answer is complete: hypercorn would end all streams of the connection.
+                self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                await self._flush()
+            else:
+                await super()._handle_events([event])
+
+    async def _create_stream(self, request: h2.events.RequestReceived) -> None:
+        if is_usable(request.headers):
+            await super()._create_stream(request)
+            return
+        # hypercorn would end the connection with a traceback in the log.
+        reply = OwnReply.make(400)
+        reply.write_access(self.client)
+        try:
+            status = (b":status", b"%d" % reply.status)
+            headers = [status, *reply.headers, *self.config.response_headers("h2")]
+            self.connection.send_headers(request.stream_id, headers)
+            self.connection.send_data(request.stream_id, reply.body, end_stream=True)
+        except h2.exceptions.ProtocolError:
+            self.connection.reset_stream(request.stream_id)
+        await self._flush()
+
+
+def is_own(event: StreamEvent) -> TypeGuard[Response]:
+    """Tell whether a message to the client is the head of one of hypercorn's own replies."""
+    return isinstance(event, Response) and event.headers == OWN_HEADERS
+
+
+def reply_of(status: int, stream: Any, client: Any) -> OwnReply:
+    """Return the reply to a request; if it is a websocket's that the app never saw, nobody else writes its line."""
+    if not isinstance(stream, WSStream) or stream.app_put is not None:
+        return OwnReply.make(status)
+    reply = OwnReply.make(status, BAD_HANDSHAKE)
+    reply.write_access(client, stream.scope)
+    return reply
+
+
+def forget_unread(stream: Any) -> None:
+    """Drop what the app did not read of a body before it answered.
+
+    hypercorn waits for room in the queue to tell the app that the connection ends, and the connection would wait for
+    ever with it.
+    """
+    queue = getattr(getattr(stream, "app_put", None), "__self__", None)
+    while isinstance(queue, asyncio.Queue) and not queue.empty():
+        queue.get_nowait()
+
+
+def is_usable(headers: Any) -> bool:
+    """Tell whether hypercorn can make a request of these fields of HTTP/2."""
+    fields = dict(headers)
+    return b":path" in fields and fields[b":path"].isascii() and fields[b":method"].isascii()
+
+
+@contextmanager
+def own_replies() -> Iterator[None]:
+    """Let hypercorn answer with problem documents, in this process, as long as the context lasts."""
+    wrapper: Any = hypercorn.protocol  # the module of ProtocolWrapper
+    stock = wrapper.H11Protocol, wrapper.H2Protocol
+    wrapper.H11Protocol, wrapper.H2Protocol = ProblemH11Protocol, ProblemH2Protocol
+    try:
+        yield
+    finally:
+        wrapper.H11Protocol, wrapper.H2Protocol = stock

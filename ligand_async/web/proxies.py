@@ -1,0 +1,131 @@
+"""Who is really calling, where proxies stand in front: `X-Forwarded-For`, `-Proto` and `-Host`, believed or not."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any
+
+from ligand_async.web.stages import Headers, Reply
+
+Address = IPv4Address | IPv6Address
+
+CONSUMED = frozenset(
+    {b"forwarded", b"x-real-ip", b"remote-addr"}
+    | {b"x-forwarded-" + part for part in (b"for", b"proto", b"host", b"port", b"prefix", b"scheme", b"ssl")}
+)
+PREFIX = b"x-forwarded-"
+WITH_PORT = re.compile(r"\[([^\]]*)\](?::[0-9]+)?|([0-9.]+):[0-9]+")
+WEBSOCKET_SCHEMES = {"http": "ws", "https": "wss"}
+
+
+class TrustedProxies:
+    """The stage that finds the client behind the proxies, and takes every forwarded header out of the request.
+
+    Proxies append to `X-Forwarded-For`: what stands at its right was written by the one nearest to us, what stands at
+    its left may be anybody's. So it is read from the right, as far as the trust goes, and never beyond. Of
+    `X-Forwarded-Proto` and `X-Forwarded-Host` the nearest proxy's word counts, the last. RFC 7239's `Forwarded` is
+    not read: two sources for one fact can be played against each other, and the proxies in use write the others.
+
+    Without trust, or from a peer that is not trusted, the connection itself is the truth. In either case handlers
+    and extensions never see the headers: `request.remote_addr`, `request.scheme` and `request.host` are right.
+
+    Args:
+        trusted: One hop count, or networks; empty for no trust at all (the setting `trusted_proxies`).
+    """
+
+    def __init__(self, trusted: Sequence[str]) -> None:
+        is_count = len(trusted) == 1 and trusted[0].isdecimal()
+        self.hops = int(trusted[0]) if is_count else 0
+        self.networks = () if is_count else tuple(map(ip_network, trusted))
+
+    def before(self, scope: MutableMapping[str, Any]) -> Reply | None:
+        """Put the client's address, the scheme and the host into the scope.
+
+        The stage `Syntax` comes after this one, and refuses a host that is none.
+        """
+        fields: Headers = list(scope["headers"])
+        peer = address_of(scope)
+        chain = values_of(fields, b"x-forwarded-for")
+        if len(chain) < self.hops or not (self.hops or self.is_trusted(peer)):
+            # Nobody we know passed it on; with a hop count: it did not come through all of them.
+            scope["headers"] = [field for field in fields if not is_forwarded(field[0])]
+            return None
+        scope["headers"] = [field for field in fields if field[0].lower() not in CONSUMED]
+        client = self.find_client(peer, chain)
+        if client is not None and client != peer:
+            scope["client"] = (str(client), 0)
+        for scheme in values_of(fields, b"x-forwarded-proto")[-1:]:
+            if scheme.lower() in WEBSOCKET_SCHEMES:
+                is_websocket = scope["type"] == "websocket"
+                scope["scheme"] = WEBSOCKET_SCHEMES[scheme.lower()] if is_websocket else scheme.lower()
+        for host in values_of(fields, b"x-forwarded-host")[-1:]:
+            others = [field for field in scope["headers"] if field[0].lower() != b"host"]
+            scope["headers"] = [(b"host", host.encode("latin-1")), *others]
+        return None
+
+    def after(self, scope: Mapping[str, Any], status: int, headers: Headers) -> None:
+        """Leave the answer as it is."""
+
+    def is_trusted(self, address: Address | None) -> bool:
+        """Tell whether an address is that of one of our proxies."""
+        return address is not None and any(address in network for network in self.networks)
+
+    def find_client(self, peer: Address | None, chain: Sequence[str]) -> Address | None:
+        """Return the address that the last trusted proxy saw.
+
+        A value that is no address ends the search: the proxy that wrote it is the last that is known.
+
+        Args:
+            peer: Who connected.
+            chain: What `X-Forwarded-For` says.
+        """
+        client = peer
+        for depth, text in enumerate(reversed(chain), start=1):
+            if depth > self.hops if self.hops else not self.is_trusted(client):
+                break
+            address = read_address(text)
+            if address is None:
+                break
+            client = address
+        return client
+
+
+def is_forwarded(name: bytes) -> bool:
+    """Tell whether a header speaks for somebody else than the peer."""
+    return name.lower() in CONSUMED or name.lower().startswith(PREFIX)
+
+
+def values_of(fields: Iterable[tuple[bytes, bytes]], name: bytes) -> list[str]:
+    """Return the members of a list header, over all its lines (RFC 9110 section 5.6.1)."""
+    return [*split_members(value for field, value in fields if field.lower() == name)]
+
+
+def split_members(values: Iterable[bytes]) -> Iterator[str]:
+    """Yield what stands between commas."""
+    for value in values:
+        for member in value.decode("latin-1").split(","):
+            if text := member.strip(" \t"):
+                yield text
+
+
+def address_of(scope: Mapping[str, Any]) -> Address | None:
+    """Return the peer's address; None for a Unix socket."""
+    client = scope.get("client")
+    return read_address(client[0]) if client and isinstance(client[0], str) else None
+
+
+def read_address(text: str) -> Address | None:
+    """Read an address, alone or with a port; None where it is none.
+
+    An IPv4 address that came over IPv6 is the IPv4 address; one with a zone is none.
+    """
+    found = WITH_PORT.fullmatch(text)
+    if found is not None:
+        text = found[1] or found[2] or ""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address):
+        return None if address.scope_id else address.ipv4_mapped or address
+    return address

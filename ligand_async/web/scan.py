@@ -1,0 +1,62 @@
+"""The strict scan of a JSON body, before pydantic reads it.
+
+It finds what pydantic lets pass: duplicate keys, NaN, numbers beyond a double, U+0000. It is a second reading of the
+same bytes. `bench/scan.py` measures what it costs: for a pet of 97 bytes 1.6 µs, and its validation takes 0.9 µs; with
+a text of 4 kB 8 µs and 1.4 µs; for 10,000 pets (1 MB) 6.4 ms and 12.2 ms.
+"""
+
+import re
+from typing import Any
+
+import jiter
+
+from ligand_async.problem_types import MalformedBody
+from ligand_async.web.finite import find_infinite
+from ligand_async.web.invalid import refuse_part
+from ligand_async.web.nul import find_nul
+
+POSITION = re.compile(r"at line \d+ column \d+$")
+
+# Only with three digits in its exponent, or with hundreds in all, can a number be beyond a double. With one sign for
+# all digits that is found eight times faster than by a regular expression.
+SHAPE = bytes(ord("0") if chr(byte).isdigit() else ord("e") if byte in b"eE" else byte for byte in range(128)) + bytes(
+    128
+)
+LARGE = (b"0e000", b"0e+000", b"0" * 200)
+ESCAPED_NUL = b"\\u0000"  # a bare one is malformed
+
+
+def scan(raw: bytes) -> Any:
+    """Return a JSON text as plain data.
+
+    Raises:
+        MalformedBody: It is not JSON, or JSON that two parsers would read differently.
+        ValidationFailed: It holds a number beyond a double, or U+0000.
+    """
+    if not raw:
+        raise MalformedBody("the body is empty; JSON was expected")
+    try:
+        document = jiter.from_json(raw, catch_duplicate_keys=True, allow_inf_nan=False, cache_mode="keys")
+    except ValueError as error:
+        raise MalformedBody(describe_malformed(str(error))) from None  # its text may hold a key that was sent
+    path = find_infinite(document) if may_overflow(raw) else None
+    if path is not None:
+        raise refuse_part("Input should be a finite number", "finite_number", path)
+    path = find_nul(document) if ESCAPED_NUL in raw else None
+    if path is not None:
+        raise refuse_part("Input should not contain U+0000", "nul_character", path)
+    return document
+
+
+def may_overflow(raw: bytes) -> bool:
+    """Tell whether a number in a JSON text can be beyond a double."""
+    shape = raw.translate(SHAPE)
+    return any(large in shape for large in LARGE)
+
+
+def describe_malformed(words: str) -> str:
+    """Say what is malformed and where, without what was sent."""
+    position = POSITION.search(words)
+    where = f" {position[0]}" if position else ""
+    what = "has a duplicate key" if words.startswith("Detected duplicate key") else "is not well-formed JSON"
+    return f"the body {what}{where}"

@@ -1,0 +1,154 @@
+"""What a request must look like before anybody else looks at it: its target, its header fields, their sizes."""
+
+import re
+from collections.abc import Mapping, MutableMapping
+from itertools import chain
+from typing import Any, NoReturn
+from urllib.parse import quote, unquote_to_bytes
+
+from ligand_async.errors import problem_for
+from ligand_async.settings import Settings
+from ligand_async.web.stages import Headers, Reply
+
+MAX_TARGET = 8 * 1024  # bytes
+MAX_HEADERS = 16 * 1024  # bytes
+MAX_FIELDS = 100
+
+VERSIONS = frozenset({"1.0", "1.1", "2", "3"})
+UNKNOWN_METHODS = frozenset({"CONNECT", "TRACK"})  # TRACE is routed, and so a 405
+SINGLE = frozenset({b"host", b"authorization", b"content-type", b"content-length", b"idempotency-key"})
+
+PLAIN_TARGET = re.compile(rb"/[!-\"$&-~]*")  # printable, neither % nor #
+PLAIN_QUERY = re.compile(rb"[!-\"$&-~]*")
+ESCAPED_TARGET = re.compile(rb"/(?:[!-\"$&-~]|%[0-9A-Fa-f]{2})*")
+ESCAPED_QUERY = re.compile(rb"(?:[!-\"$&-~]|%[0-9A-Fa-f]{2})*")
+ABSOLUTE_TARGET = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]+)(/.*)?")
+CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+HOST = re.compile(rb"([A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
+DIGITS = re.compile(rb"[0-9]{1,19}")
+
+
+class Syntax:
+    """The stage that refuses what no parser behind it should have to read.
+
+    Args:
+        settings: Of the service; `max_body_bytes` and `trusted_hosts` are read.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.max_body = settings.max_body_bytes
+        self.any_host = not settings.trusted_hosts
+        self.hosts = frozenset(host.encode() for host in settings.trusted_hosts if not host.startswith("*"))
+        self.domains = tuple(host[1:].encode() for host in settings.trusted_hosts if host.startswith("*"))
+
+    def before(self, scope: MutableMapping[str, Any]) -> Reply | None:
+        """Check one request.
+
+        Raises:
+            Problem: 400, 413, 414, 421, 431, 501 or 505; the connection is closed.
+        """
+        if scope.get("http_version", "1.1") not in VERSIONS:
+            refuse(505, "HTTP/1.0, 1.1, 2 and 3 are understood")
+        method = scope.get("method", "GET")
+        if method in UNKNOWN_METHODS:
+            refuse(501, "the method is not implemented")
+        host = self.check_headers(scope["headers"])
+        target = target_of(scope)
+        if target == b"*" and method == "OPTIONS":
+            return Reply(204)
+        if target[:1] != b"/":
+            host = self.take_absolute_target(scope, target)
+        else:
+            check_target(target, scope["query_string"])
+        self.check_host(host, scope)
+        return None
+
+    def after(self, scope: Mapping[str, Any], status: int, headers: Headers) -> None:
+        """Leave answers as they are."""
+
+    def check_headers(self, headers: Headers) -> bytes | None:
+        """Check the header fields, and return the host."""
+        flat = b"".join(chain.from_iterable(headers))
+        if len(headers) > MAX_FIELDS or len(flat) > MAX_HEADERS:
+            refuse(431, f"a request may have {MAX_FIELDS} header fields, of {MAX_HEADERS} bytes together")
+        if CONTROL.search(flat):
+            refuse(400, "a header field holds a control character")
+        fields = dict(headers)
+        if len(fields) != len(headers):
+            names = [name for name, _ in headers]
+            for name in SINGLE.intersection(names):
+                if names.count(name) > 1:
+                    refuse(400, f"more than one {name.decode().title()} header")
+        length = fields.get(b"content-length")
+        if length is not None:
+            if b"transfer-encoding" in fields:
+                refuse(400, "both Content-Length and Transfer-Encoding")
+            if not DIGITS.fullmatch(length):
+                refuse(400, "Content-Length is not a number")
+            if int(length) > self.max_body:
+                refuse(413, f"the body may have {self.max_body} bytes")
+        return fields.get(b"host")
+
+    def take_absolute_target(self, scope: MutableMapping[str, Any], target: bytes) -> bytes:
+        """Take the absolute form of a target apart (RFC 9112 section 3.2.2): its host counts, not the header's."""
+        parts = ABSOLUTE_TARGET.fullmatch(target)
+        if parts is None:
+            refuse(400, "the request target is not a path")
+        host, path = parts[1], parts[2] or b"/"
+        check_target(path, scope["query_string"])
+        scope["raw_path"], scope["path"] = path, unquote_to_bytes(path).decode()
+        others = [field for field in scope["headers"] if field[0] != b"host"]
+        scope["headers"] = [(b"host", host), *others]
+        return host
+
+    def check_host(self, host: bytes | None, scope: Mapping[str, Any]) -> None:
+        """Check the host, and that the service answers for it."""
+        if host is None:
+            if scope.get("http_version") == "1.0" and self.any_host:
+                return
+            refuse(400, "there is no Host header")
+        parts = HOST.fullmatch(host)
+        if parts is None or (parts[2] is not None and int(parts[2]) > 65535):
+            refuse(400, "the Host header is not a host")
+        if self.any_host:
+            return
+        name = parts[1].lower().rstrip(b".")
+        if name not in self.hosts and not name.endswith(self.domains):
+            refuse(421, "this service does not answer for that host")
+
+
+def target_of(scope: Mapping[str, Any]) -> bytes:
+    """Return the path as it was sent; ASGI lets a server leave it out."""
+    raw: bytes | None = scope.get("raw_path")
+    if raw is not None:
+        # Some servers leave the query in, and websockets have their path alone.
+        return raw.partition(b"?")[0]
+    path: str = scope["path"]
+    return quote(path).encode()
+
+
+def check_target(path: bytes, query: bytes) -> None:
+    """Check path and query: printable, whole escapes, UTF-8, no NUL."""
+    if len(path) + len(query) > MAX_TARGET:
+        refuse(414, f"the request target may have {MAX_TARGET} bytes")
+    if PLAIN_TARGET.fullmatch(path) and PLAIN_QUERY.fullmatch(query):
+        return
+    if not ESCAPED_TARGET.fullmatch(path) or not ESCAPED_QUERY.fullmatch(query):
+        refuse(400, "the request target is malformed")
+    for part in (path, query):
+        text = unquote_to_bytes(part)
+        if b"\0" in text:
+            refuse(400, "the request target holds a NUL")
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            refuse(400, "the request target is not UTF-8")
+
+
+def refuse(status: int, detail: str) -> NoReturn:
+    """Refuse a request, and close its connection: what follows on it may be no request at all.
+
+    Raises:
+        Problem: Always.
+    """
+    raise problem_for(status, detail, headers={"Connection": "close"}) from None

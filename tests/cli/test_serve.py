@@ -1,0 +1,220 @@
+"""`ligand serve`: started, stopped and refused as an operator sees it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from tests.serving import LIGAND, ROOT, free_port, served, wait_until_live
+
+pytestmark = pytest.mark.extended
+
+SERVICE = """
+import asyncio
+from quart import Quart
+from ligand_async import Settings, create_app
+
+
+def make() -> Quart:
+    app = create_app("service", title="Service", version="1")
+
+    @app.get("/nap")
+    async def nap() -> str:
+        print("napping", flush=True)
+        await asyncio.sleep(1)
+        return "rested"
+
+    return app
+
+def make_failing() -> Quart:
+    app = make()
+
+    @app.before_serving
+    async def fail() -> None:
+        raise RuntimeError("the cellar is flooded")
+
+    return app
+
+def make_slow() -> Quart:
+    app = make()
+
+    @app.before_serving
+    async def wait() -> None:
+        print("starting", flush=True)
+        await asyncio.sleep(60)
+
+    return app
+
+def make_clinging() -> Quart:
+    app = make()
+
+    @app.after_serving
+    async def fail() -> None:
+        raise RuntimeError("the door is jammed")
+
+    return app
+"""
+PROD = {
+    "LIGAND_ENVIRONMENT": "prod",
+    "LIGAND_DATABASE_URL": "sqlite+aiosqlite:///service.db",
+    "LIGAND_SERVICE_PUBLIC_URL": "https://api.example.org",
+    "LIGAND_SERVICE_PRIVATE_URL": "http://127.0.0.1",
+    "LIGAND_SECRET_KEY": "s" * 40,
+}
+
+
+@contextmanager
+def started(
+    directory: Path, factory: str, *arguments: str, **variables: str
+) -> Iterator["tuple[subprocess.Popen[bytes], Path]"]:
+    """Run the command on a service in a directory of its own; yield the process and its output."""
+    (directory / "service.py").write_text(SERVICE)
+    log = directory / "output"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("LIGAND_", "PORT"))}
+    environment |= {"LIGAND_ENVIRONMENT": "local", "PYTHONPATH": f"{directory}:{ROOT}", **variables}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*LIGAND, "--app", f"service:{factory}", "serve", *arguments],
+            cwd=directory,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            yield process, log
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait(10)
+
+
+def wait_for(log: Path, text: str) -> None:
+    """Wait until the output holds a text."""
+    for _ in range(400):
+        if text in log.read_text():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"no {text!r} in:\n{log.read_text()}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_stops_it(number: signal.Signals, tmp_path: Path) -> None:
+    """SIGINT and SIGTERM end it with status 0, within seconds, and without a word of complaint."""
+    port = free_port()
+    with started(tmp_path, "make", "--port", str(port)) as (process, log):
+        wait_until_live(f"http://127.0.0.1:{port}", process, log)
+        process.send_signal(number)
+
+        assert process.wait(5) == 0
+        assert "Traceback" not in log.read_text()
+
+
+def test_running_request_is_answered(tmp_path: Path) -> None:
+    """A request that runs when the server is told to stop gets its answer."""
+    port = free_port()
+    with started(tmp_path, "make", "--port", str(port)) as (process, log):
+        wait_until_live(f"http://127.0.0.1:{port}", process, log)
+        with socket.create_connection(("127.0.0.1", port), 10) as client:
+            client.sendall(b"GET /nap HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            wait_for(log, "napping")
+            process.send_signal(signal.SIGTERM)
+            answer = b"".join(iter(lambda: client.recv(65536), b""))
+
+        assert answer.endswith(b"rested")
+        assert process.wait(10) == 0
+
+
+def test_signal_interrupts_the_start(tmp_path: Path) -> None:
+    """A start that hangs need not be waited for."""
+    with started(tmp_path, "make_slow", "--port", "0") as (process, log):
+        wait_for(log, "starting")
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(5) == 0
+        assert "Traceback" not in log.read_text()
+
+
+def test_port_comes_from_the_settings(tmp_path: Path) -> None:
+    """PORT says where it listens; `--port` is stronger."""
+    port, other = free_port(), free_port()
+    with started(tmp_path, "make", PORT=str(port)) as (process, log):
+        wait_until_live(f"http://127.0.0.1:{port}", process, log)
+    with started(tmp_path, "make", "--port", str(other), PORT=str(port)) as (process, log):
+        wait_until_live(f"http://127.0.0.1:{other}", process, log)
+
+
+def test_failed_start_says_why_last(tmp_path: Path) -> None:
+    """A service that does not start ends the server with status 1, and the reason is the last line."""
+    with started(tmp_path, "make_failing", "--port", "0") as (process, log):
+        assert process.wait(20) == 1
+
+    last = log.read_text().splitlines()[-1]
+    assert "the service did not start: RuntimeError: the cellar is flooded" in last
+
+
+def test_failed_stop_says_why_last(tmp_path: Path) -> None:
+    """One that fails while it stops is told apart from one that never started."""
+    port = free_port()
+    with started(tmp_path, "make_clinging", "--port", str(port)) as (process, log):
+        wait_until_live(f"http://127.0.0.1:{port}", process, log)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 1
+
+    last = log.read_text().splitlines()[-1]
+    assert "the service did not stop as it should: RuntimeError: the door is jammed" in last
+
+
+def test_port_in_use_is_one_line(tmp_path: Path) -> None:
+    """Nothing but that line, and the app is not started for it."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with started(tmp_path, "make_failing", "--port", str(port)) as (process, log):
+            assert process.wait(20) == 1
+
+    [line] = log.read_text().splitlines()
+    assert f"cannot listen on 127.0.0.1:{port}: it is in use; choose another port with --port or PORT" in line
+
+
+def test_missing_settings_are_no_traceback(tmp_path: Path) -> None:
+    """A service whose settings are wrong says which, and nothing else."""
+    with started(tmp_path, "make", LIGAND_ENVIRONMENT="prod") as (process, log):
+        assert process.wait(20) == 2
+
+    text = log.read_text()
+    assert text.startswith("Error: ")
+    assert "LIGAND_SECRET_KEY" in text
+    assert "Traceback" not in text
+
+
+def test_every_line_is_json_in_prod(tmp_path: Path) -> None:
+    """The server's own lines, the access log and the reason of a failure: machines read all of it."""
+    port = free_port()
+    with started(tmp_path, "make", "--port", str(port), **PROD) as (process, log):
+        wait_until_live(f"http://127.0.0.1:{port}", process, log)
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+    running, access, *_ = [json.loads(line) for line in log.read_text().splitlines()]
+
+    assert running["event"].startswith(f"Running on http://127.0.0.1:{port}")
+    assert (access["path"], access["status"]) == ("/livez", 200)
+
+    with started(tmp_path, "make_failing", "--port", "0", **PROD) as (process, log):
+        assert process.wait(20) == 1
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+
+    assert lines[-1]["level"] == "critical"
+    assert lines[-1]["event"].endswith("the cellar is flooded")
+
+
+def test_same_app_under_the_hypercorn_command(tmp_path: Path) -> None:
+    """`hypercorn 'examples.petstore.app:create_app()'` goes on working."""
+    with served("examples.petstore.app:create_app()", tmp_path) as address, urlopen(f"{address}/livez") as answer:
+        assert answer.status == 200
