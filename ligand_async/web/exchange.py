@@ -19,6 +19,7 @@ ID_HEADER = b"x-request-id"
 SANE_ID = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}")
 JSON_TYPE = re.compile(rb"application/(?:[\w.+-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
 NDJSON = b"application/x-ndjson"
+EVENT_STREAM = b"text/event-stream"
 CLOSE_CODE = "ligand.close_code"
 """Where an app leaves in a websocket's scope what it must be closed with; Quart 0.22 closes all with 1000."""
 OF_THE_BODY = frozenset(
@@ -50,6 +51,7 @@ class Exchange:
     __slots__ = (
         "_content_type",
         "_deadline",
+        "_held",
         "_max_body",
         "_receive",
         "_received",
@@ -85,6 +87,7 @@ class Exchange:
         self._max_body, self._deadline, self._received = max_body, deadline, 0
         self._replaced = False  # the app's answer was not fit to be sent: another was
         self._content_type = b""
+        self._held: Any = None  # the head of the app's answer, until its body begins
 
     async def receive(self) -> Any:
         """Hand a message of the server to the app, and count the body."""
@@ -106,6 +109,7 @@ class Exchange:
         elif kind == "http.response.body" or kind == "websocket.http.response.body":
             if self._replaced:
                 return
+            await self._release()
             if not message.get("more_body", False):
                 self.ended = True
             await self._send(message)
@@ -114,6 +118,14 @@ class Exchange:
                 message = {**message, "code": self.scope[CLOSE_CODE]}
             if kind in {"websocket.accept", "websocket.close"}:
                 self.started, self.ended = True, kind == "websocket.close"
+            await self._release()
+            await self._send(message)
+
+    async def _release(self) -> None:
+        """Send the head that was held back until there was something to follow it."""
+        if self._held is not None:
+            message, self._held = self._held, None
+            self.started = True
             await self._send(message)
 
     async def _send_start(self, message: Any) -> None:
@@ -131,12 +143,14 @@ class Exchange:
             return
         self._content_type = content_type
         self._complete(status, headers)
-        self.started = True
-        await self._send({**message, "headers": headers})
+        # Until then an answer that fails, such as a stream before its first part, can still be another.
+        self._held = {**message, "headers": headers}
+        if content_type.startswith(EVENT_STREAM):  # whose client waits for the head alone
+            await self._release()
 
     async def reply(self, reply: Reply) -> None:
         """Answer with what a stage gave."""
-        self._replaced = True
+        self._replaced, self._held = True, None
         headers = list(reply.headers)
         if self._cannot_answer():
             await self._close()
@@ -146,7 +160,7 @@ class Exchange:
 
     async def refuse(self, problem: Problem) -> None:
         """Answer with a problem."""
-        self._replaced = True
+        self._replaced, self._held = True, None
         headers = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in problem.headers]
         await self._write(problem.status, self._document(problem), headers)
 

@@ -10,7 +10,7 @@ import pytest
 from quart import Quart, Response, websocket
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ligand_async import Conflict, on_commit, operation
+from ligand_async import Conflict, NotFound, on_commit, operation
 from ligand_async.web.quart import LigandQuart
 from tests.faults.items import count_checked_out, count_items, make_service
 from tests.faults.raw import Answer, exchange, head
@@ -321,6 +321,45 @@ def streaming(mimetype: str, error: type[BaseException] | None, pause: float = 0
         return Response(lines(), mimetype=mimetype)
 
     return view
+
+
+@pytest.mark.parametrize(("error", "status"), [(ZeroDivisionError(), 500), (NotFound("no such line"), 404)])
+@pytest.mark.parametrize("mimetype", ["text/plain", "application/x-ndjson"])
+async def test_a_stream_that_fails_before_its_first_part_is_a_problem(
+    mimetype: str, error: Exception, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Row 15: as long as nothing has been sent, the answer is the error's."""
+
+    async def lines() -> AsyncIterator[bytes]:
+        raise error
+        yield b"never"
+
+    async def view() -> Response:
+        return Response(lines(), mimetype=mimetype)
+
+    answer = await ask(app_of(("GET", "/", view)))
+    assert (answer.status, answer.is_problem) == (status, True)
+    assert len(errors_in(caplog)) == (1 if status == 500 else 0)
+
+
+async def test_a_stream_of_events_begins_before_its_first_event() -> None:
+    """The head of an event stream is sent at once: its client waits for it to know that it is connected."""
+    first = asyncio.Event()
+
+    async def events() -> AsyncIterator[bytes]:
+        await first.wait()
+        yield b"data: 1\n\n"
+
+    async def view() -> Response:
+        return Response(events(), mimetype="text/event-stream")
+
+    async with serving(app_of(("GET", "/", view))) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head("GET", "/"))
+        async with asyncio.timeout(5):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        first.set()
+        writer.close()
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit, asyncio.CancelledError])
