@@ -20,6 +20,8 @@ from tests.data.migrating import fetch, settings_for
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "from ligand_async.cli import main; main()", "shell"]
+pytestmark = pytest.mark.extended
+
 PATIENCE = 30.0  # seconds for the console to answer
 
 Pipe = Callable[[str], "subprocess.CompletedProcess[str]"]
@@ -145,10 +147,13 @@ class Terminal:
         pytest.fail(f"{pattern!r} did not come: {self.screen!r}")
 
     def close(self) -> None:
-        """Take the terminal away."""
-        self.process.terminate()
-        self.process.wait(PATIENCE)
+        """Take the terminal away: the console reads the end of its input."""
         os.close(self._master)
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
 
     def _read(self) -> bool:
         ready, _, _ = select.select([self._master], [], [], 1)
