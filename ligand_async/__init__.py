@@ -16,11 +16,9 @@ from ligand_async.errors import (
     GatewayTimeout,
     Gone,
     InternalServerError,
-    InvalidPart,
     NotFound,
     PreconditionFailed,
     PreconditionRequired,
-    Problem,
     ServiceUnavailable,
     TooManyRequests,
     Unauthorized,
@@ -30,6 +28,7 @@ from ligand_async.errors import (
 )
 from ligand_async.marks import limit
 from ligand_async.principal import Principal
+from ligand_async.problem import InvalidPart, Problem
 from ligand_async.problem_types import (
     AlreadyExists,
     BrokenReference,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
-from ligand_async.errors import Problem
+from ligand_async.problem import Problem
 from ligand_async.problem_types import DeadlineExceeded
 
 GRACE = 1.0  # seconds, for cleaning up and for what follows the work

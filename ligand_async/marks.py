@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
 
-from ligand_async.errors import Problem
+from ligand_async.problem import Problem
 from ligand_async.quotas import Quota, read_quotas
 
 SessionMode = Literal["read", "write", "snapshot", "replica"]

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from ligand_async.errors import BadRequest, Conflict, GatewayTimeout, Problem, ServiceUnavailable, UnprocessableContent
+from ligand_async.errors import BadRequest, Conflict, GatewayTimeout, ServiceUnavailable, UnprocessableContent
+from ligand_async.problem import Problem
 
 PREFIX = "/problems/"
 """Types that begin so are documented by the service itself, each at its own address."""

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from quart import Response
 
-from ligand_async.errors import Problem
+from ligand_async.problem import Problem
 
 
 class HealthCheck(Protocol):

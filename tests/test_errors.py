@@ -8,17 +8,8 @@ import pytest
 from werkzeug import exceptions
 
 from ligand_async import errors
-from ligand_async.errors import (
-    Conflict,
-    InvalidPart,
-    NotFound,
-    Problem,
-    UnprocessableContent,
-    abort,
-    problem_class,
-    problem_for,
-    title_of,
-)
+from ligand_async.errors import Conflict, NotFound, UnprocessableContent, abort, problem_class, problem_for
+from ligand_async.problem import InvalidPart, Problem, title_of
 
 ERRORS = [status for status in HTTPStatus if status >= HTTPStatus.BAD_REQUEST]
 

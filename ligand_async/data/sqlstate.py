@@ -10,7 +10,7 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from ligand_async.data.constraints import columns_of
 from ligand_async.data.faults import ConnectionLost, DatabaseUnreachable, StatementTimedOut, ValueRefused
-from ligand_async.errors import InvalidPart, Problem
+from ligand_async.problem import InvalidPart, Problem
 from ligand_async.problem_types import (
     AlreadyExists,
     BrokenReference,

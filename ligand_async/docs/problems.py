@@ -7,7 +7,7 @@ from pydantic.json_schema import JsonSchemaValue
 
 from ligand_async.docs.endpoints import Endpoint
 from ligand_async.docs.schemas import PREFIX
-from ligand_async.errors import PROBLEM_JSON, Problem, title_of
+from ligand_async.problem import PROBLEM_JSON, Problem, title_of
 from ligand_async.problem_types import PREFIX as PREFIX_OF_TYPES
 
 INVALID_PART: JsonSchemaValue = {

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from ligand_async.errors import InvalidPart
+from ligand_async.problem import InvalidPart
 from ligand_async.problem_types import ValidationFailed
 
 Place = Literal["pointer", "parameter", "header", "cookie"]
