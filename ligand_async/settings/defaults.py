@@ -6,6 +6,7 @@ from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
 
+from ligand_async.settings.callers import about_callers
 from ligand_async.settings.environments import ENVIRONMENTS, MIN_SECRET_KEY, environment_defaults
 from ligand_async.settings.mistakes import Mistake
 from ligand_async.settings.rules import missing, not_set, reveal, unsafe
@@ -68,7 +69,9 @@ def resolve(
     else:
         known = {mistake.key for mistake in mistakes}
         mistakes += [not_set(vocabulary, key) for key in absent if key not in known]
-    mistakes += unsafe(vocabulary, chosen, {key: one.value for key, one in given.items()})
+    values = {key: one.value for key, one in given.items()}
+    mistakes += unsafe(vocabulary, chosen, values)
+    mistakes += about_callers(vocabulary, chosen, values)
     return Resolved(chosen, given, mistakes, key_file)
 
 
