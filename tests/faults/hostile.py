@@ -4,7 +4,7 @@ import asyncio
 
 from quart import Quart, request, websocket
 
-from ligand_async import Settings, create_app
+from ligand_async import Settings, create_app, public
 
 
 def create_hostile_app() -> Quart:
@@ -12,23 +12,28 @@ def create_hostile_app() -> Quart:
     app = create_app("hostile", title="Hostile", version="1", settings=Settings.load())
 
     @app.get("/")
+    @public
     async def index() -> str:
         return "index"
 
     @app.get("/echo/<path:text>")
+    @public
     async def echo(text: str) -> str:
         return text
 
     @app.post("/length")
+    @public
     async def length() -> str:
         return str(len(await request.get_data()))
 
     @app.get("/nap")
+    @public
     async def nap() -> str:
         await asyncio.sleep(1)
         return "rested"
 
     @app.websocket("/talk")
+    @public
     async def talk() -> None:
         await websocket.send("hello")
 

@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException, RequestedRangeNotSatisfiable
 from werkzeug.exceptions import abort as werkzeug_abort
 
 import ligand_async
-from ligand_async import Conflict, NotFound, Problem, Settings, abort, operation
+from ligand_async import Conflict, NotFound, Problem, Settings, abort, operation, public
 from ligand_async.context import request_id_var
 from ligand_async.errors import problem_for
 from tests.faults.items import count_items
@@ -130,6 +130,7 @@ def make_failing_app(mode: str) -> Quart:
     )
 
     @app.get("/<way>/<int:status>")
+    @public
     async def fail(way: str, status: int) -> Any:
         return WAYS[way](status) if way in WAYS else "fine"
 
@@ -466,14 +467,17 @@ async def test_a_refused_websocket_is_a_problem(status: int) -> None:
     app = app_of()
 
     @app.websocket("/raising")
+    @public
     async def raise_it() -> None:
         abort(status, "because")
 
     @app.websocket("/returning")
+    @public
     async def return_it() -> Any:
         return HTML, status
 
     @app.websocket("/responding")
+    @public
     async def respond() -> Any:
         return Response(HTML, status)
 
@@ -497,6 +501,7 @@ async def test_an_open_websocket_is_closed_with_a_reason(fail: Callable[[int], A
     app = app_of()
 
     @app.websocket("/")
+    @public
     async def talk_and_fail() -> Any:
         await websocket.send("hello")
         return fail(403)

@@ -7,6 +7,7 @@ import pytest
 from quart import Quart, Response, request
 from werkzeug.exceptions import HTTPException
 
+from ligand_async import public
 from ligand_async.web.syntax import MAX_FIELDS, MAX_HEADERS, MAX_TARGET
 from tests.faults.raw import Answer, chunk, exchange, head
 from tests.faults.server import serving
@@ -289,6 +290,7 @@ async def test_an_error_of_a_handler_keeps_its_headers() -> None:
     app = make_service()
 
     @app.get("/error")
+    @public
     async def fail() -> Response:
         return Response("<b>s3cret</b>", 409, headers={"ETag": '"1"', "Link": "</x>", "Content-Language": "de"})
 

@@ -10,7 +10,7 @@ import pytest
 from quart import Quart, Response, websocket
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ligand_async import Conflict, NotFound, on_commit, operation
+from ligand_async import Conflict, NotFound, on_commit, operation, public
 from ligand_async.web.quart import LigandQuart
 from tests.faults.items import count_checked_out, count_items, make_service
 from tests.faults.raw import Answer, exchange, head
@@ -152,7 +152,7 @@ async def test_what_ends_a_process_ends_one_request(
             raise error
 
         decorated: Any = operation(view) if place == "operation" else view
-        app.add_url_rule("/fail", "fail", decorated)
+        app.add_url_rule("/fail", "fail", public(decorated))
     elif place == "before_request":
 
         @app.before_request
@@ -218,6 +218,7 @@ async def test_a_background_task_cannot_end_the_server(caplog: pytest.LogCapture
     app = app_of()
 
     @app.get("/")
+    @public
     async def begin() -> str:
         app.add_background_task(raising(SystemExit(3)))
         return "begun"
@@ -231,10 +232,12 @@ async def test_a_websocket_cannot_end_the_server() -> None:
     app = app_of()
 
     @app.websocket("/early")
+    @public
     async def early() -> None:
         raise SystemExit(3)
 
     @app.websocket("/late")
+    @public
     async def late() -> None:
         await websocket.accept()
         raise SystemExit(3)
@@ -255,6 +258,7 @@ async def test_a_websocket_is_refused_with_a_problem() -> None:
     app = app_of()
 
     @app.websocket("/text")
+    @public
     async def text() -> tuple[str, int]:
         return "<b>no</b>", 403
 

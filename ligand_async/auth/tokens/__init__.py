@@ -1,0 +1,1 @@
+"""What an access token says, and whether it is to be trusted."""

@@ -1,0 +1,101 @@
+"""The compact form of a signed token, read strictly before any cryptography (RFC 7515 section 7.1, RFC 8725)."""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import jiter
+from joserfc.util import urlsafe_b64decode
+
+from ligand_async.auth.refusals import InvalidToken
+
+MAX_TOKEN = 16 * 1024  # characters
+MAX_KEY_ID = 512
+SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)  # a JWE has five parts
+
+# What changes how the rest is to be read. Nothing here understands an extension, so `crit` can only be refused.
+CHANGING = frozenset({"crit", "b64", "zip", "enc"})
+
+
+@dataclass(frozen=True, slots=True)
+class CompactToken:
+    """A signed token, taken apart; nothing of it is verified.
+
+    Attributes:
+        algorithm: The header's `alg`, one of those allowed.
+        key_id: Its `kid`.
+        type: Its `typ` in lower case.
+        claims: The payload.
+        signed: The bytes that the signature is about.
+        signature: The signature.
+    """
+
+    algorithm: str
+    key_id: str | None
+    type: str | None
+    claims: dict[str, Any]
+    signed: bytes
+    signature: bytes
+
+
+def read_compact(token: str, algorithms: Collection[str]) -> CompactToken:
+    """Take a token apart.
+
+    `jku`, `x5u`, `jwk` and `x5c` are not looked at: keys come from the issuer and from nowhere else.
+
+    Args:
+        token: As it was sent.
+        algorithms: The values of `alg` that are allowed.
+
+    Raises:
+        InvalidToken: It is not a signed token in compact form, or two readers could take it for two different ones.
+    """
+    if len(token) > MAX_TOKEN or not token.isascii() or not SHAPE.fullmatch(token):
+        raise InvalidToken("shape")
+    signed, _, signature = token.encode("ascii").rpartition(b".")
+    header_part, _, payload_part = signed.partition(b".")
+    header = read_part(header_part, "header")
+    if not CHANGING.isdisjoint(header):
+        raise InvalidToken("header_extension")
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str) or algorithm not in algorithms:
+        raise InvalidToken("algorithm")
+    key_id = header.get("kid")
+    if "kid" in header and not is_key_id(key_id):
+        raise InvalidToken("key_id")
+    kind = header.get("typ")
+    if "typ" in header and not isinstance(kind, str):
+        raise InvalidToken("type")
+    return CompactToken(
+        algorithm=algorithm,
+        key_id=key_id,
+        type=kind.lower() if kind is not None else None,
+        claims=read_part(payload_part, "payload"),
+        signed=signed,
+        signature=decode(signature, "signature"),
+    )
+
+
+def is_key_id(value: object) -> bool:
+    """Tell whether a value can name a key."""
+    return isinstance(value, str) and 0 < len(value) <= MAX_KEY_ID and value.isascii() and value.isprintable()
+
+
+def read_part(part: bytes, name: str) -> dict[str, Any]:
+    """Return a part that is a JSON object: UTF-8, no key twice, no NaN, nothing deeper than 200 levels."""
+    try:
+        document = jiter.from_json(decode(part, name), catch_duplicate_keys=True, allow_inf_nan=False)
+    except ValueError:
+        raise InvalidToken(name) from None  # the error's text may hold what was sent
+    if not isinstance(document, dict):
+        raise InvalidToken(name)
+    return document
+
+
+def decode(part: bytes, name: str) -> bytes:
+    """Return the bytes of a part in base64url, of which each text has one form only (RFC 4648 section 3.5)."""
+    try:
+        return urlsafe_b64decode(part)
+    except ValueError:
+        raise InvalidToken(name) from None  # the same

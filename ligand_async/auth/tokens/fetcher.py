@@ -1,0 +1,198 @@
+"""What asks an issuer over HTTP: bounded in time and size, and never led elsewhere."""
+
+import asyncio
+import functools
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+import httpx2
+import jiter
+
+MAX_REDIRECTS = 3
+MAX_BYTES = 512 * 1024
+# What is not compressed cannot grow on arrival.
+HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
+
+
+class FetchError(Exception):
+    """An issuer gave no answer, or none that can be used.
+
+    Args:
+        message: What happened, without a secret.
+        status: The status of the answer, where there was one.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@functools.cache
+def tls_context() -> ssl.SSLContext:
+    """Return how certificates are verified; reading those of the authorities takes 20 ms."""
+    return httpx2.create_ssl_context()
+
+
+class Fetcher:
+    """An HTTP client for issuers.
+
+    Certificates are always verified. Proxies are taken from the environment (`HTTPS_PROXY`, `NO_PROXY`), as a closed
+    network has no other way out.
+
+    Args:
+        timeout: Seconds for a whole call, redirects and body included.
+        allow_http: Whether plain http will do: on a machine of one's own.
+        transport: Goes before the network, such as `httpx2.ASGITransport`.
+        max_bytes: The largest body.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout: float,
+        allow_http: bool,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        self.timeout = timeout
+        self.allow_http = allow_http
+        self.transport = transport
+        self.max_bytes = max_bytes
+        self._client: httpx2.AsyncClient | None = None
+
+    async def get_json(self, url: str) -> dict[str, Any]:
+        """Return a JSON object.
+
+        Redirects are followed within one origin, three at most.
+
+        Raises:
+            FetchError: There is none at this address, or not now.
+        """
+        try:
+            async with asyncio.timeout(self.timeout):
+                address = self.check_url(url)
+                for _ in range(MAX_REDIRECTS + 1):
+                    status, location, body = await self.send("GET", address)
+                    if location is None:
+                        break
+                    address = self.check_redirect(address, location)
+                else:
+                    raise FetchError(f"{url} redirects more than {MAX_REDIRECTS} times", status=status)
+        except FetchError:
+            raise
+        except Exception as error:  # whatever a transport raises, there is no answer
+            raise FetchError(f"{url} gave no answer: {type(error).__name__}") from error
+        if status != 200:
+            raise FetchError(f"{url} answered {status}", status=status)
+        return read_object(url, status, body)
+
+    async def post_form(
+        self,
+        url: str,
+        form: Mapping[str, str],
+        *,
+        auth: httpx2.Auth | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, dict[str, Any]]:
+        """Send a form, and return the status and the JSON object of the answer; no redirect is followed.
+
+        Args:
+            url: The endpoint.
+            form: The fields.
+            auth: How this service's own client shows who it is.
+            headers: More request headers.
+
+        Raises:
+            FetchError: There is no answer, or no JSON object in it.
+        """
+        try:
+            async with asyncio.timeout(self.timeout):
+                status, _, body = await self.send(
+                    "POST", self.check_url(url), data=dict(form), auth=auth, headers=headers
+                )
+        except FetchError:
+            raise
+        except Exception as error:  # whatever a transport raises, there is no answer
+            raise FetchError(f"{url} gave no answer: {type(error).__name__}") from error
+        return status, read_object(url, status, body)
+
+    async def send(
+        self,
+        method: str,
+        url: httpx2.URL,
+        *,
+        data: dict[str, str] | None = None,
+        auth: httpx2.Auth | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, str | None, bytes]:
+        """Send one request; return the status, where a redirect leads, and the body."""
+        async with self.client().stream(
+            method, url, data=data, auth=auth, headers={**HEADERS, **(headers or {})}, follow_redirects=False
+        ) as response:
+            if response.is_redirect:
+                return response.status_code, response.headers["Location"], b""
+            if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+                raise FetchError(f"{url} answered in a coding that was not asked for", status=response.status_code)
+            body = bytearray()
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > self.max_bytes:
+                    raise FetchError(f"{url} answered more than {self.max_bytes} bytes", status=response.status_code)
+            return response.status_code, None, bytes(body)
+
+    def check_url(self, url: str) -> httpx2.URL:
+        """Refuse what is not https where it must be.
+
+        Raises:
+            FetchError: It is not to be asked.
+        """
+        address = httpx2.URL(url)
+        if address.scheme != "https" and not (self.allow_http and address.scheme == "http"):
+            raise FetchError(f"{url} is not https")
+        if not address.host:
+            raise FetchError(f"{url} names no host")
+        return address
+
+    def check_redirect(self, address: httpx2.URL, location: str) -> httpx2.URL:
+        """Return where a redirect leads, within the same origin.
+
+        Raises:
+            FetchError: It leads to another.
+        """
+        target = address.join(location)
+        if origin(target) != origin(address):
+            raise FetchError(f"{address} redirects to another origin", status=302)
+        return target
+
+    def client(self) -> httpx2.AsyncClient:
+        """Return the client, made in the loop that first asks."""
+        if self._client is None:
+            self._client = httpx2.AsyncClient(timeout=self.timeout, transport=self.transport, verify=tls_context())
+        return self._client
+
+    async def close(self) -> None:
+        """Close the connections; a later call makes new ones."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+
+def origin(url: httpx2.URL) -> tuple[str, str, int | None]:
+    """Return what two URLs of one origin have in common (RFC 6454 section 4)."""
+    return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme)
+
+
+def read_object(url: str, status: int, body: bytes) -> dict[str, Any]:
+    """Return the JSON object of an answer.
+
+    Raises:
+        FetchError: It holds none.
+    """
+    try:
+        document = jiter.from_json(body, allow_inf_nan=False)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise FetchError(f"{url} answered no JSON object", status=status)
+    return document

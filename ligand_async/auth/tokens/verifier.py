@@ -1,0 +1,166 @@
+"""The verifier of access tokens that their issuers signed (RFC 9068, RFC 8725)."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ligand_async.auth.refusals import InvalidToken
+from ligand_async.auth.tokens.claims import check_claims
+from ligand_async.auth.tokens.compact import MAX_TOKEN, CompactToken, read_compact
+from ligand_async.auth.tokens.fetcher import Fetcher
+from ligand_async.auth.tokens.key_source import KeySource
+from ligand_async.auth.tokens.keys import DEFAULT_PACE, IssuerKeys, Pace
+from ligand_async.auth.tokens.profiles import ClaimProfile, principal_of
+from ligand_async.auth.tokens.token_cache import TokenCache
+from ligand_async.principal import Principal
+from ligand_async.settings.oidc import DEFAULT_ALGORITHMS
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedIssuer:
+    """An issuer whose access tokens are believed.
+
+    Attributes:
+        issuer: What it calls itself in `iss`, exactly.
+        audience: What its tokens call this service.
+        profile: What its tokens look like.
+        algorithms: The signature algorithms that are allowed; none of them symmetric.
+        token_types: What `typ` may be, instead of what the profile says.
+        leeway: Seconds by which its clock may differ.
+        jwks_uri: Where its keys are; by default its metadata says.
+    """
+
+    issuer: str
+    audience: tuple[str, ...]
+    profile: ClaimProfile
+    algorithms: tuple[str, ...] = DEFAULT_ALGORITHMS
+    token_types: tuple[str | None, ...] | None = None
+    leeway: float = 30.0
+    jwks_uri: str | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.audience, str):
+            raise TypeError("audience is a tuple of names; in a text every part of it would count")
+        if any(name == "none" or name.startswith("HS") for name in self.algorithms):
+            raise ValueError("whoever can verify a token of these algorithms can make one; allow asymmetric ones only")
+
+
+class JWKSVerifier:
+    """Verifies signed access tokens with the keys that their issuers publish.
+
+    It is a `TokenVerifier`, and a `HealthCheck` that passes once an issuer's keys are known.
+
+    Args:
+        issuers: Whom to believe.
+        fetcher: What asks them; closed with the verifier.
+        pace: How often they are asked.
+        clock: The time of day, in seconds since 1970.
+        monotonic: Seconds that never go back.
+    """
+
+    name = "token_keys"
+
+    def __init__(
+        self,
+        issuers: Sequence[TrustedIssuer],
+        *,
+        fetcher: Fetcher,
+        pace: Pace = DEFAULT_PACE,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.fetcher = fetcher
+        self.clock = clock
+        self.cache: TokenCache[Principal] = TokenCache(clock=monotonic)
+        self._issuers = {one.issuer: one for one in issuers}
+        self._algorithms = frozenset(name for one in issuers for name in one.algorithms)
+        self._keys = {
+            one.issuer: IssuerKeys(
+                one.issuer, key_source(one, fetcher, monotonic), on_change=self.cache.clear, pace=pace, clock=monotonic
+            )
+            for one in issuers
+        }
+        self._discovery: asyncio.Task[None] | None = None
+
+    async def verify(self, token: str) -> Principal:
+        """Return the principal of a token.
+
+        Raises:
+            InvalidToken: It is not to be trusted.
+            ServiceUnavailable: Its issuer's keys are not known, and the issuer does not answer.
+        """
+        if len(token) > MAX_TOKEN or not token.isascii():
+            raise InvalidToken("shape")
+        return self.cache.get(token) or await self.verify_anew(token)
+
+    async def verify_anew(self, token: str) -> Principal:
+        """Verify a token that is not in the cache, the cheap things first."""
+        compact = read_compact(token, self._algorithms)
+        issuer = self.issuer_of(compact)
+        check_claims(
+            compact.claims,
+            issuer.profile,
+            issuer=issuer.issuer,
+            audience=issuer.audience,
+            now=self.clock(),
+            leeway=issuer.leeway,
+        )
+        principal = principal_of(compact.claims, issuer.profile, issuer=issuer.issuer)
+        key = await self._keys[issuer.issuer].find(compact.key_id)
+        # From here on nothing waits, or a change of keys could be missed.
+        if key is None or compact.algorithm not in key.algorithms:
+            raise InvalidToken("unknown_key")
+        if not key.verifies(compact):
+            raise InvalidToken("signature")
+        self.cache.keep(token, principal, seconds=compact.claims["exp"] - self.clock())
+        return principal
+
+    def issuer_of(self, compact: CompactToken) -> TrustedIssuer:
+        """Return who a token says it is from, as far as that is believed of anyone.
+
+        Raises:
+            InvalidToken: It is nobody trusted, or its header is not what this issuer's tokens have.
+        """
+        name = compact.claims.get("iss")
+        issuer = self._issuers.get(name) if isinstance(name, str) else None
+        if issuer is None:
+            raise InvalidToken("issuer")
+        if compact.algorithm not in issuer.algorithms:
+            raise InvalidToken("algorithm")
+        if compact.type not in (issuer.token_types or issuer.profile.token_types):
+            raise InvalidToken("type")
+        return issuer
+
+    async def start(self) -> None:
+        """Begin to look for keys, and do not wait for them: the service starts though an issuer be away."""
+        self._discovery = asyncio.create_task(self.find_keys(), name="discovery of issuers")
+
+    async def find_keys(self) -> None:
+        """Ask every issuer until its keys are known."""
+        await asyncio.gather(*(keys.find_first() for keys in self._keys.values()))
+
+    async def stop(self) -> None:
+        """End what runs in the background, and close the fetcher."""
+        if self._discovery is not None:
+            self._discovery.cancel()
+            await asyncio.gather(self._discovery, return_exceptions=True)
+        for keys in self._keys.values():
+            await keys.stop()
+        await self.fetcher.close()
+
+    async def check(self) -> None:
+        """Pass when tokens of at least one issuer can be verified.
+
+        Raises:
+            RuntimeError: No issuer's keys are known.
+        """
+        if not any(keys.are_known for keys in self._keys.values()):
+            raise RuntimeError("no issuer's keys are known")
+
+
+def key_source(issuer: TrustedIssuer, fetcher: Fetcher, clock: Callable[[], float]) -> KeySource:
+    """Return where an issuer's keys come from."""
+    return KeySource(
+        issuer.issuer, jwks_uri=issuer.jwks_uri, algorithms=issuer.algorithms, fetcher=fetcher, clock=clock
+    )
