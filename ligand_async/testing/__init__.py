@@ -1,1 +1,1 @@
-"""The pytest plugin: throw-away databases for the tests of a service."""
+"""For the tests of a service: the pytest plugin with its throw-away databases, and access tokens."""

@@ -1,0 +1,92 @@
+"""`ligand token`: an access token of the development issuer."""
+
+import re
+
+import click
+from quart import Quart
+from quart.cli import ScriptInfo, pass_script_info
+
+from ligand_async.auth.development.issuer import ENVIRONMENTS, LIFETIME, DevelopmentIssuer
+from ligand_async.auth.development.views import issuer_of
+from ligand_async.cli.service import ServiceError, load_app, load_service
+from ligand_async.settings import Settings
+
+LONGEST = 366 * 24 * 3600  # seconds
+NAME = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")  # what a scope may be called (RFC 6749 section 3.3)
+
+
+def read_names(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> list[str]:
+    """Return the names in an option that may be repeated, each once."""
+    names = [name.strip() for value in values for name in value.split(",")]
+    if not all(map(NAME.fullmatch, names)):
+        raise click.BadParameter("write names without spaces, quotes or backslashes, separated by commas")
+    return list(dict.fromkeys(names))
+
+
+def read_subject(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    """Return a subject that a token can have."""
+    if not value.strip() or not value.isprintable():
+        raise click.BadParameter("write who the token speaks for, in characters that can be printed")
+    return value
+
+
+@click.command("token")
+@click.option(
+    "--role", "roles", multiple=True, callback=read_names, help="What the caller is; repeat it, or write a,b."
+)
+@click.option("--scope", "scopes", multiple=True, callback=read_names, help="What the token may be used for; the same.")
+@click.option("--subject", default="ada", show_default=True, callback=read_subject, help="Who the token speaks for.")
+@click.option(
+    "--expires", type=click.IntRange(1, LONGEST), default=LIFETIME, show_default=True, help="Seconds until it ends."
+)
+@pass_script_info
+def token(info: ScriptInfo, roles: list[str], scopes: list[str], subject: str, expires: int) -> None:
+    """Print an access token of the development issuer.
+
+    Nothing else stands on stdout. There is such a token in local and testing only, where no real issuer is set.
+    """
+    settings = load_service(info).settings
+    issuer = find_issuer(load_app(info), settings)
+    unknown = [name for name in roles if settings.allowed_roles and name not in settings.allowed_roles]
+    if unknown:
+        known = ", ".join(settings.allowed_roles)
+        raise click.BadParameter(f"there is no role {unknown[0]}; allowed_roles has {known}", param_hint="--role")
+    click.echo(issuer.issue(subject=subject, roles=roles, scopes=scopes, expires=expires))
+
+
+def find_issuer(app: Quart, settings: Settings) -> DevelopmentIssuer:
+    """Return the development issuer of a service.
+
+    Raises:
+        ServiceError: There is none, or the service's own process has another key.
+    """
+    variable = settings.vocabulary().variable
+    if settings.environment not in ENVIRONMENTS:
+        raise ServiceError(
+            f"there is no development issuer in {settings.environment}; get a token from the issuer that "
+            f"{variable('oidc_issuer')} names, or set {variable('environment')}=local"
+        )
+    if settings.oidc_issuer:
+        raise ServiceError(
+            f"the service trusts {' and '.join(settings.oidc_issuer)}; get a token there, or unset "
+            f"{variable('oidc_issuer')} to have the development issuer"
+        )
+    issuer = issuer_of(app)
+    if issuer is None:
+        raise ServiceError("bearer tokens are read by an authenticator of the service's own; get one where that does")
+    if is_key_its_own(settings):
+        raise ServiceError(
+            f"in testing each process makes a secret key of its own, so that no other would trust this token; "
+            f"set {variable('secret_key')} for both"
+        )
+    return issuer
+
+
+def is_key_its_own(settings: Settings) -> bool:
+    """Tell whether the secret key was made for this process."""
+    is_default = settings.sources["secret_key"].startswith("default of ")
+    return (
+        settings.environment == "testing"
+        and is_default
+        and "secret_key" not in type(settings).environment_rows.get("testing", {})
+    )

@@ -1,0 +1,55 @@
+"""Access tokens for tests of a service: it trusts them as it trusts those of a real issuer."""
+
+from collections.abc import Iterable
+
+from quart import Quart
+
+from ligand_async.auth.development.issuer import LIFETIME
+from ligand_async.auth.development.views import issuer_of
+
+
+def access_token(
+    app: Quart,
+    *,
+    subject: str = "ada",
+    roles: Iterable[str] = (),
+    scopes: Iterable[str] = (),
+    expires: int = LIFETIME,
+) -> str:
+    """Return an access token that a service in `testing` or `local` trusts.
+
+    Args:
+        app: What `create_app` made.
+        subject: Who it speaks for.
+        roles: What that one is.
+        scopes: What it may be used for.
+        expires: Seconds from now until it ends; a token of the past has less than 0.
+
+    Raises:
+        RuntimeError: The service has no development issuer.
+    """
+    issuer = issuer_of(app)
+    if issuer is None:
+        raise RuntimeError(
+            f"app {app.name!r} has no development issuer: it is there in the environments testing and local, "
+            "where oidc_issuer is not set and no BearerAuthenticator is given to create_app()"
+        )
+    return issuer.issue(subject=subject, roles=roles, scopes=scopes, expires=expires)
+
+
+def authorization(
+    app: Quart,
+    *,
+    subject: str = "ada",
+    roles: Iterable[str] = (),
+    scopes: Iterable[str] = (),
+    expires: int = LIFETIME,
+) -> dict[str, str]:
+    """Return the headers of a request that carries such a token.
+
+        response = await client.post("/pets/", json=pet, headers=authorization(app, roles=["user"]))
+
+    Arguments and errors are those of `access_token`.
+    """
+    token = access_token(app, subject=subject, roles=roles, scopes=scopes, expires=expires)
+    return {"Authorization": f"Bearer {token}"}
