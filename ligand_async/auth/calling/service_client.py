@@ -1,0 +1,191 @@
+"""The client of another service."""
+
+import json as json_text
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx2
+from pydantic_core import to_jsonable_python
+
+from ligand_async.auth.calling.address import checked_base_url, checked_path
+from ligand_async.auth.calling.answer import read_model
+from ligand_async.auth.calling.calls import UpstreamCalls
+from ligand_async.auth.calling.connection import UpstreamConnection
+from ligand_async.auth.calling.credentials import ClientCredentials, ForwardToken
+from ligand_async.auth.calling.outgoing_token import outgoing_token_of
+from ligand_async.auth.calling.propagation import carried_headers
+
+T = TypeVar("T")
+Query = Mapping[str, str | int | float | bool | list[str] | None]
+
+
+class ServiceClient:
+    """Calls another service over HTTP, for as long as an app lives or a block runs.
+
+    A call carries the request's id and `traceparent`, ends before the request's deadline, and is tried again where that
+    is safe. Its failures are problems, which need no handling: 502, 503 or 504. An answer that means something, also
+    404, 409 or 422, is returned.
+
+    Args:
+        base_url: Where the service is, such as `https://inventory.internal/v1`; no user, query or fragment.
+        credentials: As whom to call; None for a service that asks for no token.
+        timeout: Seconds for a whole call, with its retries and their pauses.
+        retries: How often GET, HEAD and OPTIONS are tried again.
+        max_bytes: The largest body of an answer.
+        transport: Instead of httpx2's own: with another certificate authority, with a client certificate.
+
+    Raises:
+        ValueError: The address is none.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        credentials: ClientCredentials | ForwardToken | None = None,
+        timeout: float = 10.0,
+        retries: int = 2,
+        max_bytes: int = 1024 * 1024,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.base_url = checked_base_url(base_url)
+        self.timeout = timeout
+        self._token = outgoing_token_of(credentials)
+        self._connection = UpstreamConnection(timeout=timeout, max_bytes=max_bytes, transport=transport)
+        forwards = isinstance(credentials, ForwardToken)
+        self._calls = UpstreamCalls(self._connection, self._token, forwards=forwards, retries=retries)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Query | None = None,
+        json: Any = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  (a retry must know what is left)
+    ) -> httpx2.Response:
+        """Call the service.
+
+        Args:
+            method: The HTTP method.
+            path: Below `base_url`, with a slash before it and its variables quoted; no query, no `..`.
+            params: The query string.
+            json: What the body is made of: models, times and UUIDs, too.
+            content: The body itself, instead.
+            headers: More request headers.
+            timeout: Seconds for this call, instead of the client's.
+
+        Raises:
+            BadGateway: The service cannot be reached, fails, answers what cannot be taken, or does not let us in.
+            ServiceUnavailable: It asks to be left alone, as `Retry-After` says.
+            GatewayTimeout: It did not answer in time.
+            Forbidden: It refuses the caller whose token was forwarded.
+            Unauthorized: There is no caller's token to forward.
+            ValueError: The path or a header cannot be sent.
+        """
+        sent = httpx2.Headers({**carried_headers(), "Accept-Encoding": "identity"})
+        sent.update(headers)
+        if json is not None:
+            content = json_text.dumps(to_jsonable_python(json, by_alias=True), allow_nan=False).encode()
+            sent.setdefault("Content-Type", "application/json")
+        request = self._connection.open().build_request(
+            method.upper(), self.base_url + checked_path(path), params=params, content=content, headers=sent
+        )
+        return await self._calls.make(request, self.timeout if timeout is None else timeout)
+
+    async def get(
+        self,
+        path: str,
+        *,
+        params: Query | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  (as above)
+    ) -> httpx2.Response:
+        """Read something; see `request`."""
+        return await self.request("GET", path, params=params, headers=headers, timeout=timeout)
+
+    async def get_model(
+        self,
+        path: str,
+        model: type[T],
+        *,
+        params: Query | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  (as above)
+    ) -> T:
+        """Read something of a shape that is known.
+
+        Args:
+            path: See `request`.
+            model: A pydantic model, or whatever else pydantic reads.
+            params: See `request`.
+            headers: See `request`.
+            timeout: See `request`.
+
+        Raises:
+            BadGateway: The answer is something else, a 404 too; where that has a meaning, use `get` and `read_model`.
+            Problem: As `request` does.
+        """
+        return read_model(await self.get(path, params=params, headers=headers, timeout=timeout), model)
+
+    async def post(
+        self,
+        path: str,
+        *,
+        json: Any = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  (as above)
+    ) -> httpx2.Response:
+        """Send something to be processed; see `request`. It is sent once."""
+        return await self.request("POST", path, json=json, content=content, headers=headers, timeout=timeout)
+
+    async def put(
+        self,
+        path: str,
+        *,
+        json: Any = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  (as above)
+    ) -> httpx2.Response:
+        """Put something in its place; see `request`. It is sent once."""
+        return await self.request("PUT", path, json=json, content=content, headers=headers, timeout=timeout)
+
+    async def patch(
+        self,
+        path: str,
+        *,
+        json: Any = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  (as above)
+    ) -> httpx2.Response:
+        """Change something in part; see `request`. It is sent once."""
+        return await self.request("PATCH", path, json=json, content=content, headers=headers, timeout=timeout)
+
+    async def delete(
+        self,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  (as above)
+    ) -> httpx2.Response:
+        """Remove something; see `request`. It is sent once."""
+        return await self.request("DELETE", path, headers=headers, timeout=timeout)
+
+    async def close(self) -> None:
+        """Close the connections; a later call is an error."""
+        await self._token.close()
+        await self._connection.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
