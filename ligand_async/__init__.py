@@ -1,6 +1,14 @@
 """ligand_async: an async microservice framework on Quart."""
 
 from ligand_async.app import create_app
+from ligand_async.auth.access import AccessError
+from ligand_async.auth.api_key import APIKeyAuthenticator
+from ligand_async.auth.authenticators import BearerAuthenticator
+from ligand_async.auth.basic import BasicAuthenticator, BasicCredentials
+from ligand_async.auth.calling.answer import read_model
+from ligand_async.auth.calling.credentials import ClientCredentials, ForwardToken
+from ligand_async.auth.calling.service_client import ServiceClient
+from ligand_async.auth.refusals import InsufficientScope, InvalidToken
 from ligand_async.context import Service, current_principal, current_request_id, service_of
 from ligand_async.data.clock import UTCDateTime, utc_now
 from ligand_async.data.database import Database
@@ -26,7 +34,7 @@ from ligand_async.errors import (
     UnsupportedMediaType,
     abort,
 )
-from ligand_async.marks import limit
+from ligand_async.marks import limit, public, requires
 from ligand_async.principal import Principal
 from ligand_async.problem import InvalidPart, Problem
 from ligand_async.problem_types import (
@@ -39,6 +47,8 @@ from ligand_async.problem_types import (
     MalformedBody,
     ValidationFailed,
 )
+from ligand_async.protocols import Authenticator, DenyList, TokenVerifier
+from ligand_async.requirement import Requirement, claim, role, scope
 from ligand_async.settings import Settings, SettingsError
 from ligand_async.web.body import Form
 from ligand_async.web.operation import operation
@@ -48,24 +58,35 @@ from ligand_async.web.services import app_scope, services_of
 __version__ = "0.1.0"
 
 __all__ = [
+    "APIKeyAuthenticator",
+    "AccessError",
     "AlreadyExists",
+    "Authenticator",
     "BadGateway",
     "BadRequest",
+    "BasicAuthenticator",
+    "BasicCredentials",
+    "BearerAuthenticator",
     "BrokenReference",
     "ChangedMeanwhile",
+    "ClientCredentials",
     "Conflict",
     "ContentTooLarge",
     "Database",
     "DatabaseTimeout",
     "DatabaseUnavailable",
     "DeadlineExceeded",
+    "DenyList",
     "Forbidden",
     "Form",
+    "ForwardToken",
     "GatewayTimeout",
     "Gone",
     "Identified",
+    "InsufficientScope",
     "InternalServerError",
     "InvalidPart",
+    "InvalidToken",
     "MalformedBody",
     "Model",
     "NotFound",
@@ -75,11 +96,14 @@ __all__ = [
     "PreconditionRequired",
     "Principal",
     "Problem",
+    "Requirement",
     "Service",
+    "ServiceClient",
     "ServiceUnavailable",
     "Settings",
     "SettingsError",
     "Timestamped",
+    "TokenVerifier",
     "TooManyRequests",
     "UTCDateTime",
     "Unauthorized",
@@ -89,6 +113,7 @@ __all__ = [
     "Versioned",
     "abort",
     "app_scope",
+    "claim",
     "create_app",
     "current_principal",
     "current_request_id",
@@ -99,6 +124,11 @@ __all__ = [
     "one_or_404",
     "operation",
     "paginate",
+    "public",
+    "read_model",
+    "requires",
+    "role",
+    "scope",
     "service_of",
     "services_of",
     "utc_now",

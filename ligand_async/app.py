@@ -1,19 +1,21 @@
 """`create_app`: the one place that knows the order, and wires the rooms to each other."""
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from quart import Blueprint, Quart
 from sqlalchemy import MetaData
 
+from ligand_async.auth.checks import check_access
+from ligand_async.auth.setup import init_auth
 from ligand_async.context import EXTENSION, Service
 from ligand_async.data.database import Database
 from ligand_async.data.migrations import auto_upgrade
 from ligand_async.docs.extension import init_docs
 from ligand_async.ops.health import init_health
 from ligand_async.ops.logs import init_logs
-from ligand_async.protocols import ProblemRenderer
+from ligand_async.protocols import Authenticator, DenyList, ProblemRenderer
 from ligand_async.settings import Settings
 from ligand_async.settings.checks import check_config, check_production
 from ligand_async.web.binding import check_operations
@@ -42,6 +44,8 @@ def create_app(
     database: Database | None = None,
     blueprints: Iterable[Blueprint] = (),
     provide: Mapping[type, Any] | None = None,
+    authenticators: Sequence[Authenticator] = (),
+    deny_list: DenyList | None = None,
     config: Mapping[str, Any] | None = None,
     problem_renderer: ProblemRenderer = render_problem,
 ) -> Quart:
@@ -56,6 +60,9 @@ def create_app(
         database: The service's `Database`, if it has one.
         blueprints: Registered in this order.
         provide: What handlers may ask for by annotation: a factory per request, `app_scope(factory)` or an instance.
+        authenticators: How callers prove who they are, asked in this order; access tokens of the issuer in the settings
+            come first, unless one of these is a `BearerAuthenticator`.
+        deny_list: Asked on every request whether a principal is refused although its token is good.
         config: More for `app.config`, for Quart and its extensions, in upper case.
         problem_renderer: Makes the response of each problem.
 
@@ -83,7 +90,7 @@ def create_app(
 
     # Quart starts and stops in the order of registration: services start after the database and stop before it.
     services = init_services(app, provide or {})
-    app.before_serving(functools.partial(check_operations_now, app, services))
+    app.before_serving(functools.partial(check_routes, app, services))
     app.after_serving(services.stop)
     if database is not None:
         if settings.database_auto_upgrade:
@@ -95,19 +102,21 @@ def create_app(
     init_problems(app, metadata=database.metadata if database else MetaData(), renderer=problem_renderer)
     init_test_client(app)
     app.register_blueprint(make_types_blueprint())
+    # Closed before anything else runs before requests; limits count by principal.
+    checks = init_auth(app, settings, authenticators, deny_list=deny_list)
     init_limits(app, settings)
-    init_health(app, [database] if database else [])
+    init_health(app, [*([database] if database else []), *checks])
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
     app.guard = Guard(
-        make_stages(settings), request_timeout=settings.request_timeout, max_body_bytes=settings.max_body_bytes
+        make_stages(settings, title), request_timeout=settings.request_timeout, max_body_bytes=settings.max_body_bytes
     )
     return app
 
 
-def make_stages(settings: Settings) -> list[Stage]:
+def make_stages(settings: Settings, title: str) -> list[Stage]:
     """Make the stages of the guard: who is asking first, then whether it is a request at all."""
-    stages: list[Stage] = [TrustedProxies(settings.trusted_proxies), Syntax(settings)]
+    stages: list[Stage] = [TrustedProxies(settings.trusted_proxies), Syntax(settings, realm=title)]
     if settings.cors_origins:
         stages.append(CORS(settings.cors_origins, settings.cors_headers))
     return [*stages, SecurityHeaders()]
@@ -123,6 +132,7 @@ def servers_of(settings: Settings) -> dict[str, str]:
     return servers
 
 
-async def check_operations_now(app: Quart, services: Any) -> None:
+async def check_routes(app: Quart, services: Any) -> None:
     """Check when the app starts: blueprints may be registered after `create_app`."""
+    check_access(app)
     check_operations(app, services)

@@ -13,10 +13,12 @@ __all__ = ["ligand", "main"]
 
 # Imported when asked for, so that each command pays for itself only.
 COMMANDS = {
+    "auth": "ligand_async.cli.auth:auth",
     "db": "ligand_async.cli.db:db",
     "serve": "ligand_async.cli.serve:serve",
     "settings": "ligand_async.cli.settings:settings",
     "shell": "ligand_async.cli.shell:shell",
+    "token": "ligand_async.cli.token:token",
 }
 
 

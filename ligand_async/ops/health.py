@@ -8,7 +8,7 @@ from quart import Blueprint, Quart, Response, current_app
 from quart_schema import hide
 
 from ligand_async.errors import ServiceUnavailable
-from ligand_async.marks import limit
+from ligand_async.marks import limit, public
 from ligand_async.protocols import HealthCheck
 
 logger = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ def init_health(app: Quart, checks: Sequence[HealthCheck]) -> None:
     `/livez` is 200 as long as the process answers. `/readyz` is 200 when all checks pass within a second, else a 503
     problem; it says which failed, never why.
     """
-    health = limit(None)(Blueprint("ligand_health", __name__))  # whoever probes must not be refused
+    health = limit(None)(public(Blueprint("ligand_health", __name__)))  # whoever probes must not be refused
 
     @health.get("/livez")
     @hide

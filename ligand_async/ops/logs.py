@@ -42,6 +42,7 @@ def init_logs(settings: Settings) -> None:
     handler.addFilter(is_ours_to_write)
     root.addHandler(handler)
     root.setLevel(logging.INFO)
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # below it writes whole URLs, query strings included
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

@@ -8,7 +8,7 @@ from typing import Any
 from werkzeug.exceptions import HTTPException
 
 from ligand_async.containment import Containment
-from ligand_async.context import deadline_var, request_id_var
+from ligand_async.context import deadline_var, principal_var, request_id_var
 from ligand_async.deadline import NO_DEADLINE, Deadline
 from ligand_async.errors import problem_for
 from ligand_async.problem import Problem
@@ -53,12 +53,14 @@ class Guard:
             deadline=deadline,
         )
         id_token, deadline_token = request_id_var.set(exchange.request_id), deadline_var.set(deadline)
+        principal_token = principal_var.set(None)  # a request made inside another one is not its caller's
         try:
             with Containment():
                 await self.let_in(app, exchange)
         except Exception as error:  # noqa: BLE001  (nobody is left to pass it on to)
             await self.answer_failure(exchange, error)
         finally:
+            principal_var.reset(principal_token)
             deadline_var.reset(deadline_token)
             request_id_var.reset(id_token)
 

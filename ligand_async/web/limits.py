@@ -2,9 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
 from ipaddress import IPv6Address, ip_address, ip_network
-from typing import Any
 
 from quart import Quart, Response, g, request, websocket
 from quart.wrappers.base import BaseRequestWebsocket
@@ -12,6 +10,7 @@ from quart.wrappers.base import BaseRequestWebsocket
 from ligand_async.context import current_principal, service_of
 from ligand_async.errors import TooManyRequests
 from ligand_async.marks import LimitMark, limit_mark
+from ligand_async.owners import owners_of
 from ligand_async.quotas import Quota, read_quotas
 from ligand_async.settings import Mistake, Settings, SettingsError
 from ligand_async.web.counters import Counters, MemoryCounters, SharedCounters
@@ -96,23 +95,6 @@ class RateLimits:
             )
             response.headers["RateLimit"] = ", ".join(f'"{name}";r={left};t={reset}' for name, _, left, reset in told)
         return response
-
-
-def owners_of(app: Quart, endpoint: str, method: str) -> Iterator[tuple[str, Any]]:
-    """Yield what may carry a mark for a route, the nearest first, each with the name of what it counts."""
-    view: Callable[..., Any] = app.view_functions[endpoint]
-    view_class = getattr(view, "view_class", None)
-    if view_class is not None:
-        own = getattr(view_class, method.lower(), None)
-        if own is None and method == "HEAD":
-            own, method = getattr(view_class, "get", None), "GET"
-        yield f"{endpoint}.{method.lower()}", own
-        yield endpoint, view_class
-    yield endpoint, view
-    names = endpoint.split(".")[:-1]
-    for depth in range(len(names), 0, -1):
-        path = ".".join(names[:depth])
-        yield path, app.blueprints.get(path)
 
 
 def is_limited(app: Quart, endpoint: str, method: str) -> bool:

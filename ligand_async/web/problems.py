@@ -16,6 +16,7 @@ from sqlalchemy import MetaData
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException, SecurityError, default_exceptions
 
+from ligand_async.auth.enforcement import add_challenges
 from ligand_async.context import current_request_id
 from ligand_async.data.sqlstate import problem_of
 from ligand_async.errors import problem_for
@@ -123,11 +124,15 @@ def init_problems(app: Quart, *, metadata: MetaData, renderer: ProblemRenderer =
     async def answer(problem: Problem) -> ResponseReturnValue:
         own = handler_of(app, problem)
         if own is None or own is answer_http_exception:
-            return renderer(problem)
+            return render(problem)
         result: ResponseReturnValue = await app.ensure_async(own)(problem)
         return result
 
-    app.extensions[RENDERER] = renderer
+    def render(problem: Problem) -> Response:
+        add_challenges(app, problem)
+        return renderer(problem)
+
+    app.extensions[RENDERER] = render
     app.register_error_handler(HTTPException, answer_http_exception)
     app.register_error_handler(SQLAlchemyError, answer_database_error)
     for status in HTTPStatus:

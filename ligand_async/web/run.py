@@ -4,14 +4,14 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, cast
 
-from quart import Response, current_app, request
+from quart import Quart, Response, current_app, request
 from werkzeug.wrappers import Response as WerkzeugResponse
 
+from ligand_async.auth.enforcement import enforcement_of
 from ligand_async.context import current_deadline, current_principal, service_of
 from ligand_async.data.database import Database
 from ligand_async.data.finish import finish_in_time
 from ligand_async.data.unit import UnitOfWork
-from ligand_async.errors import Unauthorized
 from ligand_async.marks import OperationMark
 from ligand_async.web.answers import check_status
 from ligand_async.web.fields import refuse_unknown
@@ -46,7 +46,7 @@ class Run:
         if inputs.principal is not None:
             principal = current_principal()
             if principal is None and inputs.principal_required:
-                raise Unauthorized("an access token is required", headers={"WWW-Authenticate": "Bearer"})
+                raise enforcement_of(current_app_itself()).refuse()
             arguments[inputs.principal] = principal
         if inputs.query is not None:
             if path and (hidden := inputs.query_scalars.keys() & path.keys() & request.args.keys()):
@@ -130,7 +130,13 @@ def database_of_app() -> Database:
     Raises:
         RuntimeError: It has none.
     """
-    database = service_of(current_app._get_current_object()).database  # type: ignore[attr-defined]  # a LocalProxy
+    database = service_of(current_app_itself()).database
     if not isinstance(database, Database):
         raise RuntimeError("a handler asks for an AsyncSession; give create_app() a database")
     return database
+
+
+def current_app_itself() -> Quart:
+    """Return the current app itself."""
+    app: Quart = current_app._get_current_object()  # type: ignore[attr-defined]  # a LocalProxy
+    return app

@@ -6,6 +6,7 @@ from itertools import chain
 from typing import Any, NoReturn
 from urllib.parse import quote, unquote_to_bytes
 
+from ligand_async.auth.refusals import InvalidRequest, bearer_challenge
 from ligand_async.errors import problem_for
 from ligand_async.settings import Settings
 from ligand_async.web.stages import Headers, Reply
@@ -33,9 +34,11 @@ class Syntax:
 
     Args:
         settings: Of the service; `max_body_bytes` and `trusted_hosts` are read.
+        realm: What a caller's credentials are good for: the service's title.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, realm: str = "service") -> None:
+        self.challenge = bearer_challenge(realm, error=InvalidRequest.error)
         self.max_body = settings.max_body_bytes
         self.any_host = not settings.trusted_hosts
         self.hosts = frozenset(host.encode() for host in settings.trusted_hosts if not host.startswith("*"))
@@ -78,7 +81,8 @@ class Syntax:
             names = [name for name, _ in headers]
             for name in SINGLE.intersection(names):
                 if names.count(name) > 1:
-                    refuse(400, f"more than one {name.decode().title()} header")
+                    more = {"WWW-Authenticate": self.challenge} if name == b"authorization" else {}
+                    refuse(400, f"more than one {name.decode().title()} header", **more)
         length = fields.get(b"content-length")
         if length is not None:
             if b"transfer-encoding" in fields:
@@ -145,10 +149,10 @@ def check_target(path: bytes, query: bytes) -> None:
             refuse(400, "the request target is not UTF-8")
 
 
-def refuse(status: int, detail: str) -> NoReturn:
+def refuse(status: int, detail: str, **headers: str) -> NoReturn:
     """Refuse a request, and close its connection: what follows on it may be no request at all.
 
     Raises:
         Problem: Always.
     """
-    raise problem_for(status, detail, headers={"Connection": "close"}) from None
+    raise problem_for(status, detail, headers={"Connection": "close", **headers}) from None

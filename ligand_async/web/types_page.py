@@ -9,6 +9,7 @@ from quart import Blueprint, Response, request
 from quart_schema import hide
 
 from ligand_async.errors import NotFound
+from ligand_async.marks import public
 from ligand_async.problem import Problem, title_of
 from ligand_async.problem_types import PREFIX, documented_types
 
@@ -21,7 +22,7 @@ PAGE = (
 
 def make_types_blueprint() -> Blueprint:
     """Make the blueprint: `/problems/` and `/problems/<slug>`, neither of them in the OpenAPI document."""
-    blueprint = Blueprint("problems", __name__)
+    blueprint = public(Blueprint("problems", __name__))
     blueprint.add_url_rule(PREFIX, "list_types", hide(list_types))
     blueprint.add_url_rule(f"{PREFIX}<slug>", "read_type", hide(read_type))
     return blueprint

@@ -20,13 +20,14 @@ pytestmark = pytest.mark.extended
 SERVICE = """
 import asyncio
 from quart import Quart
-from ligand_async import Settings, create_app
+from ligand_async import Settings, create_app, public
 
 
 def make() -> Quart:
     app = create_app("service", title="Service", version="1")
 
     @app.get("/nap")
+    @public
     async def nap() -> str:
         print("napping", flush=True)
         await asyncio.sleep(1)

@@ -6,13 +6,30 @@ from decimal import Decimal
 from uuid import UUID
 
 from pydantic import BaseModel
-from quart import Response
+from quart import Blueprint, Response
 from quart.views import MethodView
+from quart.wrappers.base import BaseRequestWebsocket
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped
 
-from ligand_async import Identified, Model, NotFound, Page, get_or_404, operation
+from ligand_async import (
+    APIKeyAuthenticator,
+    Authenticator,
+    BearerAuthenticator,
+    Identified,
+    Model,
+    NotFound,
+    Page,
+    Principal,
+    claim,
+    get_or_404,
+    operation,
+    public,
+    requires,
+    role,
+    scope,
+)
 
 
 class Base(Model, DeclarativeBase): ...
@@ -126,3 +143,78 @@ class Pets(MethodView):
 @operation(status=201)
 async def is_right_too(pet_id: UUID) -> tuple[PetRead, int, dict[str, str]]:
     return PetRead(id=pet_id, name="rex"), 201, {"X-Pet": "rex"}
+
+
+@requires("admin")  # refused: arg-type
+async def requires_a_name() -> None: ...
+
+
+@requires(role)  # refused: arg-type
+async def requires_a_function() -> None: ...
+
+
+@requires(role("admin") | "user")  # refused: operator
+async def requires_a_name_among_requirements() -> None: ...
+
+
+@requires  # refused: arg-type
+async def requires_nothing() -> None: ...
+
+
+@requires(claim("tenant", ["acme"]))  # refused: arg-type
+async def requires_a_list() -> None: ...
+
+
+@requires(role("admin") & ~scope("pets:write") | claim("tenant", 1))
+async def is_guarded(pet_id: UUID) -> str:
+    return "rex"
+
+
+@public
+async def is_public(pet_id: UUID) -> str:
+    return "rex"
+
+
+async def calls_what_is_marked(pet_id: UUID) -> str:
+    await is_guarded("rex")  # refused: arg-type
+    await Kennels().get(3)  # refused: arg-type
+    await is_public()  # refused: call-arg
+    return await is_public(pet_id) + await is_guarded(pet_id=pet_id)
+
+
+@requires(role("admin"))
+class Kennels(MethodView):
+    size = 3
+
+    @public
+    async def get(self, pet_id: UUID) -> str:
+        return str(pet_id)
+
+
+marked_class: type[Kennels] = Kennels
+marked_blueprint: Blueprint = public(Blueprint("pets", __name__))
+public("pets")  # refused: type-var
+requires(role("admin"))(3)  # refused: type-var
+
+
+class CookieAuthenticator:
+    challenge = None
+
+    async def authenticate(self, connection: BaseRequestWebsocket) -> Principal | None:
+        return Principal("ada", "cookies") if "session" in connection.cookies else None
+
+
+cookie_authenticator: Authenticator = CookieAuthenticator()
+
+
+class HasNoVerify:
+    async def check(self, token: str) -> Principal:
+        return Principal(token, "issuer")
+
+
+async def returns_a_name(key: str) -> str:
+    return key
+
+
+BearerAuthenticator(HasNoVerify())  # refused: arg-type
+APIKeyAuthenticator(returns_a_name)  # refused: arg-type

@@ -1,0 +1,183 @@
+"""Enforcement: before a handler runs, who is calling is found out, and whether they may."""
+
+import logging
+from collections.abc import Sequence
+
+from quart import Quart, g, request, websocket
+from quart.wrappers.base import BaseRequestWebsocket
+
+from ligand_async.auth.access import Access, access_of
+from ligand_async.auth.authenticators import BearerAuthenticator
+from ligand_async.auth.challenges import Challenges
+from ligand_async.auth.patience import Patience, Unanswered
+from ligand_async.auth.refusals import InsufficientScope, InvalidToken
+from ligand_async.context import principal_var, service_of
+from ligand_async.errors import ServiceUnavailable, Unauthorized
+from ligand_async.principal import Principal
+from ligand_async.problem import Problem
+from ligand_async.protocols import Authenticator, DenyList
+from ligand_async.requirement import Requirement
+
+logger = logging.getLogger(__name__)
+
+EXTENSION = "ligand_enforcement"
+LEAST_PATIENCE = 10.0  # seconds, for authenticators and deny list together
+QUESTIONS = 3  # that an issuer may be asked for one token: metadata, keys, introspection
+RETRY_AFTER = "5"  # seconds
+
+
+class Enforcement:
+    """The authenticators of one app, and what its marks decide.
+
+    Args:
+        app: The app.
+        authenticators: Asked in this order; the first that finds credentials decides who is calling.
+        deny_list: Asked about every principal, on every request.
+        patience: Seconds that all of them may take together.
+    """
+
+    def __init__(
+        self, app: Quart, authenticators: Sequence[Authenticator], deny_list: DenyList | None, *, patience: float
+    ) -> None:
+        self.app = app
+        self.authenticators = tuple(authenticators)
+        self.deny_list = deny_list
+        self.patience = patience
+        self.challenges = Challenges(service_of(app).title, self.authenticators)
+        self.decided: dict[tuple[str, str], Access] = {}
+
+    async def check_request(self) -> None:
+        """Authenticate the current request and let it pass, or raise.
+
+        A routing error stays what it is, and so does the answer to OPTIONS that Quart makes.
+        """
+        current = request._get_current_object()  # type: ignore[attr-defined]  # a LocalProxy
+        g.principal = None
+        principal_var.set(None)
+        rule = current.url_rule
+        if current.routing_exception is None and not (
+            current.method == "OPTIONS" and rule is not None and rule.provide_automatic_options
+        ):
+            await self.check(current.endpoint or "", current.method, current)
+
+    async def check_websocket(self) -> None:
+        """Do the same for the handshake of a websocket."""
+        current = websocket._get_current_object()  # type: ignore[attr-defined]  # a LocalProxy
+        g.principal = None
+        principal_var.set(None)
+        if current.routing_exception is None:
+            await self.check(current.endpoint or "", "GET", current)
+
+    async def check(self, endpoint: str, method: str, connection: BaseRequestWebsocket) -> None:
+        """Find out who is calling and whether they may.
+
+        Raises:
+            Unauthorized: Nobody was authenticated, or the credentials are wrong.
+            InsufficientScope: The principal is not who may.
+            ServiceUnavailable: Nobody can tell now.
+        """
+        access = self.decide(endpoint, method)
+        try:
+            principal = await Patience(self.identify(connection), self.patience)
+        except Unanswered as error:
+            logger.warning("who is calling could not be found out: %s", error)
+            raise ServiceUnavailable(
+                "who is calling could not be found out in time", headers={"Retry-After": RETRY_AFTER}
+            ) from error
+        except Problem as problem:
+            self.complete(problem)
+            raise
+        if principal is not None:
+            g.principal = principal
+            principal_var.set(principal)
+            requirement = access.requirement
+            if requirement is not None and not requirement.is_met(principal):
+                raise self.forbid(principal, requirement)
+        elif not access.is_public:
+            raise self.refuse()
+
+    async def identify(self, connection: BaseRequestWebsocket) -> Principal | None:
+        """Ask the authenticators, then the deny list.
+
+        Raises:
+            TypeError: One of them answered with something that is no answer; nobody is let in on that.
+        """
+        for authenticator in self.authenticators:
+            principal = await authenticator.authenticate(connection)
+            if principal is None:
+                continue
+            if not isinstance(principal, Principal):
+                raise TypeError(f"{type(authenticator).__name__}.authenticate() returned no Principal and not None")
+            if self.deny_list is not None:
+                denied = await self.deny_list(principal)
+                if denied is None:
+                    raise TypeError("the deny list returned None; return True or False")
+                if denied and isinstance(authenticator, BearerAuthenticator):
+                    raise InvalidToken("denied")
+                if denied:
+                    raise Unauthorized("these credentials are not valid any more")
+            return principal
+        return None
+
+    def decide(self, endpoint: str, method: str) -> Access:
+        """Return who may call a route; routes do not change once the app serves."""
+        key = (endpoint, method)
+        found = self.decided.get(key)
+        if found is None:
+            found = self.decided[key] = access_of(self.app, endpoint, method)
+        return found
+
+    def refuse(self) -> Unauthorized:
+        """Make the refusal of a request that nobody sent."""
+        refusal = Unauthorized("credentials are required")
+        self.complete(refusal)
+        return refusal
+
+    def forbid(self, principal: Principal, requirement: Requirement) -> InsufficientScope:
+        """Make the refusal of a principal that is not who may."""
+        missing = requirement.scopes() - principal.scopes
+        scope = " ".join(sorted(requirement.scopes())) if missing else None
+        refusal = InsufficientScope(f"this needs {requirement}")
+        if self.challenges.takes_tokens:
+            refusal.headers["WWW-Authenticate"] = self.challenges.bearer(InsufficientScope.error, scope=scope)
+        return refusal
+
+    def complete(self, problem: Problem) -> None:
+        """Add what a refusal must carry: challenges, or when to come back."""
+        if isinstance(problem, InvalidToken):
+            logger.info("an access token was refused: %s", problem.reason)
+        if problem.status == 503:
+            problem.headers.setdefault("Retry-After", RETRY_AFTER)
+        self.challenges.add(problem)
+
+
+def enforcement_of(app: Quart) -> Enforcement:
+    """Return the enforcement of an app.
+
+    Raises:
+        RuntimeError: The app was not made by `ligand_async.create_app`.
+    """
+    enforcement = app.extensions.get(EXTENSION)
+    if not isinstance(enforcement, Enforcement):
+        raise RuntimeError(f"app {app.name!r} was not made by ligand_async.create_app(); make it there")
+    return enforcement
+
+
+def add_challenges(app: Quart, problem: Problem) -> None:
+    """Add to a 401 the challenges that it must carry, whoever raised it (RFC 9110 section 15.5.2)."""
+    if problem.status == 401 and EXTENSION in app.extensions:
+        enforcement_of(app).challenges.add(problem)
+
+
+def init_enforcement(
+    app: Quart, authenticators: Sequence[Authenticator], *, deny_list: DenyList | None = None
+) -> Enforcement:
+    """Close the routes of an app to whoever their marks do not let in.
+
+    Call it before anything else registers what runs before requests.
+    """
+    patience = max(LEAST_PATIENCE, QUESTIONS * service_of(app).settings.oidc_timeout)
+    enforcement = app.extensions[EXTENSION] = Enforcement(app, authenticators, deny_list, patience=patience)
+    app.before_request(enforcement.check_request)
+    app.before_websocket(enforcement.check_websocket)
+    return enforcement

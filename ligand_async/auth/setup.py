@@ -1,0 +1,120 @@
+"""What the factory calls to close an app's routes and to tell its callers."""
+
+import asyncio
+import contextlib
+import functools
+from collections.abc import Sequence
+
+from quart import Quart
+
+from ligand_async.auth.authenticators import BearerAuthenticator
+from ligand_async.auth.development.issuer import ALGORITHM, DevelopmentIssuer, development_issuer_of
+from ligand_async.auth.development.views import init_development_issuer, transport_to
+from ligand_async.auth.enforcement import init_enforcement
+from ligand_async.auth.tokens.client_auth import client_auth
+from ligand_async.auth.tokens.either import EitherVerifier
+from ligand_async.auth.tokens.fetcher import Fetcher
+from ligand_async.auth.tokens.introspection import IntrospectionVerifier
+from ligand_async.auth.tokens.introspection_client import IntrospectionClient
+from ligand_async.auth.tokens.profiles import PROFILES, adapt_profile
+from ligand_async.auth.tokens.verifier import JWKSVerifier, TrustedIssuer
+from ligand_async.protocols import Authenticator, DenyList, HealthCheck
+from ligand_async.settings import Settings
+
+IssuerVerifier = JWKSVerifier | IntrospectionVerifier
+PLAIN = frozenset({"local", "testing"})  # where an issuer may be asked without TLS
+
+
+def init_auth(
+    app: Quart, settings: Settings, authenticators: Sequence[Authenticator] = (), *, deny_list: DenyList | None = None
+) -> list[HealthCheck]:
+    """Give an app its authenticators: that of the settings first, unless one of its own reads bearer tokens.
+
+    Call it before anything else registers what runs before requests.
+
+    Returns:
+        What the app needs in order to be ready.
+    """
+    found = list(authenticators)
+    checks: list[HealthCheck] = []
+    if not any(isinstance(one, BearerAuthenticator) for one in found):
+        development = development_issuer_of(settings)
+        if development is not None:
+            init_development_issuer(app, development)
+            own = development_verifier(development, settings)
+            verifiers: list[IssuerVerifier] = [own]
+            app.before_serving(functools.partial(find_own_keys, own, settings.oidc_timeout))
+        else:
+            verifiers = verifiers_of(settings)
+        for verifier in verifiers:
+            app.before_serving(verifier.start)
+            app.after_serving(verifier.stop)
+            checks.append(verifier)
+        if verifiers:
+            found.insert(0, BearerAuthenticator(EitherVerifier(*verifiers) if len(verifiers) > 1 else verifiers[0]))
+    init_enforcement(app, found, deny_list=deny_list)
+    return checks
+
+
+def verifiers_of(settings: Settings) -> list[IssuerVerifier]:
+    """Return what verifies tokens of the issuers in the settings: signed ones first, then opaque ones."""
+    issuers = trusted_issuers(settings)
+    found: list[IssuerVerifier] = []
+    if issuers and settings.oidc_tokens != "opaque":
+        found.append(JWKSVerifier(issuers, fetcher=fetcher_of(settings)))
+    client_id, secret = settings.oidc_client_id, settings.oidc_client_secret
+    # Wherever a token may come `Settings.load` asks for the client, but `cli` does without.
+    if issuers and settings.oidc_tokens != "jwt" and client_id is not None and secret is not None:
+        auth = client_auth(client_id, secret.get_secret_value(), settings.oidc_client_auth_method)
+        # Opaque tokens do not say whose they are. The first issuer is asked and no other: a second one would learn the
+        # tokens of the first, and our secret there.
+        first = issuers[0]
+        client = IntrospectionClient(first.issuer, fetcher=fetcher_of(settings), auth=auth)
+        found.append(IntrospectionVerifier(first, client))
+    return found
+
+
+def fetcher_of(settings: Settings) -> Fetcher:
+    """Return what asks the issuers in the settings."""
+    return Fetcher(timeout=settings.oidc_timeout, allow_http=settings.environment in PLAIN)
+
+
+async def find_own_keys(verifier: JWKSVerifier, seconds: float) -> None:
+    """Wait for the keys of the development issuer, which is here: who starts the service finds it ready."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await verifier.find_keys()
+
+
+def development_verifier(issuer: DevelopmentIssuer, settings: Settings) -> JWKSVerifier:
+    """Return what verifies tokens of the development issuer, by the way of any other."""
+    fetcher = Fetcher(timeout=settings.oidc_timeout, allow_http=True, transport=transport_to(issuer))
+    trusted = TrustedIssuer(
+        issuer=issuer.issuer,
+        audience=issuer.audience,
+        profile=PROFILES["generic"],
+        algorithms=(ALGORITHM,),
+        leeway=settings.oidc_leeway,
+    )
+    return JWKSVerifier((trusted,), fetcher=fetcher)
+
+
+def trusted_issuers(settings: Settings) -> tuple[TrustedIssuer, ...]:
+    """Return the issuers in the settings."""
+    clients = (*settings.oidc_audience, *((settings.oidc_client_id,) if settings.oidc_client_id else ()))
+    profile = adapt_profile(
+        PROFILES[settings.oidc_profile],
+        clients=clients,
+        roles_claim=settings.oidc_roles_claim,
+        scopes_claim=settings.oidc_scopes_claim,
+    )
+    return tuple(
+        TrustedIssuer(
+            issuer=issuer,
+            audience=settings.oidc_audience,
+            profile=profile,
+            algorithms=settings.oidc_algorithms,
+            leeway=settings.oidc_leeway,
+        )
+        for issuer in settings.oidc_issuer
+    )

@@ -1,0 +1,99 @@
+"""`ligand auth`: who may call which route."""
+
+import json
+from pathlib import Path
+
+import click
+from quart.cli import ScriptInfo, pass_script_info
+
+from ligand_async.auth.access import AccessError
+from ligand_async.auth.routes import Route, routes_of
+from ligand_async.cli.service import ServiceError, load_app, load_service
+
+COLUMNS = ("method", "path", "endpoint", "who may call")
+
+
+@click.group()
+def auth() -> None:
+    """Show who may call which route."""
+
+
+@auth.command("routes")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="How to print them.")
+@pass_script_info
+def list_routes(info: ScriptInfo, form: str) -> None:
+    """Print every route with who may call it, those of the framework too."""
+    routes = load_routes(info)
+    if form == "json":
+        click.echo(json.dumps([describe(route) for route in routes], indent=2))
+        return
+    lines = [COLUMNS, *((route.method, route.path, route.endpoint, str(route.access)) for route in routes)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+@auth.command("check")
+@click.option(
+    "--public",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    help="The routes that may be public, one a line, as in `GET /pets/`; # begins a comment.",
+)
+@pass_script_info
+def check(info: ScriptInfo, file: Path) -> None:
+    """Fail if a route is public that is not listed in a file."""
+    listed = read_list(file)
+    public = {str(route): route for route in load_routes(info) if route.access.is_public}
+    for line in sorted(listed - public.keys()):
+        click.echo(f"{file}: {line} is not public, or not there; take it out", err=True)
+    unlisted = [name for name in public if name not in listed]
+    if unlisted:
+        click.echo(f"public and not listed in {file}:", err=True)
+        click.echo("\n".join(unlisted))
+        raise SystemExit(1)
+
+
+def load_routes(info: ScriptInfo) -> list[Route]:
+    """Return the routes of the service.
+
+    Raises:
+        ServiceError: It cannot be loaded, `create_app` did not make it, or who may call is not said clearly.
+    """
+    load_service(info)
+    try:
+        return routes_of(load_app(info))
+    except AccessError as error:
+        raise ServiceError(str(error)) from error
+
+
+def describe(route: Route) -> dict[str, str | bool]:
+    """Return a route as JSON values."""
+    return {
+        "method": route.method,
+        "path": route.path,
+        "endpoint": route.endpoint,
+        "public": route.access.is_public,
+        "who_may_call": str(route.access),
+    }
+
+
+def read_list(file: Path) -> set[str]:
+    """Read a list of routes.
+
+    Raises:
+        ServiceError: The file cannot be read, or a line is not a method and a path.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ServiceError(f"{file} cannot be read: {type(error).__name__}") from error
+    listed = set()
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.partition("#")[0].split()
+        if words and (len(words) != 2 or not words[1].startswith("/")):
+            raise ServiceError(f"{file}, line {number}: write a method and a path, as in `GET /pets/`")
+        if words:
+            listed.add(f"{words[0]} {words[1]}")
+    return listed

@@ -1,0 +1,61 @@
+"""What tests of enforcement share: callers with tokens of plain words, and a service that knows them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from quart import Blueprint, Quart
+from quart.typing import TestClientProtocol as Client
+from werkzeug.datastructures import Headers
+
+from ligand_async import Authenticator, BearerAuthenticator, InvalidToken, Principal
+from tests.shop import make_app
+from tests.web.serving import NEVER_OPENED
+
+PROBLEM = "application/problem+json"
+BAD = "bad"
+
+
+def caller(subject: str, *, roles: Sequence[str] = (), scopes: Sequence[str] = (), **claims: Any) -> Principal:
+    """Return a principal of the tests' issuer; its token id is its name."""
+    return Principal(
+        subject, "https://issuer.example", frozenset(roles), frozenset(scopes), claims=claims, token_id=f"{subject}-1"
+    )
+
+
+CALLERS = {
+    "admin": caller("root", roles=["admin", "user"]),
+    "user": caller("ada", roles=["user"]),
+    "writer": caller("grace", scopes=["pets:read", "pets:write"]),
+    "acme": caller("joan", tenant="acme"),
+}
+
+
+class WordVerifier:
+    """A `TokenVerifier` for which a word is a token; it remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def verify(self, token: str) -> Principal:
+        self.asked.append(token)
+        if token not in CALLERS:
+            raise InvalidToken("unknown")
+        return CALLERS[token]
+
+
+def guarded(*blueprints: Blueprint, authenticators: Sequence[Authenticator] | None = None, **more: Any) -> Quart:
+    """Make a service, without a database, that takes the words for tokens."""
+    if authenticators is None:
+        authenticators = [BearerAuthenticator(WordVerifier())]
+    return make_app(NEVER_OPENED, *blueprints, database=None, authenticators=authenticators, **more)
+
+
+def bearer(word: str | None) -> Headers:
+    """Return the headers of a caller; of nobody none."""
+    return Headers({"Authorization": f"Bearer {word}"} if word is not None else {})
+
+
+async def statuses(client: Client, path: str, *words: str | None, method: str = "GET") -> list[int]:
+    """Return the status that each caller gets."""
+    asked: Any = client.open  # whose protocol asks for all arguments
+    return [(await asked(path, method=method, headers=bearer(word))).status_code for word in words]
