@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic.json_schema import JsonSchemaValue
 
+from ligand_async.auth.access import Access
 from ligand_async.docs.endpoints import Endpoint
 from ligand_async.docs.schemas import PREFIX
 from ligand_async.problem import PROBLEM_JSON, Problem, title_of
@@ -42,20 +43,32 @@ PROBLEM: JsonSchemaValue = {
     },
     "required": ["type", "title", "status"],
 }
+CHALLENGE = {
+    "description": "How to show who one is (RFC 9110 section 11.6.1, RFC 6750 section 3).",
+    "required": True,
+    "schema": {"type": "string"},
+}
 COMPONENTS = {"InvalidPart": INVALID_PART, "Problem": PROBLEM}
 
 
-def problem_responses(endpoint: Endpoint, *, limited: bool = False) -> dict[int, dict[str, Any]]:
-    """Describe every error that an operation answers itself: those it names, and those of what it reads.
+def problem_responses(
+    endpoint: Endpoint, *, limited: bool = False, access: Access | None = None
+) -> dict[int, dict[str, Any]]:
+    """Describe every error that an operation answers itself: those it names, and those of what it reads and asks for.
 
     Args:
         endpoint: The operation.
         limited: Whether a caller has a quota of it.
+        access: Who may call it, or None where nobody is asked.
     """
-    titles = {status: {title_of(status)} for status in input_statuses(endpoint) | ({429} if limited else set())}
+    statuses = input_statuses(endpoint) | access_statuses(access) | ({429} if limited else set())
+    titles = {status: {title_of(status)} for status in statuses}
     for problem in endpoint.mark.raises if endpoint.mark else ():
         titles.setdefault(problem.code, set()).add(title_with_type(problem))
-    return {status: problem_response(sorted(names)) for status, names in titles.items()}
+    described = {status: problem_response(sorted(names)) for status, names in titles.items()}
+    if 401 in described:
+        described[401]["headers"] = {"WWW-Authenticate": CHALLENGE}
+    return described
 
 
 def input_statuses(endpoint: Endpoint) -> set[int]:
@@ -68,6 +81,16 @@ def input_statuses(endpoint: Endpoint) -> set[int]:
     if endpoint.body is not None and endpoint.mark is not None:
         statuses |= {415}  # quart-schema's decorators answer 400
     return statuses
+
+
+def access_statuses(access: Access | None) -> set[int]:
+    """Return the errors of callers who may not.
+
+    A public operation has none of them, though it refuses a bad token, too: its callers need not send one.
+    """
+    if access is None or access.is_public:
+        return set()
+    return {401} if access.requirement is None else {401, 403}
 
 
 def title_with_type(problem: type[Problem]) -> str:

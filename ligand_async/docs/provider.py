@@ -18,6 +18,7 @@ from ligand_async.docs.operation_ids import name_operations
 from ligand_async.docs.parameters import model_parameters, path_parameter
 from ligand_async.docs.problems import COMPONENTS, OTHER_PROBLEMS, problem_responses
 from ligand_async.docs.schemas import Schemas, reachable
+from ligand_async.docs.security import Security
 from ligand_async.web.limits import is_limited
 
 ORDER = ("openapi", "info", "servers", "security", "tags", "paths", "components", "externalDocs")
@@ -38,12 +39,16 @@ class LigandOpenAPIProvider(OpenAPIProvider):
         """
         endpoints = [endpoint for rule in self.generate_rules() for endpoint in self.endpoints(rule)]
         self._ids = name_operations(endpoints)
+        self._security = Security(cast("Quart", self._app), endpoints)
         closed = [endpoint.body[0] for endpoint in endpoints if endpoint.mark and endpoint.body]
         self._schemas = Schemas(chain.from_iterable(map(types_of, endpoints)), closed=closed)
         document = super().schema()
         document["paths"] = {path: document["paths"][path] for path in sorted(document["paths"])}
         document["tags"] = self.tags(endpoints)
-        document["components"]["schemas"] = reachable(self._schemas.components | COMPONENTS, document["paths"])
+        components = document["components"]
+        components["schemas"] = reachable(self._schemas.components | COMPONENTS, document["paths"])
+        if schemes := self._security.schemes | components.get("securitySchemes", {}):
+            components["securitySchemes"] = schemes
         return {key: document[key] for key in ORDER if document.get(key) not in (None, [])}
 
     def generate_rules(self) -> Iterator[Rule]:
@@ -75,14 +80,15 @@ class LigandOpenAPIProvider(OpenAPIProvider):
         operation = {
             "tags": endpoint.tags,
             "summary": summary,
-            "description": description,
+            "description": "\n\n".join(filter(None, (description, self._security.description(endpoint)))),
             "operationId": self._ids[endpoint.key],
             "parameters": self.build_parameters(endpoint),
             "deprecated": endpoint.is_deprecated,
         }
         operation = {key: value for key, value in operation.items() if value}
-        if endpoint.security is not None:
-            operation["security"] = endpoint.security
+        security = self._security.requirements(endpoint) if endpoint.security is None else endpoint.security
+        if security is not None:
+            operation["security"] = security
         if endpoint.body is not None:
             operation["requestBody"], _ = self.build_request_body(*endpoint.body)
             if endpoint.mark and endpoint.mark.body_media_types:
@@ -122,7 +128,7 @@ class LigandOpenAPIProvider(OpenAPIProvider):
     def build_responses(self, endpoint: Endpoint) -> dict[str, Any]:
         """Describe every answer, by status."""
         limited = is_limited(cast("Quart", self._app), endpoint.name, endpoint.method)
-        responses = dict(problem_responses(endpoint, limited=limited))
+        responses = problem_responses(endpoint, limited=limited, access=self._security.access(endpoint))
         for status, (type_, headers_model) in endpoint.responses.items():
             schema = None if type_ is None else self._schemas.schema_of(type_, "serialization")
             headers = {} if headers_model is None else self.build_response_headers(headers_model)

@@ -2,13 +2,15 @@
 
 import asyncio
 
-from quart import Blueprint, Response, current_app, request
+from quart import Blueprint, Quart, Response, current_app, request
 from quart_schema import hide
 
 from ligand_async.docs.asset import load_asset
 from ligand_async.docs.document import EXTENSION, document_of
-from ligand_async.docs.page import POLICY, render_page
+from ligand_async.docs.page import policy_of, render_page
+from ligand_async.docs.security import client_of, origins_of
 from ligand_async.errors import NotFound
+from ligand_async.marks import public
 
 REVALIDATE = "no-cache"
 FOREVER = "public, max-age=31536000, immutable"
@@ -16,7 +18,7 @@ FOREVER = "public, max-age=31536000, immutable"
 
 def make_docs_blueprint() -> Blueprint:
     """Make the blueprint: `/openapi.json`, `/docs` and `/docs/<asset>`, none of them in the document."""
-    blueprint = Blueprint("docs", __name__)
+    blueprint = public(Blueprint("docs", __name__))
     blueprint.add_url_rule("/openapi.json", "read_document", hide(read_document))
     blueprint.add_url_rule("/docs", "read_page", hide(read_page))
     blueprint.add_url_rule("/docs/<name>", "read_asset", hide(read_asset))
@@ -25,14 +27,16 @@ def make_docs_blueprint() -> Blueprint:
 
 async def read_document() -> Response:
     """Return the OpenAPI document."""
-    document = document_of(current_app._get_current_object())  # type: ignore[attr-defined]  # a proxy is no key
+    document = document_of(current_app_itself())
     return await answer(document.content, "application/json", document.etag, REVALIDATE)
 
 
 async def read_page() -> Response:
     """Return the page that shows the document."""
-    title = current_app.extensions[EXTENSION].info.title
-    page = await asyncio.to_thread(render_page, title)  # reads the assets, the first time
+    app = current_app_itself()
+    title = app.extensions[EXTENSION].info.title
+    # It reads the assets, the first time.
+    page = await asyncio.to_thread(render_page, title, client_id=client_of(app))
     return Response(page, content_type="text/html; charset=utf-8", headers=headers_of(REVALIDATE))
 
 
@@ -62,6 +66,12 @@ def headers_of(cache_control: str) -> dict[str, str]:
     """Return the headers that every answer of the docs carries."""
     return {
         "Cache-Control": cache_control,
-        "Content-Security-Policy": POLICY,
+        "Content-Security-Policy": policy_of(origins_of(current_app_itself())),
         "X-Content-Type-Options": "nosniff",
     }
+
+
+def current_app_itself() -> Quart:
+    """Return the current app, which is a key where its proxy is none."""
+    app: Quart = current_app._get_current_object()  # type: ignore[attr-defined]  # a LocalProxy
+    return app

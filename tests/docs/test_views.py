@@ -29,11 +29,13 @@ class Page(HTMLParser):
         self.addresses: list[str] = []
         self.attributes: list[str] = []
         self.tags: list[str] = []
+        self.data: dict[str, str | None] = {}
         self.scripts_without_source = 0
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        self.data.update({name: value for name, value in attrs if name.startswith("data-")})
         self.attributes.extend(name for name, _ in attrs)
         self.addresses.extend(value for name, value in attrs if name in {"src", "href"} and value)
         self.scripts_without_source += tag == "script" and "src" not in dict(attrs)

@@ -2,7 +2,7 @@
 
 (() => {
   // All addresses are relative to this script: the page works wherever the service is mounted.
-  const here = document.currentScript.src;
+  const { src: here, dataset } = document.currentScript;
   const service = new URL("..", here).href.replace(/\/$/, "");
 
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
@@ -32,4 +32,5 @@
     presets: [SwaggerUIBundle.presets.apis],
     validatorUrl: null,
   });
+  window.ui.initOAuth({ clientId: dataset.clientId, usePkceWithAuthorizationCodeGrant: true });
 })();
