@@ -2,12 +2,13 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests import tools
+from tests.provider.running import Provider, running_provider
 
 _PLUGIN = "ligand_async.testing.plugin"
 # Its entry point loads it where the package is installed; a bare checkout needs it named.
@@ -29,6 +30,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def require_tool() -> Callable[[str], Path]:
     """Return the function that finds a program, and skips or fails the test where it is missing."""
     return tools.require_tool
+
+
+@pytest.fixture(scope="session")
+def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
+    """Run a real issuer for all tests; one that stops it or rotates its keys runs another of its own."""
+    with running_provider(tmp_path_factory.mktemp("provider")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

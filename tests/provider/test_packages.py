@@ -1,0 +1,24 @@
+"""What the provider is made of is pinned, and comes from no particular registry."""
+
+import json
+
+from tests.provider.packages import HERE
+
+
+def test_lock_names_no_registry() -> None:
+    """Each package has a version and a hash, and none an address: npm asks the registry that the machine has."""
+    packages = json.loads((HERE / "package-lock.json").read_text())["packages"]
+    pinned = [package for name, package in packages.items() if name]
+
+    assert len(pinned) > 10
+    assert all(package["integrity"].startswith("sha512-") and package["version"] for package in pinned)
+    assert not any("resolved" in package or package.get("hasInstallScript") for package in pinned)
+
+
+def test_lock_is_up_to_date() -> None:
+    """The lock is that of package.json, which names exact versions."""
+    wanted = json.loads((HERE / "package.json").read_text())["dependencies"]
+    locked = json.loads((HERE / "package-lock.json").read_text())["packages"]
+
+    assert locked[""]["dependencies"] == wanted
+    assert {name: locked[f"node_modules/{name}"]["version"] for name in wanted} == wanted
