@@ -1,15 +1,17 @@
-# `make` lists the targets. Variables: PORT and DATABASE_URL for `make run`; PYTHON, the Python that .venv is made with;
-# ARGS, more arguments for pytest; UPGRADE=1 for `make lock`; COVERAGE=1 measures branch coverage of a test run.
+# `make` lists the targets. Variables: PORT and DATABASE_URL for `make run`; ROLES and SCOPES (a,b), SUBJECT and EXPIRES
+# (seconds) for `make token`; PYTHON, the Python that .venv is made with; ARGS, more arguments for pytest; UPGRADE=1 for
+# `make lock`; COVERAGE=1 measures branch coverage of a test run.
 
 BIN := .venv/bin
 APP := examples.petstore.app:create_app
 PORT ?= 8000
 ADDRESS := http://127.0.0.1:$(PORT)
+SERVED := .venv/.served
 PYTEST := $(BIN)/$(if $(COVERAGE),coverage run -m pytest,python -m pytest)
 
 export PYTHON
 
-.PHONY: help run test test-all soak probes bench-scan coverage lint types lock clean core tools
+.PHONY: help run token test test-all token-mutants soak probes bench-scan coverage lint types lock clean core tools
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /  \1\t/p' Makefile | expand -t 14
@@ -22,18 +24,36 @@ run: core  ## Serve the petstore on SQLite, or on DATABASE_URL, at PORT (8000)
 	@$(BIN)/python -c 'import socket; raise SystemExit(socket.socket().connect_ex(("127.0.0.1", $(PORT))) == 0)' \
 	    || { echo 'Port $(PORT) is in use; choose another: make run PORT=8001' >&2; exit 1; }
 	@$(BIN)/ligand --app $(APP) db upgrade
-	@echo
-	@echo "  Docs   $(ADDRESS)/docs"
-	@echo "  Try    curl -i $(ADDRESS)/pets/ -H 'Content-Type: application/json' -d '{\"name\": \"Rex\"}'"
-	@echo "  Stop   Ctrl-C"
-	@echo
+# What a token hangs on, for `make token`: the address, and the database beside which the secret key is kept.
+	@url=$${LIGAND_DATABASE_URL:-$$DATABASE_URL}; echo "$(PORT) $$url" | sed 's|//[^/]*@|//|' >$(SERVED)
+	@token=$$($(BIN)/ligand --app $(APP) token --role user,admin --scope pets:write 2>/dev/null) \
+	    || token='<an access token>'; \
+	    echo; \
+	    echo "  Docs   $(ADDRESS)/docs"; \
+	    echo "  Try    curl -i $(ADDRESS)/pets/ -H 'Authorization: Bearer $$token'" \
+	        "-H 'Content-Type: application/json' -d '{\"name\": \"Rex\"}'"; \
+	    echo "  Token  make -s token ROLES=user,admin SCOPES=pets:write"; \
+	    echo "  Stop   Ctrl-C"; \
+	    echo
 	@exec $(BIN)/ligand --app $(APP) serve --port $(PORT)
+
+token: export LIGAND_ENVIRONMENT ?= local
+token:  ## Print an access token for what `make run` serves: ROLES=user,admin SCOPES=pets:write
+	@output=$$(.ci/venv core 2>&1) || { echo "$$output" >&2; exit 1; }
+	@port= url=; [ ! -f $(SERVED) ] || read -r port url <$(SERVED); \
+	    PORT=$${PORT:-$$port} DATABASE_URL=$${DATABASE_URL:-$$url} \
+	    $(BIN)/ligand --app $(APP) token $${ROLES:+"--role=$$ROLES"} $${SCOPES:+"--scope=$$SCOPES"} \
+	    $${SUBJECT:+"--subject=$$SUBJECT"} $${EXPIRES:+"--expires=$$EXPIRES"}
 
 test: tools  ## Test on SQLite and on a throw-away PostgreSQL
 	@$(PYTEST) -n 2 -m "not extended" $(ARGS)
 
 test-all: tools  ## Test what needs more: browser, issuer, compilers, servers
 	@$(PYTEST) -m extended $(ARGS)
+
+token-mutants: export LIGAND_TEST_MUTANTS ?= 1000000
+token-mutants: tools  ## Test a million access tokens changed by chance
+	@$(PYTEST) tests/faults/test_tokens_mutants.py -m extended $(ARGS)
 
 soak: export LIGAND_SOAK := 1
 soak: tools  ## Test the big figures in full; takes long

@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from ligand_async import Database, Identified, Model, OffsetParams, Page, create_app, operation, paginate
+from ligand_async import Database, Identified, Model, OffsetParams, Page, create_app, operation, paginate, public
 
 
 class Base(Model, DeclarativeBase):
@@ -30,13 +30,14 @@ notes = Blueprint("notes", __name__, url_prefix="/notes")
 
 
 @notes.get("/")
+@public
 @operation
 async def list_notes(query_args: OffsetParams, session: AsyncSession) -> Page[NoteBody]:
     """List notes."""
     return await paginate(session, select(Note), query_args, into=NoteBody)
 
 
-@notes.post("/")
+@notes.post("/")  # not public: closed to whoever has no access token
 @operation(status=201)
 async def create_note(data: NoteBody, session: AsyncSession) -> NoteBody:
     """Keep a note."""

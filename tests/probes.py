@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from tests.faults.probes import PROBES, Probe
 from tests.faults.wire import PROBLEM, WireReply, exchange
-from tests.serving import served
+from tests.serving import get_token, served
 
 FACTORY = "examples.petstore.app:create_app"
 SETTINGS = {"LIGAND_DATABASE_AUTO_UPGRADE": "true", "LIGAND_TRUSTED_HOSTS": "127.0.0.1"}
@@ -30,7 +30,13 @@ def ask_all(*, by_ligand: bool) -> list[WireReply]:
         served(target, Path(directory), SETTINGS, by_ligand=by_ligand) as address,
         ThreadPoolExecutor(TOGETHER) as pool,
     ):
-        return list(pool.map(lambda probe: exchange(address, probe.sent, timeout=PATIENCE), PROBES))
+        field = f"\r\nAuthorization: Bearer {get_token(address, roles=['user'])}\r\n".encode()
+        return list(pool.map(lambda probe: exchange(address, authorized(probe.sent, field), timeout=PATIENCE), PROBES))
+
+
+def authorized(sent: bytes, field: bytes) -> bytes:
+    """Return a request with an access token if it would store a pet: it is to be refused for what it is."""
+    return sent.replace(b"\r\n", field, 1) if sent.startswith(b"POST /pets/ ") else sent
 
 
 def find_fault(probe: Probe, reply: WireReply) -> str:

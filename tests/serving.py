@@ -1,5 +1,6 @@
 """A service under a real server process: the `hypercorn` command, or `ligand serve`."""
 
+import json
 import os
 import signal
 import socket
@@ -8,9 +9,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlencode
 
 from hypercorn import Config
 
@@ -66,6 +68,19 @@ def served(
             process.wait()
             raise
     assert status == 0, log.read_text()
+
+
+def get_token(address: str, *, roles: Iterable[str] = (), scopes: Iterable[str] = ()) -> str:
+    """Ask the development issuer of a served app for an access token."""
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": "test",
+        "roles": ",".join(roles),
+        "scope": " ".join(scopes),
+    }
+    with urllib.request.urlopen(f"{address}/_dev/issuer/token", urlencode(form).encode(), timeout=10) as answer:
+        token: str = json.load(answer)["access_token"]
+        return token
 
 
 def wait_until_live(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 import ligand_async
-from ligand_async import Database, Identified, Model, Settings, Timestamped, Versioned
+from ligand_async import Database, Identified, Model, Settings, Timestamped, Versioned, public
 
 
 class Base(Model, DeclarativeBase):
@@ -71,8 +71,8 @@ async def running(app: Quart, *, tables: bool = True) -> AsyncIterator[Client]:
 
 
 def routes(*views: tuple[str, str, Callable[..., Awaitable[Any]]]) -> Blueprint:
-    """Make a blueprint of (method, rule, view)."""
-    blueprint = Blueprint("shop", __name__)
+    """Make a blueprint of (method, rule, view), open to anyone."""
+    blueprint = public(Blueprint("shop", __name__))
     for method, rule, view in views:
         blueprint.add_url_rule(rule, f"{view.__name__}_{method.lower()}", view, methods=[method])
     return blueprint

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 import ligand_async
-from ligand_async import Conflict, Settings, SettingsError, create_app, operation, service_of
+from ligand_async import Conflict, Settings, SettingsError, create_app, operation, public, service_of
 from tests.shop import Item, db, make_app, names, routes, running
 from tests.web.serving import NEVER_OPENED, app_of, send
 
@@ -207,7 +207,7 @@ class Shouting:
 async def test_everything_of_quart_works_beside_it() -> None:
     """Plain views, quart-schema's decorators, extensions and middleware around it."""
     app = app_of(("GET", "/operation", conflict), config={"COUNTER_HEADER": "X-Requests"})
-    plain = Blueprint("plain", __name__)
+    plain = public(Blueprint("plain", __name__))
 
     @plain.get("/plain/<uuid:pet_id>")
     async def view(pet_id: UUID) -> tuple[str, int, dict[str, str]]:

@@ -1,26 +1,36 @@
 """What the guides in docs/ show can be run."""
 
 import importlib.util
+import itertools
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from ligand_async import Database, Settings, create_app
+from ligand_async.cli import ligand
+from ligand_async.testing.tokens import authorization
+from tests.auth.issuing import AUDIENCE, Issuer
+from tests.auth.upstream import Reply, Upstream
+from tests.bare import leave_bare
 from tests.serving import ROOT
 
 GUIDES = ROOT / "docs"
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
+NUMBERS = itertools.count()
 LINK = re.compile(r"\]\((?!https?://)([^)#]+)\)")
 
 
 @pytest.fixture
 def guide(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ModuleType]:
     """The Python of one guide, as a module."""
-    name = f"guide_{request.param}"
+    name = f"guide_{request.param}_{next(NUMBERS)}"  # what two tests make of one guide is not one module
     path = tmp_path / f"{name}.py"
     path.write_text("\n\n".join(BLOCK.findall((GUIDES / f"{request.param}.md").read_text())))
     spec = importlib.util.spec_from_file_location(name, path)
@@ -114,6 +124,103 @@ async def test_security_guide_is_true(guide: ModuleType, sqlite_url: str) -> Non
     assert all("RateLimit" not in check.headers for check in checks)
 
 
+@pytest.mark.parametrize("guide", ["authentication"], indirect=True)
+async def test_authentication_guide_is_true(guide: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The post office of the guide lets in whom it says, by tokens of its tests and of `ligand token`."""
+    leave_bare(monkeypatch, tmp_path)
+    monkeypatch.setenv("LIGAND_ENVIRONMENT", "local")
+    command = re.search(r"^TOKEN=\$\(ligand (.*)\)$", (GUIDES / "authentication.md").read_text(), re.MULTILINE)
+    assert command is not None
+    arguments = shlex.split(command[1].replace("office:", f"{tmp_path / guide.__name__}:"))
+    token = CliRunner().invoke(ligand, arguments).stdout.strip()
+    app = guide.make_office()
+    async with app.test_app():
+        client = app.test_client()
+        headers = {"Authorization": f"Bearer {token}"}
+
+        assert (await client.get("/parcels/hours")).status_code == 200
+        assert (await client.get("/parcels/mine")).status_code == 401
+        assert await (await client.get("/parcels/mine", headers=headers)).get_json() == "nothing for ada"
+        assert (await client.post("/parcels/", headers=headers)).status_code == 201
+    await guide.test_clerks_take_parcels()
+
+
+@pytest.mark.parametrize("guide", ["authentication"], indirect=True)
+async def test_authentication_guide_guards(guide: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The staff's pages of the guide are for whom it says, by token, key and password, and `ligand auth` lists them."""
+    leave_bare(monkeypatch, tmp_path)
+    app = guide.make_staff_office(environment="testing")
+    token = authorization(app, roles=["postmaster"], scopes=["safe:write"])
+    callers: dict[str, Any] = {
+        "nobody": {},
+        "trainee": authorization(app, roles=["clerk", "trainee"]),
+        "key": {"X-API-Key": "key-of-the-railway"},
+        "password": {"Authorization": "Basic cG9zdG1hc3RlcjpzdGFtcC1hbmQtc2VhbA=="},
+        "token": token,
+    }
+    async with app.test_app():
+        client = app.test_client()
+        shifts = {name: (await client.get("/staff/shifts", headers=sent)).status_code for name, sent in callers.items()}
+        safe = {name: (await client.get("/staff/safe", headers=sent)).status_code for name, sent in callers.items()}
+        assert (await client.put("/staff/safe", headers=token)).status_code == 204
+        assert (await client.put("/staff/safe", headers=callers["password"])).status_code == 403
+        async with client.websocket("/staff/queue") as queue:
+            assert await queue.receive() == "3"
+        monkeypatch.setattr(guide, "DENIED", {"railway"})
+        assert (await client.get("/staff/shifts", headers=callers["key"])).status_code == 401
+
+    assert shifts == {"nobody": 401, "trainee": 403, "key": 200, "password": 200, "token": 403}
+    assert safe == {"nobody": 401, "trainee": 403, "key": 403, "password": 200, "token": 200}
+
+
+@pytest.mark.parametrize("guide", ["authentication"], indirect=True)
+def test_authentication_guide_lists(guide: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ligand auth routes` prints what the guide shows, with spaces of its own."""
+    leave_bare(monkeypatch, tmp_path)
+    monkeypatch.setenv("LIGAND_ENVIRONMENT", "cli")
+    shown = re.search(r"auth routes\n(.*?)```", (GUIDES / "authentication.md").read_text(), re.DOTALL)
+    assert shown is not None
+    arguments = ["--app", f"{tmp_path / guide.__name__}:make_staff_office", "auth", "routes"]
+    printed = CliRunner().invoke(ligand, arguments).stdout
+
+    lines = [line.split() for line in printed.splitlines()]
+    assert [line for line in shown[1].splitlines() if line != "..." and line.split() not in lines] == []
+
+
+@pytest.mark.parametrize("guide", ["authentication"], indirect=True)
+async def test_authentication_guide_calls_others(guide: ModuleType, sqlite_url: str) -> None:
+    """The export office of the guide asks carriers as itself, and customs as its caller."""
+    with Issuer() as issuer, Upstream() as other:
+        issuer.answer("/token", body=b'{"access_token": "its-own", "token_type": "Bearer", "expires_in": 60}')
+        other.script("/offers", [{"carrier": "fast", "price": 9}])
+        other.script("/offers/fast", {"carrier": "fast", "price": 9})
+        other.script("/offers/none", 404)
+        other.script("/customs/declarations", Reply(201, b'"D-1"'))
+        settings = guide.PostSettings.load(
+            "testing",
+            database_url=sqlite_url,
+            carriers_url=other.url,
+            customs_url=f"{other.url}/customs",
+            oidc_issuer=issuer.url,
+            oidc_audience=AUDIENCE,
+            oidc_client_id="office",
+            oidc_client_secret="secret",
+        )
+        app = guide.make_export_office(settings)
+        token = issuer.mint()
+        async with app.test_app():
+            client = app.test_client()
+
+            assert await (await client.get("/exports/offers")).get_json() == [{"carrier": "fast", "price": 9}]
+            prices = [await (await client.get(f"/exports/offers/{name}")).get_json() for name in ("fast", "none")]
+            declared = await client.post("/exports/", headers={"Authorization": f"Bearer {token}"})
+
+    assert prices == [9, None]
+    assert (declared.status_code, await declared.get_json()) == (201, "D-1")
+    shown = [asked.headers["Authorization"] for asked in other.requests]
+    assert shown == [*["Bearer its-own"] * 3, f"Bearer {token}"]
+
+
 def test_links_lead_somewhere() -> None:
     """Each relative link between guides names a file."""
     links = [(guide, link) for guide in GUIDES.glob("*.md") for link in LINK.findall(guide.read_text())]
@@ -130,7 +237,9 @@ def test_every_guide_is_linked_from_the_readme() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [Path(blueprint) for blueprint in ("operations", "database", "errors", "security")], ids=str
+    "path",
+    [Path(blueprint) for blueprint in ("operations", "database", "errors", "security", "authentication")],
+    ids=str,
 )
 def test_guides_have_code(path: Path) -> None:
     """A guide whose code is not found would always pass."""

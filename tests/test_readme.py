@@ -1,17 +1,21 @@
 """What the README says is so."""
 
+import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.serving import ROOT, served
+from tests.serving import LIGAND, ROOT, served
 
 README = (ROOT / "README.md").read_text()
 FILE_BLOCK = re.compile(r"<!-- file: (\S+) -->\n```python\n(.*?)```", re.DOTALL)
 TRANSCRIPT = re.compile(r"<!-- transcript: (\S+) -->\n(.*?)\n## ", re.DOTALL)
 CONSOLE = re.compile(r"```console\n(\$ .*?)```", re.DOTALL)
+SILENT = ("export ", "TOKEN=")  # commands that print nothing
+MARK = "-- what follows was printed by the next command --"
 LINK = re.compile(r"\]\((?!https?://)([^)#]+)\)")
 
 
@@ -36,7 +40,7 @@ def test_make_targets_exist() -> None:
     """Each `make` command has a target."""
     makefile = (ROOT / "Makefile").read_text()
 
-    for target in set(re.findall(r"^(?:.*`)?make ([a-z-]+)", README, re.MULTILINE)):
+    for target in set(re.findall(r"^(?:.*`)?make (?:-s )?([a-z-]+)", README, re.MULTILINE)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
@@ -57,25 +61,40 @@ def test_transcript_is_what_happens(tmp_path: Path) -> None:
     target, _ = TRANSCRIPT.findall(README)[0]
 
     with served(target, tmp_path, by_ligand=True) as address:
-        for command, expected in commands():
-            typed = command.replace("http://127.0.0.1:8000", address)
-            run = subprocess.run(
-                ["sh", "-c", typed],
-                capture_output=True,
-                text=True,
-                check=True,
-                timeout=20,
-            )
-            printed = run.stdout.replace("\r", "").strip()
-            assert re.fullmatch(pattern(expected), re.sub(r" +$", "", printed, flags=re.MULTILINE), re.DOTALL), (
-                f"{command}\nprinted:\n{printed}\nexpected:\n{expected}"
-            )
+        typed = f"\necho; echo '{MARK}'\n".join(command for command, _ in commands())
+        run = subprocess.run(
+            ["sh", "-e", "-c", typed.replace("http://127.0.0.1:8000", address)],
+            cwd=tmp_path,
+            env=make_terminal(tmp_path),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert run.returncode == 0, run.stderr
+    outputs = run.stdout.replace("\r", "").split(MARK)
+    for (command, expected), output in zip(commands(), outputs, strict=True):
+        printed = re.sub(r" +$", "", output.strip(), flags=re.MULTILINE)
+        assert re.fullmatch(pattern(expected), printed, re.DOTALL), (
+            f"{command}\nprinted:\n{printed}\nexpected:\n{expected}"
+        )
+
+
+def make_terminal(directory: Path) -> dict[str, str]:
+    """Return the variables of a terminal in which `ligand` is installed and nothing is set."""
+    programs = directory / "bin"
+    programs.mkdir()
+    ligand = programs / "ligand"
+    ligand.write_text(f'#!/bin/sh\nexec {shlex.join(LIGAND)} "$@"\n')
+    ligand.chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("LIGAND_", "QUART_"))}
+    return environment | {"PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
 
 
 def test_transcript_shows_something() -> None:
     """The transcript is found and read whole: a test over nothing would always pass."""
-    assert len(commands()) == README.count("\n$ curl")
-    assert all(expected.strip() for _, expected in commands())
+    assert len(commands()) == README.count("\n$ ")
+    assert [command for command, expected in commands() if bool(expected.strip()) == command.startswith(SILENT)] == []
 
 
 @pytest.mark.parametrize("word", ["duplicate", "bad body", "No token", "plain Quart", "Who it is not for"])

@@ -1,4 +1,4 @@
-"""What can be done with pets."""
+"""What can be done with pets, and by whom."""
 
 from uuid import UUID
 
@@ -7,13 +7,27 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from examples.petstore.models import Pet
-from examples.petstore.schemas import PetCreate, PetPatch, PetRead
-from ligand_async import NotFound, OffsetParams, Page, get_or_404, operation, paginate
+from examples.petstore.schemas import Caller, PetCreate, PetPatch, PetRead
+from ligand_async import (
+    NotFound,
+    OffsetParams,
+    Page,
+    Principal,
+    get_or_404,
+    operation,
+    paginate,
+    public,
+    requires,
+    role,
+    scope,
+)
 
 pets = Blueprint("pets", __name__, url_prefix="/pets")
+callers = Blueprint("callers", __name__)
 
 
 @pets.get("/")
+@public
 @operation
 async def list_pets(query_args: OffsetParams, session: AsyncSession) -> Page[PetRead]:
     """List pets, oldest first."""
@@ -21,6 +35,7 @@ async def list_pets(query_args: OffsetParams, session: AsyncSession) -> Page[Pet
 
 
 @pets.post("/")
+@requires(role("user") | scope("pets:write"))
 @operation(status=201, location="pets.read_pet")
 async def create_pet(data: PetCreate, session: AsyncSession) -> PetRead:
     """Register a pet."""
@@ -31,6 +46,7 @@ async def create_pet(data: PetCreate, session: AsyncSession) -> PetRead:
 
 
 @pets.get("/<uuid:pet_id>")
+@public
 @operation(raises=[NotFound])
 async def read_pet(pet_id: UUID, session: AsyncSession) -> PetRead:
     """Read a pet."""
@@ -38,6 +54,7 @@ async def read_pet(pet_id: UUID, session: AsyncSession) -> PetRead:
 
 
 @pets.put("/<uuid:pet_id>")
+@requires(role("user"))
 @operation(raises=[NotFound])
 async def replace_pet(pet_id: UUID, data: PetCreate, session: AsyncSession) -> PetRead:
     """Replace a pet."""
@@ -45,6 +62,7 @@ async def replace_pet(pet_id: UUID, data: PetCreate, session: AsyncSession) -> P
 
 
 @pets.patch("/<uuid:pet_id>")
+@requires(role("user"))
 @operation(raises=[NotFound])
 async def update_pet(pet_id: UUID, data: PetPatch, session: AsyncSession) -> PetRead:
     """Change a pet."""
@@ -52,10 +70,18 @@ async def update_pet(pet_id: UUID, data: PetPatch, session: AsyncSession) -> Pet
 
 
 @pets.delete("/<uuid:pet_id>")
+@requires(role("admin"))
 @operation(status=204, raises=[NotFound])
 async def delete_pet(pet_id: UUID, session: AsyncSession) -> None:
     """Delete a pet."""
     await session.delete(await get_or_404(session, Pet, pet_id))
+
+
+@callers.get("/me")
+@operation
+async def read_caller(principal: Principal) -> Caller:
+    """Tell callers who they are here."""
+    return Caller(subject=principal.subject, roles=sorted(principal.roles), scopes=sorted(principal.scopes))
 
 
 async def change(session: AsyncSession, pet_id: UUID, data: PetCreate | PetPatch) -> PetRead:

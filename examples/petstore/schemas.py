@@ -1,4 +1,4 @@
-"""How pets look from outside."""
+"""How pets and their keepers look from outside."""
 
 from datetime import datetime
 from typing import Annotated
@@ -52,3 +52,11 @@ class PetPatch(BaseModel):
     # Never seen: `exclude_unset` leaves out what was not sent.
     name: Name = Field(default_factory=str)
     description: Description = Field(default_factory=str)
+
+
+class Caller(BaseModel):
+    """Whoever asks."""
+
+    subject: str
+    roles: list[str]
+    scopes: list[str]

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 PET = f"/pets/{UUID(int=1)}"
+TOKEN = "{token}"  # stands for one where a request is made
 JSON = "application/json"
 
 
@@ -24,21 +25,32 @@ class Hostile:
     word: bytes
 
 
-def hostile_requests(seed: int, amount: int) -> Iterator[Hostile]:
-    """Make so many requests, the same for the same seed."""
+def hostile_requests(seed: int, amount: int, token: str) -> Iterator[Hostile]:
+    """Make so many requests, the same for the same seed.
+
+    Args:
+        seed: Of the dice.
+        amount: How many.
+        token: With which they may do everything, so that they are refused for what they are.
+    """
     dice = random.Random(seed)  # noqa: S311  (not for secrets)
     makers: list[Callable[[random.Random, str], bytes]] = [hostile_body, hostile_path, hostile_query, hostile_header]
     for _ in range(amount):
         word = f"w{dice.getrandbits(80):020x}"
         maker = dice.choice(makers)
-        yield Hostile(maker.__name__.removeprefix("hostile_"), maker(dice, word), word.encode())
+        sent = maker(dice, word).replace(TOKEN.encode(), token.encode())
+        yield Hostile(maker.__name__.removeprefix("hostile_"), sent, word.encode())
 
 
 def request(method: str, target: bytes | str, *fields: tuple[str, bytes | str], body: bytes = b"") -> bytes:
     """Write a request; a field that is given goes before the usual one."""
     target = target.encode() if isinstance(target, str) else target
     given = {name.lower() for name, _ in fields}
-    usual: list[tuple[str, bytes | str]] = [("Host", "127.0.0.1"), ("Connection", "close")]
+    usual: list[tuple[str, bytes | str]] = [
+        ("Host", "127.0.0.1"),
+        ("Connection", "close"),
+        ("Authorization", f"Bearer {TOKEN}"),
+    ]
     if body or method in {"POST", "PUT", "PATCH"}:
         usual.append(("Content-Length", str(len(body))))
     lines = [f"{method} ".encode() + target + b" HTTP/1.1"]
@@ -170,6 +182,14 @@ def hostile_header(dice: random.Random, word: str) -> bytes:
             [("X-Request-ID", word * 10)],
             [("Content-Length", dice.choice(["-1", "+5", word, "5, 5", "1" * 30, "99999999"]))],
             [("Cookie", f"{word}={word}; =;;{word}")],
+            [
+                (
+                    "Authorization",
+                    dice.choice([f"Bearer {word}", f"bearer a.{word}.b", f"Basic {word}", f"Bearer  ,{word}"]),
+                )
+            ],
+            [("Authorization", f"Bearer {TOKEN}{word}")],
+            [("Authorization", f"Bearer {TOKEN}"), ("Authorization", f"Bearer {word}")],
             [("X-Long", word * dice.randrange(1, 1500))],
             [(f"X-{number}", word) for number in range(dice.randrange(150))],
             [(word, value)],

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.fuzz.inputs import Hostile, hostile_requests
-from tests.serving import served
+from tests.serving import get_token, served
 
 SEED = 20_261_120
 TOGETHER = 16
@@ -21,12 +21,13 @@ def test_hostile_requests_are_answered_well(tmp_path: Path, figure: Callable[[in
     variables = {"LIGAND_DATABASE_AUTO_UPGRADE": "1"}
     with served("examples.petstore.app:create_app", tmp_path, variables, by_ligand=True) as address:
         port = int(address.rpartition(":")[2])
-        faults, statuses = asyncio.run(send_all(port, hostile_requests(SEED, amount)))
+        token = get_token(address, roles=["user", "admin"])
+        faults, statuses = asyncio.run(send_all(port, hostile_requests(SEED, amount, token)))
 
     assert faults == []
     assert sum(statuses.values()) == amount
     # What is refused for one reason only would show little.
-    assert statuses.keys() >= {400, 404, 405, 413, 414, 415, 422, 431}
+    assert statuses.keys() >= {400, 401, 404, 405, 413, 414, 415, 422, 431}
 
 
 async def send_all(port: int, requests: Iterator[Hostile]) -> tuple[list[str], Counter[int]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import served
+from tests.serving import get_token, served
 
 SCHEMATHESIS = Path(sys.executable).parent / "schemathesis"
 TIMEOUT = 900  # seconds
@@ -22,8 +22,9 @@ def test_schemathesis_finds_nothing(database_url: str, tmp_path: Path, figure: C
     options = ["--checks", "all", "--max-examples", str(figure(25, 300)), "--seed", "1", "--no-color"]
 
     with served("examples.petstore.app:create_app()", tmp_path, variables) as address:
+        token = get_token(address, roles=["user", "admin"])
         run = subprocess.run(
-            [SCHEMATHESIS, "run", f"{address}/openapi.json", *options],
+            [SCHEMATHESIS, "run", f"{address}/openapi.json", "--header", f"Authorization: Bearer {token}", *options],
             cwd=tmp_path,
             env={name: value for name, value in os.environ.items() if not name.startswith("SCHEMATHESIS_")},
             capture_output=True,

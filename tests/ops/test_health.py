@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from quart import Quart
 
-from ligand_async import operation
+from ligand_async import BearerAuthenticator, Principal, operation
 from ligand_async.ops.health import init_health
 from tests.shop import make_app, routes, running
 from tests.web.serving import app_of, send
@@ -19,6 +19,11 @@ class Hanging:
 
     async def check(self) -> None:
         await asyncio.sleep(60)
+
+
+class Nobody:
+    async def verify(self, token: str) -> Principal:
+        return Principal(token, "")
 
 
 class Failing:
@@ -58,7 +63,8 @@ async def test_a_service_with_its_database_is_ready(database_url: str) -> None:
     async with running(make_app(database_url), tables=False) as client:
         alive, ready = await client.get("/livez"), await client.get("/readyz")
         assert (alive.status_code, await alive.get_json()) == (200, {"status": "ok"})
-        assert (ready.status_code, await ready.get_json()) == (200, {"status": "ok", "checks": {"database": "ok"}})
+        checks = {"database": "ok", "token_keys": "ok"}
+        assert (ready.status_code, await ready.get_json()) == (200, {"status": "ok", "checks": checks})
         assert alive.headers["Cache-Control"] == ready.headers["Cache-Control"] == "no-store"
 
 
@@ -76,7 +82,7 @@ async def test_a_service_without_its_database_lives_and_is_not_ready(
 
         assert (await client.get("/livez")).status_code == 200
     assert (ready.status_code, ready.content_type) == (503, "application/problem+json")
-    assert (document["checks"], ready.headers["Retry-After"]) == ({"database": "failed"}, "1")
+    assert (document["checks"], ready.headers["Retry-After"]) == ({"database": "failed", "token_keys": "ok"}, "1")
     assert ready.headers["Cache-Control"] == "no-store"
     assert took < 2
     assert "s3cret" not in caplog.text + str(document)
@@ -103,7 +109,8 @@ async def test_checks_run_at_once_and_are_bounded(monkeypatch: pytest.MonkeyPatc
 
 async def test_a_service_without_checks_is_ready() -> None:
     """Nothing to ask, nothing that fails."""
-    answer = await send(app_of(), "GET", "/readyz")
+    app = app_of(authenticators=[BearerAuthenticator(Nobody())])
+    answer = await send(app, "GET", "/readyz")
 
     assert (answer.status, answer.json) == (200, {"status": "ok", "checks": {}})
 

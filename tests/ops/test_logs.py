@@ -14,7 +14,7 @@ PROGRAM = """
 import asyncio, logging, os
 import structlog
 import ligand_async
-from ligand_async import Settings, create_app, operation
+from ligand_async import Settings, create_app, operation, public
 
 strict = dict(
     database_url="postgresql://user:pass@127.0.0.1:1/db", secret_key="k" * 40,
@@ -26,6 +26,7 @@ app = create_app("service", title="S", version="1", settings=settings)
 create_app("another", title="S", version="1", settings=settings)
 
 @app.get("/")
+@public
 @operation
 async def fail() -> None:
     logging.getLogger("mine").info("from %s", "logging")
@@ -41,11 +42,22 @@ print(len(logging.getLogger().handlers))
 """
 
 
-def run(environment: str, directory: Path) -> subprocess.CompletedProcess[str]:
+CALLING = """
+import httpx2
+
+def answer(request):
+    logging.getLogger("mine").info("called")
+    return httpx2.Response(200)
+
+httpx2.Client(transport=httpx2.MockTransport(answer)).get("http://other.example/?name=ada")
+"""
+
+
+def run(environment: str, directory: Path, program: str = PROGRAM) -> subprocess.CompletedProcess[str]:
     """Run a service in a process of its own, which has not configured its logs."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("LIGAND_", "DATABASE_"))}
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", program],
         capture_output=True,
         text=True,
         check=True,
@@ -104,6 +116,14 @@ def test_what_was_configured_stays(tmp_path: Path) -> None:
     )
 
     assert "mine: from logging" in answer.stderr
+
+
+def test_calls_to_others_are_not_written_with_their_query(tmp_path: Path) -> None:
+    """httpx2 would write the whole address of each call, and a query string may tell of somebody."""
+    text = run("prod", tmp_path, PROGRAM + CALLING).stderr
+
+    assert "called" in text
+    assert "ada" not in text
 
 
 def test_lines_of_the_server_appear_once(tmp_path: Path) -> None:

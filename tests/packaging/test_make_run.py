@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -12,6 +13,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from tests.packaging.checkout import copy_checkout
 from tests.packaging.running import MakeRun, clean_environment
@@ -45,6 +47,28 @@ def printed_curl(output: str) -> str:
     return line[line.index("curl ") :]
 
 
+def make_token(checkout: Path, *variables: str) -> str:
+    """Run `make -s token` as in `TOKEN=$(...)`, and return all that it prints."""
+    answer = subprocess.run(
+        ["make", "-s", "token", *variables],
+        cwd=checkout,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=INSTALL_SECONDS,
+    )
+    return answer.stdout + answer.stderr
+
+
+def fetch_caller(address: str, token: str) -> dict[str, object]:
+    """Ask the petstore whom it takes the bearer of a token for."""
+    request = urllib.request.Request(f"{address}/me", headers={"Authorization": f"Bearer {token.strip()}"})
+    with urllib.request.urlopen(request, timeout=10) as response:
+        caller: dict[str, object] = json.load(response)
+        return caller
+
+
 def pet_names(address: str) -> list[str]:
     return [pet["name"] for pet in json.loads(fetch(f"{address}/pets/"))["items"]]
 
@@ -61,6 +85,44 @@ def test_printed_curl_stores_a_pet(checkout: Path) -> None:
         )
         assert answer.stdout.split()[1] == "201"
         assert "Rex" in pet_names(run.address)
+
+
+def test_make_token_prints_a_token_and_nothing_else(checkout: Path) -> None:
+    """Not even when it has to install something first."""
+    (checkout / ".venv" / ".core").unlink()
+
+    assert re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+\n", make_token(checkout, "ROLES=user,admin", "SCOPES=pets:write"))
+
+
+def test_make_token_is_for_what_make_run_serves(checkout: Path) -> None:
+    """The token says what it was told, and the service trusts it, whatever port that was started at."""
+    with MakeRun(checkout) as run:
+        run.wait_until_ready(START_SECONDS)
+        token = make_token(
+            checkout, "ROLES=user,admin", "SCOPES=pets:write,pets:read", "SUBJECT=Zoë O'Neill", "EXPIRES=9"
+        )
+
+        assert fetch_caller(run.address, token) == {
+            "subject": "Zoë O'Neill",
+            "roles": ["admin", "user"],
+            "scopes": ["pets:read", "pets:write"],
+        }
+
+
+def test_make_token_fails_where_there_is_none(checkout: Path) -> None:
+    """In other environments nothing is printed but the reason."""
+    answer = subprocess.run(
+        ["make", "-s", "token"],
+        cwd=checkout,
+        env={**clean_environment(), "LIGAND_ENVIRONMENT": "cli"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert "no development issuer in cli" in answer.stderr
 
 
 def test_ctrl_c_ends_it_quietly(checkout: Path) -> None:
@@ -115,12 +177,16 @@ def test_core_brings_no_test_tools(checkout: Path) -> None:
 
 def test_database_url_is_honoured(checkout: Path, postgres_url: str, tmp_path: Path) -> None:
     """With DATABASE_URL the petstore lives in PostgreSQL, in the form of the URL that everybody writes."""
-    plain = postgres_url.replace("postgresql+asyncpg", "postgres")
+    url = make_url(postgres_url)
+    password = url.password or "tell-no-one"  # a throw-away server asks for none, and takes any
+    plain = url.set(drivername="postgres", password=password).render_as_string(hide_password=False)
     with MakeRun(checkout, environment={"DATABASE_URL": plain}) as run:
         run.wait_until_ready(START_SECONDS)
         assert pet_names(run.address) == []
         subprocess.run(["sh", "-c", printed_curl(run.output)], capture_output=True, check=True, timeout=20)
         assert pet_names(run.address) == ["Rex"]
+        assert fetch_caller(run.address, make_token(checkout))["subject"] == "ada"
+    assert password not in (checkout / ".venv" / ".served").read_text()
 
 
 def test_moved_checkout_is_installed_anew(checkout: Path, tmp_path: Path) -> None:

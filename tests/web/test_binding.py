@@ -8,7 +8,7 @@ from quart import Blueprint, Quart
 from quart.views import MethodView, View
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ligand_async import operation
+from ligand_async import operation, public
 from ligand_async.web.inputs import OperationError
 from tests.web.serving import app_of, ask
 
@@ -158,7 +158,7 @@ async def test_what_fits_starts(view: Any, rule: str, path: str) -> None:
 async def test_defaults_of_a_rule_are_variables() -> None:
     """`add_url_rule(defaults=…)` gives a variable without writing it."""
     app = app_of()
-    app.add_url_rule("/first", "first", wants_an_int, defaults={"pet_id": 1})
+    app.add_url_rule("/first", "first", public(wants_an_int), defaults={"pet_id": 1})
     async with app.test_app():
         assert (await app.test_client().get("/first")).status_code == 204
 
@@ -168,6 +168,7 @@ async def test_plain_views_are_not_checked() -> None:
     app = app_of()
 
     @app.get("/<anything>")
+    @public
     async def plain(anything: str, more: str = "") -> str:
         return anything
 

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from quart import Response
 
-from ligand_async import NotFound, current_request_id, operation
+from ligand_async import NotFound, current_request_id, operation, public
 from tests.shop import running
 from tests.web.serving import app_of, ask
 
@@ -79,6 +79,7 @@ async def test_websockets_have_one_too() -> None:
     app = app_of()
 
     @app.websocket("/ws")
+    @public
     async def socket() -> None:
         from quart import websocket
 

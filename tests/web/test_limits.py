@@ -16,9 +16,9 @@ from quart import Blueprint, Quart
 from quart.typing import TestClientProtocol as Client
 from quart.views import MethodView
 
-from ligand_async import Principal, Settings, SettingsError, create_app, limit, operation
-from ligand_async.context import principal_var
+from ligand_async import Settings, SettingsError, create_app, limit, operation, public
 from ligand_async.quotas import Quota, read_quotas
+from ligand_async.testing.tokens import authorization
 from ligand_async.web import counters
 from ligand_async.web.counters import MemoryCounters, SharedCounters
 from ligand_async.web.limits import EXTENSION, network_of
@@ -137,7 +137,7 @@ async def test_several_quotas_all_hold() -> None:
 @pytest.mark.parametrize("above", [True, False])
 async def test_the_order_of_decorators_does_not_matter(above: bool) -> None:
     """Above or below `@operation`, above or below the route."""
-    blueprint = Blueprint("shop", __name__)
+    blueprint = public(Blueprint("shop", __name__))
 
     async def handler() -> str:
         return "x"
@@ -147,7 +147,7 @@ async def test_the_order_of_decorators_does_not_matter(above: bool) -> None:
         mark(route(operation(handler)))
     else:
         route(mark(operation(handler)))
-    under = Blueprint("under", __name__, url_prefix="/under")
+    under = public(Blueprint("under", __name__, url_prefix="/under"))
     under.get("/")(operation(mark(handler)))
     async with running(make_app(NEVER_OPENED, blueprint, under, database=None), tables=False) as client:
         assert await statuses(client, "/", 2) == [200, 429]
@@ -177,7 +177,7 @@ class Things(MethodView):
 
 async def test_the_nearest_mark_decides() -> None:
     """Method, class, view, blueprints from the inside out, setting; what one mark decides is counted together."""
-    outer, inner = Blueprint("outer", __name__), limit("3/minute")(Blueprint("inner", __name__))
+    outer, inner = public(Blueprint("outer", __name__)), limit("3/minute")(Blueprint("inner", __name__))
     inner.add_url_rule("/things", view_func=Things.as_view("things"))
     inner.add_url_rule("/one", "one", free)
     inner.add_url_rule("/two", "two", free)
@@ -218,20 +218,11 @@ async def test_nothing_is_limited_by_default() -> None:
 async def test_a_principal_is_counted_wherever_it_calls_from() -> None:
     """By issuer and subject, once it is known; each has a quota of its own."""
     app = app_of(("GET", "/", dear))
-
-    # Stands for authentication, which is there before the limits.
-    async def authenticate() -> None:
-        from quart import request
-
-        if name := request.headers.get("X-Test-Name"):
-            principal_var.set(Principal(subject=name, issuer="https://issuer.example"))
-
-    app.before_request_funcs[None].insert(0, authenticate)
     async with running(app, tables=False) as client:
 
         async def ask_as(name: str, address: str) -> int:
             base = {"client": (address, 1)}
-            return (await client.get("/", headers={"X-Test-Name": name}, scope_base=base)).status_code
+            return (await client.get("/", headers=authorization(app, subject=name), scope_base=base)).status_code
 
         assert [await ask_as("ada", f"192.0.2.{number}") for number in range(3)] == [200, 200, 429]
         assert await ask_as("bob", "192.0.2.1") == 200
@@ -260,6 +251,7 @@ async def test_handshakes_of_websockets_are_counted() -> None:
     app = app_of()
 
     @app.websocket("/ws")
+    @public
     @limit("1/minute")
     async def socket_view() -> None:
         await websocket.send("x")

@@ -10,7 +10,7 @@ from quart import Blueprint, Quart, Response
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ligand_async import operation
+from ligand_async import operation, public
 from tests.shop import Item, db, make_app, routes, running
 from tests.web.serving import app_of, send
 
@@ -42,7 +42,7 @@ def creating(location: str, value: Any, annotation: Any = Pet, **options: Any) -
 
 
 def pets(location: str, name: str = "pets") -> Blueprint:
-    blueprint = Blueprint(name, __name__, url_prefix="/pets")
+    blueprint = public(Blueprint(name, __name__, url_prefix="/pets"))
     blueprint.add_url_rule("/", "create", creating(location, Pet()), methods=["POST"])
     blueprint.add_url_rule("/<uuid:pet_id>", "read", read)
     return blueprint
@@ -87,7 +87,7 @@ async def test_variables_of_the_current_path_are_kept() -> None:
     @operation
     async def toy(pet_id: int, toy_id: int) -> None: ...
 
-    blueprint = Blueprint("toys", __name__)
+    blueprint = public(Blueprint("toys", __name__))
     blueprint.post("/pets/<int:pet_id>/toys")(create)
     blueprint.get("/pets/<int:pet_id>/toys/<int:toy_id>")(toy)
     app = bare()
@@ -131,7 +131,7 @@ async def test_the_first_rule_that_can_be_filled_counts() -> None:
     app = bare()
     app.add_url_rule("/owners/<owner>/pets/<uuid:pet_id>", "read", read_of_owner)
     app.add_url_rule("/pets/<uuid:pet_id>", "read", read_of_owner)
-    app.add_url_rule("/", "create", creating("read", Pet()), methods=["POST"])
+    app.add_url_rule("/", "create", public(creating("read", Pet())), methods=["POST"])
 
     assert (await send(app, "POST", "/")).headers["Location"] == f"/pets/{ID}"
 

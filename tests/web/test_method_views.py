@@ -7,7 +7,7 @@ from quart import Blueprint, request
 from quart.views import MethodView
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ligand_async import operation
+from ligand_async import operation, public
 from tests.shop import Item, make_app, running
 from tests.web.serving import app_of, send
 
@@ -37,7 +37,7 @@ class Shelf(MethodView):
         return f"{request.method} {shelf_id}"
 
 
-shelves = Blueprint("shelves", __name__, url_prefix="/shelves")
+shelves = public(Blueprint("shelves", __name__, url_prefix="/shelves"))
 shelves.add_url_rule("/<int:shelf_id>", view_func=Shelf.as_view("shelf", label="oak"))
 
 
@@ -61,6 +61,7 @@ async def test_methods_are_operations() -> None:
 async def test_methods_have_units_of_work(database_url: str) -> None:
     """By method, as functions have them: a GET reads, a POST writes."""
 
+    @public
     class Items(MethodView):
         @operation
         async def get(self, session: AsyncSession) -> None:

@@ -32,6 +32,7 @@ from ligand_async import (
     get_or_404,
     on_commit,
     operation,
+    public,
 )
 from ligand_async.context import principal_var
 from ligand_async.data.faults import WriteOnReadSession
@@ -307,7 +308,7 @@ async def test_a_principal_that_is_needed_and_absent_is_401() -> None:
     """With WWW-Authenticate, and before anything else of the request is judged."""
     answer = await ask(who, "/?unknown=1")
 
-    assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+    assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="Shop"')
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
@@ -471,6 +472,7 @@ async def test_blueprints_and_the_app_itself() -> None:
         return request.endpoint or ""
 
     inner, outer = Blueprint("inner", __name__, url_prefix="/in"), Blueprint("outer", __name__, url_prefix="/out")
+    public(handler)
     inner.get("/")(handler)
     outer.register_blueprint(inner)
     app: Quart = app_of(("GET", "/", handler))

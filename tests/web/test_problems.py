@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
-from ligand_async import Conflict, InvalidPart, NotFound, Problem, TooManyRequests, abort, operation
+from ligand_async import Conflict, InvalidPart, NotFound, Problem, TooManyRequests, abort, operation, public
 from ligand_async.errors import problem_for
 from tests.shop import Item, make_app, routes, running
 from tests.web.serving import NEVER_OPENED, Answer, app_of, ask, send
@@ -193,7 +193,7 @@ async def test_a_blueprint_answers_for_itself_only() -> None:
     own, other = Blueprint("own", __name__, url_prefix="/own"), Blueprint("other", __name__, url_prefix="/other")
     own.register_error_handler(409, mine)
     for blueprint in (own, other):
-        blueprint.get("/")(raising(OutOfStock()))
+        public(blueprint).get("/")(raising(OutOfStock()))
     app = app_of()
     app.register_blueprint(own)
     app.register_blueprint(other)
@@ -310,6 +310,7 @@ async def test_a_refused_websocket_is_answered() -> None:
     app = app_of()
 
     @app.websocket("/ws")
+    @public
     async def socket() -> None:
         raise NotFound("no such room")
 

@@ -11,7 +11,7 @@ from quart import Quart
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 
-from ligand_async import NotFound, Settings, create_app
+from ligand_async import NotFound, Settings, create_app, public
 
 SECRET = "s3cret-word"
 
@@ -36,14 +36,17 @@ def make_app() -> Quart:
     app = create_app("tracked", title="Tracked", version="1", settings=Settings.load("testing"))
 
     @app.get("/failing")
+    @public
     async def fail() -> str:
         raise KeyError("unhandled")
 
     @app.get("/refusing")
+    @public
     async def refuse() -> str:
         raise NotFound("no such thing")
 
     @app.get("/misreading")
+    @public
     async def misread() -> str:
         return str(Age.model_validate({"age": SECRET}))
 
