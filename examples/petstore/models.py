@@ -19,4 +19,4 @@ class Pet(Identified, Timestamped, Versioned, Base):
     description: Mapped[str] = mapped_column(Text, default="")
 
 
-db = Database(Base)
+db = Database(Base, idempotency=True)

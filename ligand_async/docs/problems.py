@@ -1,6 +1,6 @@
 """How errors are documented: one problem schema, and a response for each status that an operation can end with."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Any
 
 from pydantic.json_schema import JsonSchemaValue
@@ -45,14 +45,14 @@ PROBLEM: JsonSchemaValue = {
 COMPONENTS = {"InvalidPart": INVALID_PART, "Problem": PROBLEM}
 
 
-def problem_responses(endpoint: Endpoint, *, limited: bool = False) -> dict[int, dict[str, Any]]:
+def problem_responses(endpoint: Endpoint, more: Set[int] = frozenset()) -> dict[int, dict[str, Any]]:
     """Describe every error that an operation answers itself: those it names, and those of what it reads.
 
     Args:
         endpoint: The operation.
-        limited: Whether a caller has a quota of it.
+        more: The statuses of errors that follow from its other marks.
     """
-    titles = {status: {title_of(status)} for status in input_statuses(endpoint) | ({429} if limited else set())}
+    titles = {status: {title_of(status)} for status in input_statuses(endpoint) | more}
     for problem in endpoint.mark.raises if endpoint.mark else ():
         titles.setdefault(problem.code, set()).add(title_with_type(problem))
     return {status: problem_response(sorted(names)) for status, names in titles.items()}
