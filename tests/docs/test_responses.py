@@ -25,7 +25,7 @@ from tests.docs.describing import describe, make_app, operations
 def test_the_errors_are_those_of_what_is_read_and_raised(
     documented: dict[str, Any], name: str, statuses: set[str]
 ) -> None:
-    """404 follows from path variables, 422 from parameters, 400, 413 and 415 from bodies, some from `raises`; a read may be 304.
+    """Statuses follow from what is read: path, parameters, body; some are in `raises`; a read may be 304.
 
     The default stands for every other problem, or for every answer of a view that declares none.
     """
