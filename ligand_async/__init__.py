@@ -14,6 +14,7 @@ from ligand_async.data.clock import UTCDateTime, utc_now
 from ligand_async.data.database import Database
 from ligand_async.data.lookup import first_or_404, get_or_404, one_or_404
 from ligand_async.data.models import Identified, Model, Timestamped, Versioned
+from ligand_async.data.schemas import CreateSchema, PatchSchema, ReadSchema, UnknownColumnType
 from ligand_async.data.unit import on_commit
 from ligand_async.errors import (
     BadGateway,
@@ -34,7 +35,7 @@ from ligand_async.errors import (
     UnsupportedMediaType,
     abort,
 )
-from ligand_async.marks import limit, public, requires
+from ligand_async.marks import conditional, idempotent, limit, public, requires
 from ligand_async.principal import Principal
 from ligand_async.problem import InvalidPart, Problem
 from ligand_async.problem_types import (
@@ -44,16 +45,23 @@ from ligand_async.problem_types import (
     DatabaseTimeout,
     DatabaseUnavailable,
     DeadlineExceeded,
+    IdempotencyKeyReused,
     MalformedBody,
+    RequestInProgress,
     ValidationFailed,
 )
 from ligand_async.protocols import Authenticator, DenyList, TokenVerifier
 from ligand_async.requirement import Requirement, claim, role, scope
 from ligand_async.settings import Settings, SettingsError
 from ligand_async.web.body import Form
+from ligand_async.web.conditional import check_preconditions
+from ligand_async.web.filtering import Filter
 from ligand_async.web.operation import operation
-from ligand_async.web.pagination import OffsetParams, Page, paginate
+from ligand_async.web.pages.page import Page
+from ligand_async.web.pages.paginate import paginate
+from ligand_async.web.pages.params import CursorParams, OffsetParams, PageParams
 from ligand_async.web.services import app_scope, services_of
+from ligand_async.web.sorting import Sort
 
 __version__ = "0.1.0"
 
@@ -72,16 +80,20 @@ __all__ = [
     "ClientCredentials",
     "Conflict",
     "ContentTooLarge",
+    "CreateSchema",
+    "CursorParams",
     "Database",
     "DatabaseTimeout",
     "DatabaseUnavailable",
     "DeadlineExceeded",
     "DenyList",
+    "Filter",
     "Forbidden",
     "Form",
     "ForwardToken",
     "GatewayTimeout",
     "Gone",
+    "IdempotencyKeyReused",
     "Identified",
     "InsufficientScope",
     "InternalServerError",
@@ -92,33 +104,42 @@ __all__ = [
     "NotFound",
     "OffsetParams",
     "Page",
+    "PageParams",
+    "PatchSchema",
     "PreconditionFailed",
     "PreconditionRequired",
     "Principal",
     "Problem",
+    "ReadSchema",
+    "RequestInProgress",
     "Requirement",
     "Service",
     "ServiceClient",
     "ServiceUnavailable",
     "Settings",
     "SettingsError",
+    "Sort",
     "Timestamped",
     "TokenVerifier",
     "TooManyRequests",
     "UTCDateTime",
     "Unauthorized",
+    "UnknownColumnType",
     "UnprocessableContent",
     "UnsupportedMediaType",
     "ValidationFailed",
     "Versioned",
     "abort",
     "app_scope",
+    "check_preconditions",
     "claim",
+    "conditional",
     "create_app",
     "current_principal",
     "current_request_id",
     "first_or_404",
     "get_or_404",
+    "idempotent",
     "limit",
     "on_commit",
     "one_or_404",

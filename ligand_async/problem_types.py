@@ -44,6 +44,20 @@ class ChangedMeanwhile(Conflict):
     title = "Changed Meanwhile"
 
 
+class RequestInProgress(Conflict):
+    """The same request is being served at the moment: ask again as `Retry-After` says, and get its reply."""
+
+    type = PREFIX + "request-in-progress"
+    title = "Request in Progress"
+
+
+class IdempotencyKeyReused(UnprocessableContent):
+    """Another request had this idempotency key: a new request needs a new one."""
+
+    type = PREFIX + "idempotency-key-reused"
+    title = "Idempotency Key Reused"
+
+
 class DatabaseUnavailable(ServiceUnavailable):
     """The database cannot do the work now, and nothing was changed: come back as `Retry-After` says."""
 

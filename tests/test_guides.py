@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from uuid import UUID
 
 import pytest
 from click.testing import CliRunner
@@ -84,6 +85,62 @@ async def test_database_guide_serves(guide: ModuleType, database_url: str) -> No
         assert (await client.get("/accounts/richest")).status_code == 200
         await guide.add_interest()
         assert await guide.count_accounts() == 1
+
+
+@pytest.mark.parametrize("guide", ["schemas"], indirect=True)
+async def test_schemas_guide_serves(guide: ModuleType, database_url: str) -> None:
+    """The orders of the guide can be made, read with their customer, changed and replaced."""
+    database: Database = guide.db
+    settings = Settings.load("testing", database_url=database_url)
+    app = create_app("guide", title="Shop", version="1", settings=settings, database=database, blueprints=[guide.shop])
+    async with app.test_app(), app.app_context():
+        await database.create_tables()
+        async with database.transaction() as session:
+            customer = guide.Customer(name="Ann", card_token="secret")
+            session.add(customer)
+        client = app.test_client()
+        body = {"customer_id": str(customer.id), "amount": "9.90", "note": "soon", "labels": {"a": 1}}
+        order = await (await client.post("/orders", json=body)).get_json()
+        where = f"/orders/{order['id']}"
+        patch = {"headers": {"Content-Type": "application/merge-patch+json"}, "data": '{"note": null, "state": "paid"}'}
+        changed = await (await client.patch(where, **patch)).get_json()
+        read = await (await client.get(f"/customers/{customer.id}")).get_json()
+        replaced = await (await client.put(where, json=body | {"amount": 1})).get_json()
+
+    assert (order["state"], order["amount"], order["version"]) == ("open", "9.90", 1)
+    assert (changed["note"], changed["state"], changed["labels"]) == (None, "paid", {"a": 1})
+    assert read == {"id": str(customer.id), "name": "Ann", "orders": [changed]}
+    assert (replaced["state"], replaced["note"], replaced["amount"]) == ("open", "soon", "1.00")
+
+
+@pytest.mark.parametrize("guide", ["pages"], indirect=True)
+async def test_pages_guide_serves(guide: ModuleType, database_url: str) -> None:
+    """The films of the guide are listed by cursor and by number, narrowed, sorted and counted."""
+    settings = Settings.load("testing", database_url=database_url)
+    app = create_app(
+        "guide", title="Films", version="1", settings=settings, database=guide.db, blueprints=[guide.films]
+    )
+    async with app.test_app(), app.app_context():
+        await guide.db.create_tables()
+        async with guide.db.transaction() as session:
+            ann, bob = guide.Author(name="Ann"), guide.Author(name="Bob")
+            films = [guide.Film(title=f"Part {n}", year=1990 + n if n else None, author=ann) for n in range(5)]
+            session.add_all([ann, bob, *films])
+        client = app.test_client()
+
+        async def titles(path: str) -> tuple[str, object]:
+            page = await (await client.get(f"/films/{path}")).get_json()
+            return "".join(item["title"].removeprefix("Part ") for item in page["items"]), page["total"]
+
+        assert await titles("?sort=-year,title&limit=3") == ("043", None)
+        assert await titles("?years=1991&years=1994&sort=-title") == ("41", None)
+        assert await titles("?title_contains=PART&since=1993&page=1") == ("34", 2)
+        assert await titles("?undated=true") == ("0", None)
+        assert await titles("by-year?limit=2") == ("43", 5)
+        assert (await client.get("/films/?page=1&cursor=x")).status_code == 422
+        assert len((await titles("latest"))[0]) == 3
+        authors = await (await client.get("/films/authors")).get_json()
+        assert authors["items"] == [{"name": "Ann", "films": 5}, {"name": "Bob", "films": 0}]
 
 
 @pytest.mark.parametrize("guide", ["errors"], indirect=True)
@@ -221,6 +278,47 @@ async def test_authentication_guide_calls_others(guide: ModuleType, sqlite_url: 
     assert shown == [*["Bearer its-own"] * 3, f"Bearer {token}"]
 
 
+@pytest.mark.parametrize("guide", ["conditional"], indirect=True)
+async def test_conditional_guide_is_true(guide: ModuleType, database_url: str) -> None:
+    """A room of the guide is made once, read, changed by who has seen it, and closed."""
+    settings = Settings.load("testing", database_url=database_url)
+    app = create_app(
+        "guide", title="House", version="1", settings=settings, database=guide.db, blueprints=[guide.rooms]
+    )
+    async with app.test_app(), app.app_context():
+        await guide.db.create_tables()
+        client, path, new = app.test_client(), f"/rooms/{UUID(int=1)}", {"If-None-Match": "*"}
+
+        made = [(await client.put(path, json={"name": "hall"}, headers=new)).status_code for _ in range(2)]
+        read = await client.get(path)
+        seen = {"If-Match": read.headers["ETag"]}
+        known = await client.get(path, headers={"If-None-Match": read.headers["ETag"]})
+        renamed = await client.patch(path, json={"name": "attic"}, headers=seen)
+        closed = [(await client.delete(path, headers=headers)).status_code for headers in ({}, seen)]
+
+        assert (made, known.status_code, renamed.status_code, closed) == ([200, 412], 304, 200, [428, 412])
+        assert (await client.delete(path, headers={"If-Match": renamed.headers["ETag"]})).status_code == 204
+
+
+@pytest.mark.parametrize("guide", ["idempotency"], indirect=True)
+async def test_idempotency_guide_is_true(guide: ModuleType, database_url: str) -> None:
+    """Who pays twice with one key has paid once; a refund needs a key."""
+    settings = Settings.load("testing", database_url=database_url)
+    app = create_app(
+        "guide", title="Bank", version="1", settings=settings, database=guide.db, blueprints=[guide.payments]
+    )
+    async with app.test_app(), app.app_context():
+        await guide.db.create_tables()
+        client, key = app.test_client(), {"Idempotency-Key": '"a"'}
+        paid = [await client.post("/payments/", json={"amount": 5}, headers=key) for _ in range(2)]
+        other = await client.post("/payments/", json={"amount": 6}, headers=key)
+        refunds = [await client.post("/payments/refunds", json={"amount": 5}, headers=sent) for sent in ({}, key)]
+
+        assert await paid[0].get_data() == await paid[1].get_data()
+        assert paid[1].headers["Idempotency-Replayed"] == "true"
+        assert [answer.status_code for answer in (*paid, other, *refunds)] == [201, 201, 422, 400, 201]
+
+
 def test_links_lead_somewhere() -> None:
     """Each relative link between guides names a file."""
     links = [(guide, link) for guide in GUIDES.glob("*.md") for link in LINK.findall(guide.read_text())]
@@ -238,7 +336,20 @@ def test_every_guide_is_linked_from_the_readme() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [Path(blueprint) for blueprint in ("operations", "database", "errors", "security", "authentication")],
+    [
+        Path(name)
+        for name in (
+            "operations",
+            "database",
+            "errors",
+            "security",
+            "authentication",
+            "schemas",
+            "pages",
+            "conditional",
+            "idempotency",
+        )
+    ],
     ids=str,
 )
 def test_guides_have_code(path: Path) -> None:

@@ -1,6 +1,6 @@
 """What the petstore keeps."""
 
-from sqlalchemy import String, Text
+from sqlalchemy import Index, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from ligand_async import Database, Identified, Model, Timestamped, Versioned
@@ -14,9 +14,10 @@ class Pet(Identified, Timestamped, Versioned, Base):
     """A pet."""
 
     __tablename__ = "pet"
+    __table_args__ = (Index(None, "created_at", "id"),)  # the order of the list, unless it is said otherwise
 
     name: Mapped[str] = mapped_column(String(255), index=True)
     description: Mapped[str] = mapped_column(Text, default="")
 
 
-db = Database(Base)
+db = Database(Base, idempotency=True)

@@ -1,5 +1,6 @@
 """What can be done with pets, and by whom."""
 
+from collections.abc import Callable
 from uuid import UUID
 
 from quart import Blueprint
@@ -7,13 +8,16 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from examples.petstore.models import Pet
+from examples.petstore.queries import PetQuery
 from examples.petstore.schemas import Caller, PetCreate, PetPatch, PetRead
 from ligand_async import (
     NotFound,
-    OffsetParams,
     Page,
     Principal,
+    check_preconditions,
+    conditional,
     get_or_404,
+    idempotent,
     operation,
     paginate,
     public,
@@ -29,20 +33,21 @@ callers = Blueprint("callers", __name__)
 @pets.get("/")
 @public
 @operation
-async def list_pets(query_args: OffsetParams, session: AsyncSession) -> Page[PetRead]:
-    """List pets, oldest first."""
-    return await paginate(session, select(Pet).order_by(Pet.created_at), query_args, into=PetRead)
+async def list_pets(query_args: PetQuery, session: AsyncSession) -> Page[PetRead]:
+    """List pets, oldest first unless it is said otherwise."""
+    return await paginate(session, query_args.apply(select(Pet)), query_args, into=PetRead)
 
 
 @pets.post("/")
 @requires(role("user") | scope("pets:write"))
+@idempotent
 @operation(status=201, location="pets.read_pet")
 async def create_pet(data: PetCreate, session: AsyncSession) -> PetRead:
     """Register a pet."""
     pet = Pet(**data.model_dump())
     session.add(pet)
     await session.flush()
-    return PetRead.model_validate(pet, from_attributes=True)
+    return PetRead.model_validate(pet)
 
 
 @pets.get("/<uuid:pet_id>")
@@ -55,26 +60,31 @@ async def read_pet(pet_id: UUID, session: AsyncSession) -> PetRead:
 
 @pets.put("/<uuid:pet_id>")
 @requires(role("user"))
+@conditional
 @operation(raises=[NotFound])
 async def replace_pet(pet_id: UUID, data: PetCreate, session: AsyncSession) -> PetRead:
     """Replace a pet."""
-    return await change(session, pet_id, data)
+    return await change(session, pet_id, data.replace)
 
 
 @pets.patch("/<uuid:pet_id>")
 @requires(role("user"))
+@conditional
 @operation(raises=[NotFound])
 async def update_pet(pet_id: UUID, data: PetPatch, session: AsyncSession) -> PetRead:
     """Change a pet."""
-    return await change(session, pet_id, data)
+    return await change(session, pet_id, data.apply)
 
 
 @pets.delete("/<uuid:pet_id>")
 @requires(role("admin"))
+@conditional
 @operation(status=204, raises=[NotFound])
 async def delete_pet(pet_id: UUID, session: AsyncSession) -> None:
     """Delete a pet."""
-    await session.delete(await get_or_404(session, Pet, pet_id))
+    pet = await get_or_404(session, Pet, pet_id)
+    check_preconditions(pet)
+    await session.delete(pet)
 
 
 @callers.get("/me")
@@ -84,10 +94,10 @@ async def read_caller(principal: Principal) -> Caller:
     return Caller(subject=principal.subject, roles=sorted(principal.roles), scopes=sorted(principal.scopes))
 
 
-async def change(session: AsyncSession, pet_id: UUID, data: PetCreate | PetPatch) -> PetRead:
+async def change(session: AsyncSession, pet_id: UUID, put: Callable[[Pet], None]) -> PetRead:
     """Put new values on a pet and read what the database made of them."""
     pet = await get_or_404(session, Pet, pet_id)
-    for name, value in data.model_dump(exclude_unset=isinstance(data, PetPatch)).items():
-        setattr(pet, name, value)
+    check_preconditions(pet)
+    put(pet)
     await session.flush()
-    return PetRead.model_validate(pet, from_attributes=True)
+    return PetRead.model_validate(pet)

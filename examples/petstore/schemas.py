@@ -1,12 +1,11 @@
 """How pets and their keepers look from outside."""
 
-from datetime import datetime
 from typing import Annotated
-from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import MISSING, AfterValidator, BaseModel, Field
 
-from ligand_async import BadRequest
+from examples.petstore.models import Pet
+from ligand_async import BadRequest, CreateSchema, PatchSchema, ReadSchema
 
 
 def refuse_hate(text: str) -> str:
@@ -25,33 +24,22 @@ Description = Annotated[
 ]
 
 
-class PetRead(BaseModel):
+class PetRead(ReadSchema, model=Pet):
     """A pet, as it is."""
 
-    id: UUID
-    name: str
-    description: str
-    created_at: datetime
-    updated_at: datetime
 
-
-class PetCreate(BaseModel):
+class PetCreate(CreateSchema, model=Pet):
     """A pet to be registered, or to take another's place."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: Name
     description: Description = ""
 
 
-class PetPatch(BaseModel):
+class PetPatch(PatchSchema, model=Pet):
     """What changes about a pet; what is absent stays, and nothing can be null."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    # Never seen: `exclude_unset` leaves out what was not sent.
-    name: Name = Field(default_factory=str)
-    description: Description = Field(default_factory=str)
+    name: Name | MISSING = MISSING
+    description: Description | MISSING = MISSING
 
 
 class Caller(BaseModel):

@@ -15,6 +15,7 @@ __all__ = ["ligand", "main"]
 COMMANDS = {
     "auth": "ligand_async.cli.auth:auth",
     "db": "ligand_async.cli.db:db",
+    "idempotency": "ligand_async.cli.idempotency:idempotency",
     "serve": "ligand_async.cli.serve:serve",
     "settings": "ligand_async.cli.settings:settings",
     "shell": "ligand_async.cli.shell:shell",

@@ -35,6 +35,16 @@ def columns_of(driver_error: Any, words: str, metadata: MetaData, statement: str
     return []
 
 
+def is_primary_key(driver_error: Any, words: str, metadata: MetaData) -> bool:
+    """Tell whether a uniqueness that was broken is that of a primary key; the arguments are those of `columns_of`."""
+    match = SQLITE_COLUMNS.search(words)
+    name = getattr(driver_error, "table_name", None) or (match[1].partition(".")[0] if match else None)
+    broken = set(columns_of(driver_error, words, metadata))
+    return any(
+        table.name == name and {key.name for key in table.primary_key} == broken for table in metadata.tables.values()
+    )
+
+
 def columns_of_reference(metadata: MetaData, statement: str) -> list[str]:
     """Name the columns of the only reference that a statement writes; of several, nobody knows which is broken."""
     match = WRITTEN_TABLE.match(statement)

@@ -16,6 +16,7 @@ from sqlalchemy.orm import DeclarativeBase
 from ligand_async.context import current_deadline
 from ligand_async.data.engines import Engines, make_engine
 from ligand_async.data.finish import finish_regardless
+from ligand_async.data.idempotency import make_idempotency_table
 from ligand_async.data.retry import may_run_again, pause_before
 from ligand_async.data.unit import UnitOfWork
 from ligand_async.data.urls import parse_database_url
@@ -36,12 +37,18 @@ class Database:
 
     Args:
         base: The service's declarative base, with `Model` mixed in.
+        idempotency: Whether it keeps the replies of `@idempotent` operations: adds the table `idempotency_key`, for
+            which a service has a migration like for any other.
+
+    Attributes:
+        idempotency_key: That table, or None.
     """
 
     name = "database"  # as a health check
 
-    def __init__(self, base: type[DeclarativeBase]) -> None:
+    def __init__(self, base: type[DeclarativeBase], *, idempotency: bool = False) -> None:
         self.base = base
+        self.idempotency_key = make_idempotency_table(base.metadata) if idempotency else None
         self._settings: WeakKeyDictionary[Quart, Settings] = WeakKeyDictionary()
         self._engines: WeakKeyDictionary[Quart, Engines] = WeakKeyDictionary()
 

@@ -7,7 +7,8 @@ from sqlalchemy import Select, inspect, select
 from sqlalchemy.exc import MultipleResultsFound
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ligand_async.data.into import build, project
+from ligand_async.data.into import build, entity_of, project
+from ligand_async.data.origins import origin_of_row, remember_origin
 from ligand_async.errors import NotFound
 
 E = TypeVar("E")
@@ -25,7 +26,7 @@ async def get_or_404(session: AsyncSession, entity: type[E], key: Any, *, into: 
         session: The unit's session.
         entity: A mapped class.
         key: Its primary key; a tuple where it has several columns.
-        into: A schema: only its columns are read.
+        into: A schema: only its columns are read, and what its entity tag is made of.
 
     Raises:
         NotFound: There is none.
@@ -83,10 +84,18 @@ async def read_at_most(session: AsyncSession, statement: Select[Any], limit: int
     limited = statement.limit(limit)
     if into is None:
         return list((await session.scalars(limited)).unique())
-    projection = project(limited, into)
+    projection = project(limited, into, with_origin=True)
     if projection.entities:
-        return [build(into, entity) for entity in (await session.scalars(projection.statement)).unique()]
-    return [build(into, row) for row in await session.execute(projection.statement)]
+        return [build_from(into, entity, entity) for entity in (await session.scalars(projection.statement)).unique()]
+    mapper = entity_of(statement, into)
+    return [build_from(into, row, mapper) for row in await session.execute(projection.statement)]
+
+
+def build_from(schema: type[S], read: Any, source: Any) -> S:
+    """Make a schema that knows what it was read from: an entity, or a row with its mapper."""
+    value = build(schema, read)
+    remember_origin(value, source, None if read is source else origin_of_row(source, read))
+    return value
 
 
 def not_found(subject: Any) -> NotFound:

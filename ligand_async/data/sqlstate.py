@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm.exc import StaleDataError
 
-from ligand_async.data.constraints import columns_of
+from ligand_async.data.constraints import columns_of, is_primary_key
 from ligand_async.data.faults import ConnectionLost, DatabaseUnreachable, StatementTimedOut, ValueRefused
 from ligand_async.problem import InvalidPart, Problem
 from ligand_async.problem_types import (
@@ -47,6 +47,12 @@ def sqlstate_of(error: DBAPIError) -> str | None:
 def is_stale_plan(error: DBAPIError) -> bool:
     """Tell whether a prepared statement outlived a change of its table."""
     return type(error.orig).__name__ == "InvalidCachedStatementError"
+
+
+def is_key_taken(error: DBAPIError, metadata: MetaData) -> bool:
+    """Tell whether something with the same primary key is stored already."""
+    driver_error: Any = getattr(error.orig, "__cause__", None)
+    return sqlstate_of(error) == "23505" and is_primary_key(driver_error, str(error.orig), metadata)
 
 
 def problem_of(error: SQLAlchemyError, metadata: MetaData) -> Problem | None:

@@ -25,7 +25,7 @@ from quart_schema.validation import (
 from werkzeug.routing import Rule
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from ligand_async.marks import OperationMark, operation_mark
+from ligand_async.marks import IdempotentMark, OperationMark, idempotent_mark, is_conditional, operation_mark
 
 View = Callable[..., Any]
 
@@ -71,6 +71,26 @@ class Endpoint:
     def mark(self) -> OperationMark | None:
         """What `@operation` promises, or None for a plain view."""
         return operation_mark(self.handler)
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether preconditions are checked before it changes anything."""
+        return is_conditional(self.handler)
+
+    @property
+    def idempotency(self) -> IdempotentMark | None:
+        """What `@idempotent` says of it, or None."""
+        return idempotent_mark(self.handler)
+
+    @property
+    def has_entity_tag(self) -> bool:
+        """Whether its success can carry an entity tag: a read, a conditional change, or what is read of one entity."""
+        if self.mark is None or self.method == "DELETE":
+            return False
+        shown = self.responses[self.mark.status][0]
+        reads = self.method == "GET" and self.mark.status == HTTPStatus.OK and shown is not None
+        model = getattr(shown, "__ligand_model__", None)
+        return self.is_conditional or reads or (model is not None and model.__mapper__.version_id_col is not None)
 
     @property
     def explicit_id(self) -> str | None:

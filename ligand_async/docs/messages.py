@@ -7,6 +7,7 @@ from pydantic.json_schema import JsonSchemaValue
 from quart_schema.validation import DataSource
 
 from ligand_async.problem import title_of
+from ligand_async.web.pages.params import OffsetParams, PageParams
 
 MEDIA_TYPES = {
     DataSource.JSON: "application/json",
@@ -18,6 +19,21 @@ LOCATION = {
     "required": True,
     "schema": {"type": "string", "format": "uri-reference"},
 }
+
+LINK = {
+    "description": "Other pages (RFC 8288): `first`, `prev`, `next` and `last`, relative to the request's address.",
+    "schema": {"type": "string"},
+}
+X_PAGINATION = {
+    "description": "Of a page by number, as JSON: where it is, and how many there are.",
+    "schema": {"type": "string", "contentMediaType": "application/json"},
+}
+
+
+def page_headers(params: Any) -> dict[str, Any]:
+    """Describe the headers of a page, by the model that says which it is."""
+    numbered = isinstance(params, type) and issubclass(params, OffsetParams | PageParams)
+    return {"Link": LINK, **({"X-Pagination": X_PAGINATION} if numbered else {})}
 
 
 def request_body(schema: JsonSchemaValue, media_types: tuple[str, ...]) -> dict[str, Any]:

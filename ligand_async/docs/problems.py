@@ -1,6 +1,6 @@
 """How errors are documented: one problem schema, and a response for each status that an operation can end with."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Any
 
 from pydantic.json_schema import JsonSchemaValue
@@ -51,18 +51,14 @@ CHALLENGE = {
 COMPONENTS = {"InvalidPart": INVALID_PART, "Problem": PROBLEM}
 
 
-def problem_responses(
-    endpoint: Endpoint, *, limited: bool = False, access: Access | None = None
-) -> dict[int, dict[str, Any]]:
-    """Describe every error that an operation answers itself: those it names, and those of what it reads and asks for.
+def problem_responses(endpoint: Endpoint, more: Set[int] = frozenset()) -> dict[int, dict[str, Any]]:
+    """Describe every error that an operation answers itself: those it names, and those of what it reads.
 
     Args:
         endpoint: The operation.
-        limited: Whether a caller has a quota of it.
-        access: Who may call it, or None where nobody is asked.
+        more: The statuses of errors that follow from its other marks.
     """
-    statuses = input_statuses(endpoint) | access_statuses(access) | ({429} if limited else set())
-    titles = {status: {title_of(status)} for status in statuses}
+    titles = {status: {title_of(status)} for status in input_statuses(endpoint) | more}
     for problem in endpoint.mark.raises if endpoint.mark else ():
         titles.setdefault(problem.code, set()).add(title_with_type(problem))
     described = {status: problem_response(sorted(names)) for status, names in titles.items()}

@@ -12,14 +12,24 @@ from quart_schema.validation import DataSource
 from werkzeug.routing import Rule
 from werkzeug.routing.converters import BaseConverter
 
+from ligand_async.docs.conditional import ETAG, NOT_MODIFIED, conditional_parameters, conditional_statuses
 from ligand_async.docs.endpoints import Endpoint
-from ligand_async.docs.messages import LOCATION, MEDIA_TYPES, model_headers, request_body, success_response
+from ligand_async.docs.idempotency import REPLAYED, idempotency_parameters, idempotency_statuses
+from ligand_async.docs.messages import (
+    LOCATION,
+    MEDIA_TYPES,
+    model_headers,
+    page_headers,
+    request_body,
+    success_response,
+)
 from ligand_async.docs.operation_ids import name_operations
 from ligand_async.docs.parameters import model_parameters, path_parameter
-from ligand_async.docs.problems import COMPONENTS, OTHER_PROBLEMS, problem_responses
+from ligand_async.docs.problems import COMPONENTS, OTHER_PROBLEMS, access_statuses, problem_responses
 from ligand_async.docs.schemas import Schemas, reachable
 from ligand_async.docs.security import Security
 from ligand_async.web.limits import is_limited
+from ligand_async.web.pages.page import Page
 
 ORDER = ("openapi", "info", "servers", "security", "tags", "paths", "components", "externalDocs")
 UNDECLARED = {"default": {"description": "Not declared."}}
@@ -107,7 +117,9 @@ class LigandOpenAPIProvider(OpenAPIProvider):
         if endpoint.cookies_model is not None:
             schema = self._schemas.resolved(endpoint.cookies_model, "validation")
             parameters += model_parameters(endpoint.cookies_model, schema, "cookie")
-        return parameters
+        described = {parameter["name"].lower() for parameter in parameters if parameter["in"] == "header"}
+        more = conditional_parameters(endpoint) + idempotency_parameters(endpoint)
+        return parameters + [parameter for parameter in more if parameter["name"].lower() not in described]
 
     def build_path_parameter(self, name: str, converter: BaseConverter) -> dict[str, Any]:
         """Describe a variable of the path."""
@@ -127,13 +139,25 @@ class LigandOpenAPIProvider(OpenAPIProvider):
 
     def build_responses(self, endpoint: Endpoint) -> dict[str, Any]:
         """Describe every answer, by status."""
-        limited = is_limited(cast("Quart", self._app), endpoint.name, endpoint.method)
-        responses = problem_responses(endpoint, limited=limited, access=self._security.access(endpoint))
+        app = cast("Quart", self._app)
+        more = conditional_statuses(app, endpoint) | idempotency_statuses(endpoint)
+        more |= access_statuses(self._security.access(endpoint))
+        if is_limited(app, endpoint.name, endpoint.method):
+            more |= {429}
+        responses = problem_responses(endpoint, more)
+        if endpoint.has_entity_tag and endpoint.method == "GET":
+            responses[304] = NOT_MODIFIED
         for status, (type_, headers_model) in endpoint.responses.items():
             schema = None if type_ is None else self._schemas.schema_of(type_, "serialization")
             headers = {} if headers_model is None else self.build_response_headers(headers_model)
             if endpoint.mark and endpoint.mark.location and status == endpoint.mark.status:
                 headers["Location"] = LOCATION
+            if endpoint.mark and isinstance(type_, type) and issubclass(type_, Page):
+                headers |= page_headers(endpoint.query_model)
+            if endpoint.has_entity_tag and endpoint.mark and status == endpoint.mark.status:
+                headers["ETag"] = ETAG
+            if endpoint.idempotency and endpoint.mark and status == endpoint.mark.status:
+                headers["Idempotency-Replayed"] = REPLAYED
             responses[status] = success_response(status, schema, headers)
         described = {str(status): responses[status] for status in sorted(responses)}
         return described | (OTHER_PROBLEMS if endpoint.responses else UNDECLARED)

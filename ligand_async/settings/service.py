@@ -73,4 +73,7 @@ class ServiceSettings(BaseSettings):
     rate_limit_storage: RedisURL | None = Field(
         default=None, description="The Redis in which all workers count together; else each counts for itself."
     )
+    require_preconditions: bool = Field(
+        default=True, description="Whether PUT, PATCH and DELETE of `@conditional` operations need a precondition."
+    )
     port: int = Field(default=8000, ge=1, le=65535, description="The port that `ligand serve` listens on.")

@@ -9,7 +9,7 @@ from werkzeug.routing import Rule
 from werkzeug.routing.converters import UUIDConverter
 
 from ligand_async.context import service_of
-from ligand_async.marks import OperationMark, operation_mark
+from ligand_async.marks import OperationMark, idempotent_mark, is_conditional, operation_mark
 from ligand_async.web.converters import AsciiFloat, AsciiInteger
 from ligand_async.web.hints import without_none
 from ligand_async.web.inputs import Inputs, OperationError
@@ -28,27 +28,67 @@ def check_operations(app: Quart, services: Services) -> None:
     """
     mistakes = sorted(
         {
-            f"{rule.rule} ({view.__qualname__}): {mistake}"
+            f"{rule.rule} ({handler.__qualname__}): {mistake}"
             for rule in app.url_map.iter_rules()
-            for view, inputs, mark in operations_of(app.view_functions.get(rule.endpoint), rule)
-            for mistake in mistakes_of(app, services, rule, inputs, mark)
+            for handler in handlers_of(app.view_functions.get(rule.endpoint), rule)
+            for mistake in mistakes_of_handler(app, services, rule, handler)
         }
     )
     if mistakes:
         raise OperationError("operations that do not fit their rules:\n  " + "\n  ".join(mistakes))
 
 
-def operations_of(
-    view: Callable[..., Any] | None, rule: Rule
-) -> Iterator[tuple[Callable[..., Any], Inputs, OperationMark]]:
-    """Find the operations behind a rule: the view itself, or the methods of its class."""
+def handlers_of(view: Callable[..., Any] | None, rule: Rule) -> Iterator[Callable[..., Any]]:
+    """Find what may be marked behind a rule: the view itself, and the methods of its class."""
     view_class = getattr(view, "view_class", None)
     methods = [*sorted(method.lower() for method in rule.methods or ()), "dispatch_request"]
-    candidates = [view] if view_class is None else [getattr(view_class, method, None) for method in methods]
-    for candidate in candidates:
-        mark = operation_mark(candidate) if candidate is not None else None
-        if candidate is not None and mark is not None:
-            yield candidate, getattr(candidate, INPUTS_ATTRIBUTE), mark
+    candidates = [view] if view_class is None else [view, *(getattr(view_class, method, None) for method in methods)]
+    yield from (candidate for candidate in candidates if candidate is not None)
+
+
+def mistakes_of_handler(app: Quart, services: Services, rule: Rule, handler: Callable[..., Any]) -> Iterator[str]:
+    """List what is wrong with one handler under one rule."""
+    mark = operation_mark(handler)
+    if mark is not None:
+        inputs: Inputs = getattr(handler, INPUTS_ATTRIBUTE)
+        yield from mistakes_of(app, services, rule, inputs, mark)
+        if is_conditional(handler):
+            yield from mistakes_of_conditional(inputs, mark)
+        if idempotent_mark(handler) is not None:
+            yield from mistakes_of_idempotent(app, rule, handler, inputs, mark)
+        return
+    names = [
+        name for name, found in (("conditional", is_conditional), ("idempotent", idempotent_mark)) if found(handler)
+    ]
+    for name in names:
+        yield f"is @{name} and no operation; mark with both the function or method that takes the request"
+
+
+def mistakes_of_conditional(inputs: Inputs, mark: OperationMark) -> Iterator[str]:
+    """List what keeps an operation from deciding preconditions."""
+    if inputs.session is None:
+        yield "is @conditional and takes no session; the database decides, so add `session: AsyncSession`"
+    if mark.session == "replica":
+        yield 'is @conditional and session="replica"; a replica may be behind, so read from the primary'
+
+
+def mistakes_of_idempotent(
+    app: Quart, rule: Rule, handler: Callable[..., Any], inputs: Inputs, mark: OperationMark
+) -> Iterator[str]:
+    """List what keeps an operation from keeping its replies."""
+    view_class = getattr(app.view_functions[rule.endpoint], "view_class", None)
+    methods = {
+        method
+        for method in (rule.methods or set()) - {"POST", "PATCH", "OPTIONS", "HEAD"}
+        if view_class is None or getattr(view_class, method.lower(), None) is handler
+    }
+    if methods:
+        yield f"is @idempotent and answers {', '.join(sorted(methods))}; only POST and PATCH need to be made so"
+    if inputs.session is None or mark.session not in {None, "write"}:
+        yield "is @idempotent and takes no session that writes; the reply is stored with the work, so add one"
+    database = service_of(app).database
+    if database is not None and database.idempotency_key is None:
+        yield "is @idempotent, and nothing keeps its replies; write Database(Base, idempotency=True) and a migration"
 
 
 def mistakes_of(app: Quart, services: Services, rule: Rule, inputs: Inputs, mark: OperationMark) -> Iterator[str]:

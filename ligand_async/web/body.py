@@ -11,15 +11,18 @@ from quart.datastructures import FileStorage
 from quart_schema.validation import DataSource
 from werkzeug.datastructures import MultiDict
 
+from ligand_async.data.schemas import PatchSchema
 from ligand_async.errors import UnsupportedMediaType
 from ligand_async.web.core_schemas import close
 from ligand_async.web.fields import alias_of, takes_list
 from ligand_async.web.form_parser import MULTIPART
+from ligand_async.web.hints import without_none
 from ligand_async.web.invalid import refuse, refuse_part
 from ligand_async.web.nul import find_nul
 from ligand_async.web.scan import scan
 
 JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"  # RFC 7396
 URLENCODED = "application/x-www-form-urlencoded"
 
 
@@ -132,7 +135,9 @@ def make_body(hint: Any, absent: tuple[Any, ...]) -> Body:
     schema, marks = (get_args(hint)[0], get_args(hint)[1:]) if get_origin(hint) is Annotated else (hint, ())
     adapter = TypeAdapter(hint)
     if not any(mark is Form or isinstance(mark, Form) for mark in marks):
-        return JSONBody(hint, close(adapter), absent)
+        kind, _ = without_none(schema)
+        is_patch = isinstance(kind, type) and issubclass(kind, PatchSchema)
+        return JSONBody(hint, close(adapter), absent, media_types=(MERGE_PATCH, JSON) if is_patch else (JSON,))
     if not (isinstance(schema, type) and issubclass(schema, BaseModel)):
         raise TypeError("a form needs a pydantic model as its annotation")
     fields = schema.model_fields
@@ -155,7 +160,9 @@ async def read_bytes() -> bytes:
 def check_media_type(accepted: Sequence[str]) -> None:
     """Refuse a body in another form than the declared ones (RFC 9110 section 15.5.16)."""
     if request.mimetype not in accepted:
-        raise UnsupportedMediaType(f"the body must be sent as {' or '.join(accepted)}")
+        # RFC 5789 section 2.2 wants the header; the sentence is for people.
+        headers = {"Accept-Patch": ", ".join(accepted)} if request.method == "PATCH" else None
+        raise UnsupportedMediaType(f"the body must be sent as {' or '.join(accepted)}", headers=headers)
 
 
 def holds_file(annotation: Any) -> bool:

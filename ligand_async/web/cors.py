@@ -23,6 +23,7 @@ REQUEST_HEADERS = (
 EXPOSED = (
     "Allow",
     "ETag",
+    "Idempotency-Replayed",
     "Link",
     "Location",
     "RateLimit",

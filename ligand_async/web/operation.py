@@ -115,7 +115,7 @@ def operation(
 
         @wraps(handler)
         async def view(*instance: Any, **path: Any) -> Response:
-            return await run(instance, path)
+            return await run(instance, path, view)
 
         stamp_operation(view, mark)
         stamp_for_quart_schema(view, inputs, output)

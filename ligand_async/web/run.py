@@ -1,10 +1,12 @@
 """One handler at work: from its request to its response, with its services and in its unit of work."""
 
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
 from quart import Quart, Response, current_app, request
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from ligand_async.auth.enforcement import enforcement_of
@@ -12,15 +14,17 @@ from ligand_async.context import current_deadline, current_principal, service_of
 from ligand_async.data.database import Database
 from ligand_async.data.finish import finish_in_time
 from ligand_async.data.unit import UnitOfWork
-from ligand_async.marks import OperationMark
+from ligand_async.marks import OperationMark, idempotent_mark, is_conditional
 from ligand_async.web.answers import check_status
+from ligand_async.web.conditional import SAFE_METHODS, expect_preconditions, preconditions_var
 from ligand_async.web.fields import refuse_unknown
+from ligand_async.web.idempotency import attempt_var, read_attempt
 from ligand_async.web.inputs import Inputs
 from ligand_async.web.location import build_location
 from ligand_async.web.output import RESPONSES, Output
+from ligand_async.web.pages.page import Page
 from ligand_async.web.services import current_services
-
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+from ligand_async.web.validators import validate
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +36,11 @@ class Run:
     output: Output
     mark: OperationMark
 
-    async def __call__(self, instance: tuple[Any, ...], path: dict[str, Any]) -> Response:
-        """Serve the current request."""
+    async def __call__(self, instance: tuple[Any, ...], path: dict[str, Any], view: Callable[..., Any]) -> Response:
+        """Serve the current request, as the marks of its view say."""
+        preconditions_var.set(expect_preconditions() if is_conditional(view) else None)
+        mark = idempotent_mark(view)
+        attempt_var.set(None if mark is None else await read_attempt(mark))
         arguments = await self.read_arguments(path)
         services = {name: kind for name, kind in self.inputs.others.items() if name not in path}
         if not services and self.inputs.session is None:
@@ -84,17 +91,36 @@ class Run:
             async with current_deadline().limit():
                 return self.answer(await self.handler(*instance, **arguments))
 
+        preconditions, attempt, database = preconditions_var.get(), attempt_var.get(), database_of_app()
+
         async def work(unit: UnitOfWork) -> Response:
+            if attempt is not None and (reply := await attempt.find_reply(unit.session, database)) is not None:
+                return reply
+            if preconditions is not None:
+                preconditions.begin()
             returned = await self.handler(*instance, **arguments, **{name: unit.session})
             if not is_error(returned):
                 await unit.flush()
             response = self.answer(returned)
             if response.status_code >= 400:
                 unit.abandon()
+                return response
+            if preconditions is not None:
+                preconditions.check_were_checked(self.handler.__qualname__)
+                await preconditions.confirm(unit.session)
+            if attempt is not None:
+                await attempt.keep_reply(unit.session, database, response)
             return response
 
         mode = self.mark.session or ("read" if request.method in SAFE_METHODS else "write")
-        return await database_of_app().run(work, mode=mode, retry_safe=self.mark.retry_safe)
+        try:
+            with nullcontext() if attempt is None else attempt.in_flight():
+                return await database.run(work, mode=mode, retry_safe=self.mark.retry_safe)
+        except SQLAlchemyError as error:
+            problem = None if preconditions is None else preconditions.problem_of(error, database.metadata)
+            if problem is None:
+                raise
+            raise problem from error
 
     def answer(self, returned: Any) -> Response:
         """Turn what the handler returned into a response, before anything is committed."""
@@ -110,7 +136,10 @@ class Run:
         response = self.output.make_response(result)
         if self.mark.location is not None and "Location" not in response.headers:
             response.headers["Location"] = build_location(self.mark.location, result.value)
-        return response
+        if isinstance(result.value, Page):
+            for name, value in result.value.headers.items():
+                response.headers.setdefault(name, value)
+        return validate(response, result.value, from_replica=self.mark.session == "replica")
 
 
 def is_error(returned: Any) -> bool:

@@ -14,6 +14,8 @@ from ligand_async import Database, Model, NotFound, first_or_404, get_or_404, on
 from tests.data.statements import captured, columns_of
 from tests.shop import Item, Shelf, db, make_app, running
 
+OF_THE_TAG = {"id", "version", "created_at", "updated_at"}
+
 
 class ItemLine(BaseModel):
     """Two columns of an item."""
@@ -60,14 +62,14 @@ async def test_get_finds_by_key(app: Quart) -> None:
 
 
 async def test_get_into_reads_the_columns_of_the_schema(app: Quart) -> None:
-    """`into=` selects what the schema has and nothing else."""
+    """`into=` selects what the schema has and what its entity tag is made of, and nothing else."""
     async with db.read() as session:
         key = await session.scalar(select(Item.id).where(Item.name == "cup"))
         with captured(session) as sent:
             line = await get_or_404(session, Item, key, into=ItemLine)
 
     assert line == ItemLine(name="cup", price=3)
-    assert [columns_of(statement) for statement in sent] == [{"name", "price"}]
+    assert [columns_of(statement) for statement in sent] == [{"name", "price"} | OF_THE_TAG]
 
 
 async def test_first_into_reads_the_columns_of_the_schema(app: Quart) -> None:
@@ -77,7 +79,7 @@ async def test_first_into_reads_the_columns_of_the_schema(app: Quart) -> None:
             line = await first_or_404(session, select(Item).order_by(Item.price.desc()), into=ItemLine)
 
     assert line == ItemLine(name="pot", price=9)
-    assert [columns_of(statement) for statement in sent] == [{"name", "price"}]
+    assert [columns_of(statement) for statement in sent] == [{"name", "price"} | OF_THE_TAG]
 
 
 async def test_one_into_reads_the_columns_of_the_schema(app: Quart) -> None:
@@ -87,7 +89,7 @@ async def test_one_into_reads_the_columns_of_the_schema(app: Quart) -> None:
             line = await one_or_404(session, select(Item).where(Item.price > 5), into=ItemLine)
 
     assert line == ItemLine(name="pot", price=9)
-    assert [columns_of(statement) for statement in sent] == [{"name", "price"}]
+    assert [columns_of(statement) for statement in sent] == [{"name", "price"} | OF_THE_TAG]
 
 
 async def test_what_is_not_there_is_404(app: Quart) -> None:

@@ -11,6 +11,7 @@ from examples.petstore.app import create_app
 from ligand_async import service_of
 from ligand_async.testing.tokens import authorization
 
+ANY = {"If-Match": "*"}  # whatever state it is in
 REX = {"name": "Rex", "description": "A good dog."}
 NOWHERE = f"/pets/{UUID(int=1)}"
 CALLERS: dict[str, dict[str, Any]] = {
@@ -52,19 +53,23 @@ async def test_life_of_a_pet(client: Client, keeper: dict[str, str]) -> None:
     assert where == f"/pets/{pet['id']}"
     assert UUID(pet["id"]).version == 7
     assert pet["created_at"].endswith("Z")
-    assert await (await client.get("/pets/")).get_json() == {"items": [pet], "total": 1}
+    assert await (await client.get("/pets/")).get_json() == {
+        "items": [pet],
+        "next_cursor": None,
+        "total": None,
+    }
     assert await (await client.get(where)).get_json() == pet
 
-    replaced = await (await client.put(where, json={"name": "Max"}, headers=keeper)).get_json()
+    replaced = await (await client.put(where, json={"name": "Max"}, headers=keeper | ANY)).get_json()
     assert (replaced["name"], replaced["description"]) == ("Max", "")
     assert replaced["created_at"] == pet["created_at"]
 
-    changed = await (await client.patch(where, json={"description": "Loud."}, headers=keeper)).get_json()
+    changed = await (await client.patch(where, json={"description": "Loud."}, headers=keeper | ANY)).get_json()
     assert (changed["name"], changed["description"]) == ("Max", "Loud.")
 
-    assert (await client.delete(where, headers=keeper)).status_code == 204
+    assert (await client.delete(where, headers=keeper | ANY)).status_code == 204
     assert (await client.get(where)).status_code == 404
-    assert (await client.delete(where, headers=keeper)).status_code == 404
+    assert (await client.delete(where, headers=keeper | ANY)).status_code == 404
 
 
 async def test_list_has_pages(client: Client, keeper: dict[str, str]) -> None:
@@ -73,12 +78,12 @@ async def test_list_has_pages(client: Client, keeper: dict[str, str]) -> None:
     for name in names:
         await register(client, keeper, name=name)
 
-    first = await (await client.get("/pets/")).get_json()
+    first = await (await client.get("/pets/?page=1")).get_json()
     second = await (await client.get("/pets/?page=2")).get_json()
     past = await (await client.get("/pets/?page=3&page_size=10")).get_json()
 
     assert [pet["name"] for pet in first["items"] + second["items"]] == names
-    assert (first["total"], second["total"], past) == (12, 12, {"items": [], "total": 12})
+    assert (first["total"], second["total"], past) == (12, 12, {"items": [], "next_cursor": None, "total": 12})
 
 
 @pytest.mark.parametrize(
@@ -102,7 +107,7 @@ async def test_wrong_pets_are_refused(
 
     assert (response.status_code, response.mimetype) == (status, "application/problem+json")
     assert [part["pointer"] for part in problem.get("errors", [])] == ([] if pointer is None else [pointer])
-    assert (await (await client.get("/pets/")).get_json())["total"] == 0
+    assert (await (await client.get("/pets/?page=1")).get_json())["total"] == 0
 
 
 async def test_limits_are_inclusive(client: Client, keeper: dict[str, str]) -> None:
@@ -124,7 +129,7 @@ async def test_null_is_no_name(client: Client, keeper: dict[str, str]) -> None:
 async def test_updated_at_moves(client: Client, keeper: dict[str, str]) -> None:
     """A change moves `updated_at` and leaves `created_at`."""
     pet = await register(client, keeper)
-    changed = await (await client.patch(f"/pets/{pet['id']}", json={"name": "Max"}, headers=keeper)).get_json()
+    changed = await (await client.patch(f"/pets/{pet['id']}", json={"name": "Max"}, headers=keeper | ANY)).get_json()
 
     assert changed["created_at"] == pet["created_at"]
     assert changed["updated_at"] >= pet["updated_at"]
@@ -179,3 +184,42 @@ async def test_a_token_that_has_ended_opens_nothing(client: Client) -> None:
 def test_roles_are_those_of_the_settings() -> None:
     """A route of the petstore that required another role than user and admin would be a mistake."""
     assert service_of(create_app("testing")).settings.allowed_roles == ("user", "admin")
+
+
+@pytest.mark.parametrize(("method", "status"), [("PUT", 200), ("PATCH", 200), ("DELETE", 204)])
+async def test_only_who_has_seen_a_pet_changes_it(
+    client: Client, keeper: dict[str, str], method: str, status: int
+) -> None:
+    """428 without a tag, 412 with one that is out of date, and done with the current one."""
+    pet = await register(client, keeper)
+    where = f"/pets/{pet['id']}"
+    old = {"If-Match": (await client.get(where)).headers["ETag"]}
+    changed = await client.patch(where, json={"name": "Max"}, headers=keeper | old)
+    body = None if method == "DELETE" else {"name": "Tom"}
+
+    async def change(headers: dict[str, str]) -> int:
+        return (await client.open(where, method=method, json=body, headers=keeper | headers)).status_code
+
+    assert [await change(headers) for headers in ({}, old, {"If-Match": changed.headers["ETag"]})] == [428, 412, status]
+
+
+async def test_who_has_a_pet_or_a_list_reads_nothing(client: Client, keeper: dict[str, str]) -> None:
+    """304 for the tag of either, until it changes."""
+    pet = await register(client, keeper)
+    for where, kind in ((f"/pets/{pet['id']}", '"'), ("/pets/", 'W/"')):
+        tag = (await client.get(where)).headers["ETag"]
+        assert tag.startswith(kind)
+        assert (await client.get(where, headers={"If-None-Match": tag})).status_code == 304
+        await client.patch(f"/pets/{pet['id']}", json={"name": f"Not {kind}"}, headers=keeper | ANY)
+        assert (await client.get(where, headers={"If-None-Match": tag})).status_code == 200
+
+
+async def test_a_pet_is_registered_once_for_each_key(client: Client, keeper: dict[str, str]) -> None:
+    """The same request again has the same answer, and no second pet."""
+    key = {"Idempotency-Key": '"rex-1"'}
+    first, again = [await client.post("/pets/", json=REX, headers=keeper | key) for _ in range(2)]
+
+    assert await first.get_json() == await again.get_json()
+    assert (first.headers["ETag"], first.headers["Location"]) == (again.headers["ETag"], again.headers["Location"])
+    assert (await client.post("/pets/", json=REX | {"name": "Max"}, headers=keeper | key)).status_code == 422
+    assert len((await (await client.get("/pets/")).get_json())["items"]) == 1

@@ -104,15 +104,23 @@ async def test_only_the_docs_may_run_anything() -> None:
     assert error.headers.getlist("Content-Security-Policy") == ["default-src 'none'; frame-ancestors 'none'"]
 
 
-@pytest.mark.parametrize(("path", "status"), [("/caller", 200), ("/refuse", 409), ("/nothing", 404), ("/livez", 200)])
-async def test_every_answer_has_the_security_headers(path: str, status: int) -> None:
+@pytest.mark.parametrize(
+    ("path", "status", "caching"),
+    [
+        ("/caller", 200, "private, no-cache"),
+        ("/refuse", 409, "no-store"),
+        ("/nothing", 404, "no-store"),
+        ("/livez", 200, "no-store"),
+    ],
+)
+async def test_every_answer_has_the_security_headers(path: str, status: int, caching: str) -> None:
     """Row 64: success, problem or routing error; once each, and no HSTS over plain HTTP."""
     async with serving(make_app()) as port:
         seen = await ask(port, path)
 
     assert seen.status == status
     assert seen.headers.getlist("X-Content-Type-Options") == ["nosniff"]
-    assert seen.headers.getlist("Cache-Control") == ["no-store"]
+    assert seen.headers.getlist("Cache-Control") == [caching]
     assert seen.headers.getlist("Referrer-Policy") == ["no-referrer"]
     assert "frame-ancestors 'none'" in seen.headers["Content-Security-Policy"]
     assert "Strict-Transport-Security" not in seen.headers

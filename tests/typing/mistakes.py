@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import MISSING, BaseModel, Field
 from quart import Blueprint, Response
 from quart.views import MethodView
 from quart.wrappers.base import BaseRequestWebsocket
@@ -17,14 +18,21 @@ from ligand_async import (
     APIKeyAuthenticator,
     Authenticator,
     BearerAuthenticator,
+    CreateSchema,
+    Filter,
     Identified,
     Model,
     NotFound,
     Page,
+    PageParams,
+    PatchSchema,
     Principal,
+    ReadSchema,
+    Sort,
     claim,
     get_or_404,
     operation,
+    paginate,
     public,
     requires,
     role,
@@ -218,3 +226,55 @@ async def returns_a_name(key: str) -> str:
 
 BearerAuthenticator(HasNoVerify())  # refused: arg-type
 APIKeyAuthenticator(returns_a_name)  # refused: arg-type
+
+
+class PetCreate(CreateSchema, model=Pet, exclude={"id"}):
+    """Declared fields are known, derived ones are not."""
+
+    name: Annotated[str, Field(max_length=9)]
+
+
+class PetPatch(PatchSchema, model=Pet, extra="ignore"):
+    name: Annotated[str, Field(max_length=9)] | MISSING = MISSING
+
+
+class PetShown(ReadSchema, model=Pet, include=["name"]): ...
+
+
+@operation
+async def uses_derived_schemas(pet_id: UUID, data: PetCreate, session: AsyncSession) -> PetShown:
+    pet = Pet(**data.model_dump())
+    data.replace(pet)
+    PetPatch(name="rex").apply(pet)
+    return PetShown.model_validate(pet)
+
+
+@operation
+async def reads_what_is_derived(data: PetPatch) -> str:
+    data.id  # refused: attr-defined
+    return data.name  # refused: return-value
+
+
+class PetQuery(PageParams):
+    name: Annotated[str | None, Filter(Pet.name)] = None
+    sort: Sort[Literal["name", "-name"]] = ("name",)
+
+
+class QueryOfUnknownNames(PageParams):
+    sort: Sort[Literal["name", "-name"]] = ("wings",)  # refused: assignment
+
+
+@operation
+async def lists_pets(query_args: PetQuery, session: AsyncSession) -> Page[PetRead]:
+    return await paginate(session, query_args.apply(select(Pet)), query_args, into=PetRead)
+
+
+@operation
+async def lists_something_else(query_args: PetQuery, session: AsyncSession) -> Page[PetRead]:
+    statement = select(Pet, Pet.name.label("title"))
+    return await paginate(session, statement, query_args, into=PetShown)  # refused: arg-type
+
+
+@operation
+async def counts_in_another_way(query_args: PetQuery, session: AsyncSession) -> Page[PetRead]:
+    return await paginate(session, select(Pet), query_args, into=PetRead, total="roughly")  # refused: arg-type

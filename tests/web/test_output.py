@@ -88,7 +88,7 @@ def returning(annotation: Any, value: Any, **options: Any) -> Any:
         (Toy, {"name": "a", "price": "5"}, {"name": "a", "weight": 0.0, "price": 5}),
         (list[Toy], [Toy(name="a")], [{"name": "a", "weight": 0.0, "price": 0}]),
         (Box[Toy], Box[Toy](content=Toy(name="a")), {"content": {"name": "a", "weight": 0.0, "price": 0}}),
-        (Page[Toy], Page[Toy](items=[], total=0), {"items": [], "total": 0}),
+        (Page[Toy], Page[Toy](items=[], total=0), {"items": [], "next_cursor": None, "total": 0}),
         (Aliased, Aliased.model_validate({"longName": "a"}), {"longName": "a"}),
         (Toy | None, None, None),
         (Names, Names(["a"]), ["a"]),

@@ -1,4 +1,4 @@
-"""Lists in pages."""
+"""Pages by number, or of either kind."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from ligand_async import OffsetParams, Page, operation, paginate
+from ligand_async import OffsetParams, Page, PageParams, operation, paginate
 from ligand_async.data.into import IntoNotPossible
 from tests.shop import Item, Shelf, db, make_app, routes, running
 
@@ -40,6 +40,11 @@ async def list_items(query_args: ItemQuery, session: AsyncSession) -> Page[ItemR
 
 
 @operation
+async def list_either(query_args: PageParams, session: AsyncSession) -> Page[ItemRead]:
+    return await paginate(session, select(Item).order_by(Item.price), query_args, into=ItemRead)
+
+
+@operation
 async def list_shelves(query_args: OffsetParams, session: AsyncSession) -> Page[ShelfRead]:
     return await paginate(session, select(Shelf).order_by(Shelf.label), query_args, into=ShelfRead)
 
@@ -55,7 +60,12 @@ async def client(database_url: str) -> AsyncIterator[Client]:
     """A client of a shop with 25 items of three prices on two shelves."""
     app = make_app(
         database_url,
-        routes(("GET", "/items", list_items), ("GET", "/shelves", list_shelves), ("GET", "/on", list_items_on_shelves)),
+        routes(
+            ("GET", "/items", list_items),
+            ("GET", "/shelves", list_shelves),
+            ("GET", "/on", list_items_on_shelves),
+            ("GET", "/either", list_either),
+        ),
     )
     async with running(app) as client:
         async with db.transaction() as session:
@@ -114,8 +124,8 @@ async def test_the_total_counts_what_is_selected(client: Client) -> None:
 
 async def test_past_the_end_is_an_empty_page(client: Client) -> None:
     """With the total, so that a client finds back."""
-    assert await get(client, "/items?page=99") == {"items": [], "total": 25}
-    assert await get(client, "/items?cheaper_than=0") == {"items": [], "total": 0}
+    assert await get(client, "/items?page=99") == {"items": [], "next_cursor": None, "total": 25}
+    assert await get(client, "/items?cheaper_than=0") == {"items": [], "next_cursor": None, "total": 0}
 
 
 async def test_nested_schemas_are_loaded_and_counted_once(client: Client) -> None:
@@ -172,3 +182,51 @@ async def test_an_alias_is_no_entity(database_url: str) -> None:
         for statement in (select(aliased(Item)), select(Item.name)):
             with pytest.raises(IntoNotPossible):
                 await paginate(session, statement, OffsetParams(), into=ItemRead)
+
+
+@pytest.mark.ligand_database("sqlite")
+@pytest.mark.parametrize(
+    ("query", "items", "total"),
+    [
+        ("", 10, None),
+        ("limit=3", 3, None),
+        ("page=1", 10, 25),
+        ("page=3", 5, 25),
+        ("page_size=4", 4, 25),
+        ("page=2&page_size=20", 5, 25),
+    ],
+)
+async def test_either_kind_of_page(client: Client, query: str, items: int, total: int | None) -> None:
+    """By cursor, unless the client gives a number or the size of numbered pages."""
+    page = await get(client, f"/either?{query}")
+
+    assert (len(page["items"]), page["total"]) == (items, total)
+    assert (page["next_cursor"] is None) == (total is not None)
+
+
+@pytest.mark.ligand_database("sqlite")
+@pytest.mark.parametrize("query", ["page=1&limit=10", "page_size=5&limit=5", "page=1&cursor=x", "page_size=1&cursor=x"])
+async def test_both_kinds_at_once_are_422(client: Client, query: str) -> None:
+    """Each of the parameters is named."""
+    response = await client.get(f"/either?{query}")
+    found = [(part["parameter"], part["code"]) for part in (await response.get_json())["errors"]]
+
+    assert response.status_code == 422
+    assert sorted(found) == sorted((part.partition("=")[0], "page_and_cursor") for part in query.split("&"))
+
+
+@pytest.mark.ligand_database("sqlite")
+@pytest.mark.parametrize(
+    ("query", "errors"),
+    [
+        ("page=0", [("page", "greater_than_equal")]),
+        ("page=", [("page", "int_parsing")]),
+        ("page_size=101", [("page_size", "less_than_equal")]),
+        ("limit=0", [("limit", "greater_than_equal")]),
+    ],
+)
+async def test_bounds_hold_for_either_kind(client: Client, query: str, errors: list[tuple[str, str]]) -> None:
+    """As they do for each alone."""
+    response = await client.get(f"/either?{query}")
+
+    assert [(part["parameter"], part["code"]) for part in (await response.get_json())["errors"]] == errors

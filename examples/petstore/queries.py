@@ -1,0 +1,21 @@
+"""What pets can be found by."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from examples.petstore.models import Pet
+from ligand_async import Filter, PageParams, Sort
+
+
+class PetQuery(PageParams):
+    """Which pets, in which order, and which page of them."""
+
+    name: Annotated[str | None, Filter(Pet.name)] = None
+    description: Annotated[str | None, Filter(Pet.description)] = None
+    name_contains: Annotated[str | None, Filter(Pet.name, "icontains")] = None
+    created_after: Annotated[
+        datetime | None, Filter(Pet.created_at, "gt"), Field(description="Only what was registered after this.")
+    ] = None
+    sort: Sort[Literal["name", "-name", "created_at", "-created_at"]] = ("created_at",)

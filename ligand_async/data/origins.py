@@ -1,0 +1,119 @@
+"""What a value was read from: which stored thing, and at which version of it."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+from sqlalchemy import inspect
+from sqlalchemy.orm import InstanceState, Mapper
+
+from ligand_async.data.models import Timestamped
+
+ATTRIBUTE = "_ligand_origin"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """One stored thing at one version.
+
+    Attributes:
+        identity: Tells it from every other, of any kind. With `Timestamped`, what is stored again under the key of
+            something deleted is another.
+        version: The version, as characters that an entity tag can hold.
+        changed_at: When it was last changed, where the model says so.
+    """
+
+    identity: str
+    version: str
+    changed_at: datetime | None = None
+
+
+def origin_names(mapper: Mapper[Any]) -> tuple[str, ...]:
+    """Return the attributes that an origin is made of: none where the model has no version."""
+    if mapper.version_id_col is None:
+        return ()
+    columns = [*mapper.primary_key, mapper.version_id_col]
+    times = ("created_at", "updated_at") if issubclass(mapper.class_, Timestamped) else ()
+    return (*(mapper.get_property_by_column(column).key for column in columns), *times)
+
+
+def origin_of_row(mapper: Mapper[Any], row: Any) -> Origin | None:
+    """Return the origin of a row that has the attributes of `origin_names`, or None without a version."""
+    return make_origin(mapper, lambda name: getattr(row, name))
+
+
+def origin_of_entity(entity: Any) -> Origin | None:
+    """Return the origin of an entity as it is stored now.
+
+    None where the model has no version, the version was not loaded, or nothing is stored: not yet, or no more.
+    """
+    state: InstanceState[Any] | None = inspect(entity, raiseerr=False)
+    if not isinstance(state, InstanceState) or state.key is None or state.deleted or state.was_deleted:
+        return None
+    try:
+        return make_origin(state.mapper, state.dict.__getitem__)
+    except KeyError:
+        return None
+
+
+def make_origin(mapper: Mapper[Any], read: Callable[[str], Any]) -> Origin | None:
+    """Make an origin of attributes by their names."""
+    names = list(origin_names(mapper))
+    if not names:
+        return None
+    updated_at = read(names.pop()) if issubclass(mapper.class_, Timestamped) else None
+    created_at = read(names.pop()) if issubclass(mapper.class_, Timestamped) else None
+    version = read(names.pop())
+    table = str(mapper.base_mapper.local_table)
+    identity = digest(repr([table, *(str(read(name)) for name in names), str(created_at)]).encode())
+    return Origin(identity, str(version) if isinstance(version, int) else digest(str(version).encode()), updated_at)
+
+
+def remember_origin(value: BaseModel, source: Any, origin: Origin | None = None) -> None:
+    """Note on a schema's instance what it was read from.
+
+    Args:
+        value: The instance; what it equals and how it is written do not change.
+        source: The entity, whose version is asked for when the answer is made; or a mapper, together with `origin`.
+        origin: What a row was.
+    """
+    # pydantic leaves what it does not know in an instance's dictionary alone, as it must for cached properties.
+    value.__dict__[ATTRIBUTE] = (source, origin)
+
+
+def remember_entity(value: BaseModel, source: Any) -> None:
+    """Note on a schema's instance the entity that it was made of, where that is one."""
+    if hasattr(type(source), "__mapper__"):
+        remember_origin(value, source)
+
+
+def origin_of(value: Any) -> Origin | None:
+    """Return what a schema's instance was read from, as it is stored now, or None where nobody knows.
+
+    `changed_at` is there only if nothing but the entity's own columns is in the instance: what else it shows may
+    change at other times.
+    """
+    noted: tuple[Any, Origin | None] | None = getattr(value, "__dict__", {}).get(ATTRIBUTE)
+    if noted is None:
+        return None
+    source, origin = noted
+    mapper: Mapper[Any] = source if isinstance(source, Mapper) else inspect(source).mapper
+    origin = origin or origin_of_entity(source)
+    return origin if origin is None or is_flat(type(value), mapper) else replace(origin, changed_at=None)
+
+
+def is_flat(schema: type[BaseModel], mapper: Mapper[Any]) -> bool:
+    """Tell whether every field of a schema is a column of its entity."""
+    names = {
+        field.validation_alias if isinstance(field.validation_alias, str) else name
+        for name, field in schema.model_fields.items()
+    }
+    return not schema.model_computed_fields and names <= set(mapper.column_attrs.keys())
+
+
+def digest(content: bytes) -> str:
+    """Return 64 bits of a digest, as hexadecimal text."""
+    return hashlib.blake2b(content, digest_size=8).hexdigest()

@@ -1,0 +1,142 @@
+"""Which kind a column's type is, whatever it is wrapped in."""
+
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, get_origin
+from uuid import UUID
+
+from sqlalchemy import types
+from sqlalchemy.orm import QueryableAttribute
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from ligand_async.data.clock import UTCDateTime
+from ligand_async.data.schemas import wire
+from ligand_async.data.schemas.decorated import made_by, utils_wire
+from ligand_async.data.schemas.wire import Wire
+
+
+class UnknownColumnType(TypeError):
+    """A column of a type that has no form in JSON that we know."""
+
+
+def column_annotation(attribute: QueryableAttribute[Any]) -> Any:
+    """Return the `Annotated` type of the values that a mapped attribute's column can store or be compared with.
+
+    Null is not among them.
+
+    Raises:
+        UnknownColumnType: The column's type has no form in JSON that we know.
+    """
+    return wire_of(attribute.type, str(attribute)).taken
+
+
+def wire_of(type_: TypeEngine[Any], name: str) -> Wire:
+    """Return how the values of a column type travel.
+
+    Args:
+        type_: One of SQLAlchemy's, a `TypeDecorator`, or one of sqlalchemy-utils.
+        name: The attribute, for messages.
+
+    Raises:
+        UnknownColumnType: Nobody knows.
+    """
+    if isinstance(type_, UTCDateTime):
+        return wire.MOMENT
+    if isinstance(type_, types.Interval):
+        return wire.INTERVAL
+    if isinstance(type_, types.PickleType):
+        return by_class(object, type_, name)
+    if isinstance(type_, TypeDecorator):
+        return utils_wire(type_) or follow(type_, name)
+    if isinstance(type_, types.ARRAY):
+        item = wire_of(type_.item_type, name)
+        for _ in range(type_.dimensions or 1):
+            item = wire.list_of(item)
+        return item
+    for kind, make in BY_TYPE:
+        if isinstance(type_, kind):
+            return make(type_)
+    return by_class(python_type_of(type_), type_, name)
+
+
+def follow(type_: TypeDecorator[Any], name: str) -> Wire:
+    """Follow a decorator to what it says that it makes, else to what it is made of."""
+    inner = type_.impl_instance
+    made = made_by(type_)
+    if made is None or made is python_type_of(inner):
+        return wire_of(inner, name)
+    if get_origin(made) in {list, dict} and isinstance(inner, types.JSON):
+        return wire.json_as(made)
+    return by_class(made, type_, name)
+
+
+def is_json(type_: TypeEngine[Any]) -> bool:
+    """Tell whether a column stores JSON, whatever it is wrapped in."""
+    while isinstance(type_, TypeDecorator):
+        type_ = type_.impl_instance
+    return isinstance(type_, types.JSON)
+
+
+def python_type_of(type_: TypeEngine[Any]) -> Any:
+    """Return what a type makes in Python, `object` where it does not say."""
+    try:
+        return type_.python_type
+    except NotImplementedError:
+        return object
+
+
+def by_class(made: Any, type_: TypeEngine[Any], name: str) -> Wire:
+    """Return how the values of a class travel.
+
+    Raises:
+        UnknownColumnType: The class does not tell.
+    """
+    if made in BY_CLASS:
+        return BY_CLASS[made]
+    if made in (object, list, dict, tuple, type(None)):
+        raise UnknownColumnType(
+            f"{name} is a column of type {type(type_).__name__}, of which no form in JSON is known; "
+            "declare the field in the schema's body, or leave it out by exclude="
+        )
+    return Wire(made, made)
+
+
+BOOLEAN = Wire(bool, bool)
+DATE = Wire(date, date)
+SMALL = wire.integer(-(2**15), 2**15 - 1, "int32")
+INTEGER = wire.integer(-(2**31), 2**31 - 1, "int32")
+BIG = wire.integer(-(2**63), 2**63 - 1, "int64")
+
+# In this order: `Enum` is a `String`, the other sizes are `Integer`s.
+BY_TYPE: tuple[tuple[type[TypeEngine[Any]], Callable[[Any], Wire]], ...] = (
+    (types.Enum, wire.one_of),
+    (types.String, wire.text),
+    (types.Boolean, lambda _: BOOLEAN),
+    (types.SmallInteger, lambda _: SMALL),
+    (types.BigInteger, lambda _: BIG),
+    (types.Integer, lambda _: INTEGER),
+    (types.Numeric, wire.number),
+    (types.Float, wire.number),
+    (types.DateTime, wire.moment),
+    (types.Date, lambda _: DATE),
+    (types.Time, wire.time_of_day),
+    (types.Uuid, wire.uuid),
+    (types.JSON, lambda _: wire.JSON),
+    (types.LargeBinary, wire.binary),
+    (types.BINARY, wire.binary),
+    (types.VARBINARY, wire.binary),
+)
+BY_CLASS: dict[Any, Wire] = {
+    str: wire.text(types.Text()),
+    int: BIG,
+    bool: BOOLEAN,
+    float: wire.number(types.Double()),
+    Decimal: wire.number(types.Numeric()),
+    datetime: wire.MOMENT,
+    date: DATE,
+    time: wire.time_of_day(types.Time()),
+    timedelta: wire.INTERVAL,
+    UUID: wire.uuid(types.Uuid()),
+    bytes: wire.binary(types.LargeBinary()),
+}

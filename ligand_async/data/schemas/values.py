@@ -1,0 +1,192 @@
+"""Single values between JSON and the database: what is refused, and what is made of the rest."""
+
+import math
+import sys
+from base64 import b64decode, b64encode
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from decimal import Context, Decimal
+from enum import Enum
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import AnyUrl, GetJsonSchemaHandler, TypeAdapter, UrlConstraints, ValidationError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
+
+NUL = "\0"
+# PostgreSQL stores U+0000 in no text; the pattern tells clients.
+STORABLE = r"^[^\u0000]*$"
+# As a browser's e-mail field takes it (WHATWG HTML, "valid email address").
+LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+EMAIL = rf"^[a-zA-Z0-9.!#$%&'*+/=?^_`{{|}}~-]+@{LABEL}(?:\.{LABEL})*$"
+# A parser of URLs drops white space that the database would keep.
+SPACELESS = r"^[^\s\u0000]+$"
+URL = TypeAdapter[AnyUrl](Annotated[AnyUrl, UrlConstraints(allowed_schemes=["http", "https", "ftp", "ftps"])])
+
+
+@dataclass(frozen=True, slots=True)
+class Documented:
+    """Adds members to the JSON Schema of a type and checks nothing."""
+
+    members: tuple[tuple[str, Any], ...]
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Describe the type."""
+        return {**handler(schema), **dict(self.members)}
+
+
+def documented(**members: Any) -> Documented:
+    """Return a mark that adds members to the JSON Schema of a type: those that are not None."""
+    return Documented(tuple((name, value) for name, value in members.items() if value is not None))
+
+
+def to_utc(value: datetime) -> datetime:
+    """Move an aware moment to UTC."""
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise PydanticCustomError("datetime_range", "Input should be within the years 1 to 9999 in UTC") from None
+
+
+def to_naive_utc(value: datetime) -> datetime:
+    """Move an aware moment to UTC, for a column that knows no time zone."""
+    return to_utc(value).replace(tzinfo=None)
+
+
+def from_utc(value: datetime) -> datetime:
+    """Make a moment aware that was read from a column, or a database, that knows no time zone."""
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def refuse_offset(value: time) -> time:
+    """Refuse a time of day with an offset, which its column would lose."""
+    if value.tzinfo is not None:
+        raise PydanticCustomError("time_naive", "Input should have no timezone info")
+    return value
+
+
+def time_to_utc(value: time) -> time:
+    """Move a time of day to UTC."""
+    offset = value.utcoffset()
+    if offset is None:
+        raise PydanticCustomError("time_aware", "Input should have timezone info")
+    moment = datetime.combine(datetime(2000, 1, 2, tzinfo=UTC), value.replace(tzinfo=UTC)) - offset
+    return moment.timetz()
+
+
+def time_from_utc(value: time) -> time:
+    """Make a time of day aware that SQLite gave back without its offset."""
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else time_to_utc(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Writes a decimal with the places of its column, as it will be read back: 1 as 1.00."""
+
+    digits: int
+    places: int
+
+    def __call__(self, value: Decimal) -> Decimal:
+        """Add the places that are not there."""
+        return value.quantize(Decimal(1).scaleb(-self.places), context=Context(prec=self.digits))
+
+
+def refuse_huge(value: Decimal) -> Decimal:
+    """Refuse a number beyond a double, as which SQLite stores it."""
+    if abs(value) > Decimal(sys.float_info.max):
+        raise PydanticCustomError("finite_number", "Input should be a finite number")
+    return value
+
+
+def decode_base64(value: Any) -> Any:
+    """Return the bytes of a text in base64 (RFC 4648 section 4); bytes stay as they are."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return b64decode(value, validate=True)
+    except ValueError:
+        raise PydanticCustomError("base64", "Input should be base64") from None
+
+
+def encode_base64(value: bytes) -> str:
+    """Write bytes as base64 (RFC 4648 section 4)."""
+    return b64encode(value).decode("ascii")
+
+
+def check_url(value: str) -> str:
+    """Refuse what is no absolute URL of the web; the text stays as it was written."""
+    try:
+        URL.validate_python(value)
+    except ValidationError:
+        raise PydanticCustomError("url_parsing", "Input should be a valid URL") from None
+    return value
+
+
+def check_uuid(value: str) -> str:
+    """Refuse what is no UUID, and write it as everybody does."""
+    try:
+        return str(UUID(value))
+    except ValueError:
+        raise PydanticCustomError("uuid_parsing", "Input should be a valid UUID") from None
+
+
+def plain_text(value: Any) -> Any:
+    """Return the text of an object that stands for a URL."""
+    return value if value is None else str(value)
+
+
+def code_of(value: Any) -> Any:
+    """Return the code of sqlalchemy-utils' `Choice`."""
+    return value if isinstance(value, Enum) else getattr(value, "code", value)
+
+
+def refuse_null(value: Any) -> Any:
+    """Refuse the JSON null."""
+    if value is None:
+        raise PydanticCustomError("json_null", "Input should not be null")
+    return value
+
+
+def check_json(value: Any) -> Any:
+    """Refuse JSON that no database stores: a number that is not finite, U+0000 in a text."""
+    match value:
+        case float() if not math.isfinite(value):
+            raise PydanticCustomError("finite_number", "Input should be a finite number")
+        case int() if abs(value) > sys.float_info.max:
+            raise PydanticCustomError("finite_number", "Input should be a finite number")
+        case str() if NUL in value:
+            raise PydanticCustomError("nul_character", "Input should not contain U+0000")
+        case dict():
+            for key, part in value.items():
+                check_json(key)
+                check_json(part)
+        case list():
+            for part in value:
+                check_json(part)
+    return value
+
+
+# What both databases hold: SQLite counts an interval from 1970 in a datetime.
+SHORTEST = datetime.min.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+LONGEST = datetime.max.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def check_interval(value: timedelta) -> timedelta:
+    """Refuse a length of time that SQLite cannot count."""
+    if not SHORTEST <= value <= LONGEST:
+        raise PydanticCustomError("interval_range", "Input should be a duration within 1968 years back and 8029 on")
+    return value
+
+
+def write_interval(value: timedelta) -> str:
+    """Write a length of time (ISO 8601) in days and less: a year of pydantic's is 365 days, which is nobody else's."""
+    sign, length = ("-", -value) if value < timedelta() else ("", value)
+    hours, seconds = divmod(length.seconds, 3600)
+    minutes, seconds = divmod(seconds, 60)
+    fraction = f".{length.microseconds:06}".rstrip("0") if length.microseconds else ""
+    days = f"{length.days}D" if length.days else ""
+    clock = "".join(f"{count}{unit}" for count, unit in ((hours, "H"), (minutes, "M")) if count)
+    if seconds or fraction:
+        clock += f"{seconds}{fraction}S"
+    return f"{sign}P{days}T{clock}" if clock else f"{sign}P{days or 'T0S'}"

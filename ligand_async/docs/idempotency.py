@@ -1,0 +1,31 @@
+"""How idempotency keys are documented."""
+
+from typing import Any
+
+from ligand_async.docs.endpoints import Endpoint
+from ligand_async.web.idempotency import HEADER, MAX_KEY
+
+PATTERN = rf'^("[ !#-\[\]-~]{{1,{MAX_KEY}}}"|[!#-+\--:<-~]{{1,{MAX_KEY}}})$'
+REPLAYED = {
+    "description": "There, and `true`, where the answer is that of an earlier request with the same key.",
+    "schema": {"type": "string", "enum": ["true"]},
+}
+
+
+def idempotency_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
+    """Describe the key of an idempotent operation."""
+    mark = endpoint.idempotency
+    if mark is None:
+        return []
+    words = "Names this request: sent again with the same key, it is answered again and not served again."
+    schema = {"type": "string", "pattern": PATTERN}
+    example = '"01932c07-209c-7401-aee9-ebbe2f3e9d6a"'
+    return [
+        {"name": HEADER, "in": "header", "required": mark.required, "description": words, "schema": schema}
+        | {"example": example}
+    ]
+
+
+def idempotency_statuses(endpoint: Endpoint) -> set[int]:
+    """Return the errors that follow from a key: malformed or missing, in use, or another request's."""
+    return set() if endpoint.idempotency is None else {400, 409, 422}

@@ -1,0 +1,1 @@
+"""Lists in pages: by cursor or by number."""
