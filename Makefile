@@ -9,7 +9,7 @@ PYTEST := $(BIN)/$(if $(COVERAGE),coverage run -m pytest,python -m pytest)
 
 export PYTHON
 
-.PHONY: help run test test-all soak probes bench-scan coverage lint types lock clean core tools
+.PHONY: help run test test-all soak probes bench-audit bench-scan coverage lint types lock clean core tools
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /  \1\t/p' Makefile | expand -t 14
@@ -44,6 +44,9 @@ probes: tools  ## Send hostile requests to the petstore, under our server and hy
 
 bench-scan: core  ## Measure what the strict scan of a JSON body costs
 	@$(BIN)/python -m bench.scan
+
+bench-audit: core  ## Measure what the audit trail costs a write
+	@$(BIN)/python -m bench.audit
 
 coverage: tools  ## Report the coverage of runs made with COVERAGE=1
 	@$(BIN)/coverage combine --quiet

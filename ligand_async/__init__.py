@@ -1,7 +1,10 @@
 """ligand_async: an async microservice framework on Quart."""
 
+from ligand_async import signals
 from ligand_async.app import create_app
+from ligand_async.changes import Change
 from ligand_async.context import Service, current_principal, current_request_id, service_of
+from ligand_async.data.audit import AuditEvent, AuditTrail
 from ligand_async.data.clock import UTCDateTime, utc_now
 from ligand_async.data.database import Database
 from ligand_async.data.lookup import first_or_404, get_or_404, one_or_404
@@ -39,7 +42,9 @@ from ligand_async.problem_types import (
     MalformedBody,
     ValidationFailed,
 )
+from ligand_async.service_signal import Signal
 from ligand_async.settings import Settings, SettingsError
+from ligand_async.web.audit import make_audit_blueprint
 from ligand_async.web.body import Form
 from ligand_async.web.operation import operation
 from ligand_async.web.pagination import OffsetParams, Page, paginate
@@ -49,9 +54,12 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AlreadyExists",
+    "AuditEvent",
+    "AuditTrail",
     "BadGateway",
     "BadRequest",
     "BrokenReference",
+    "Change",
     "ChangedMeanwhile",
     "Conflict",
     "ContentTooLarge",
@@ -79,6 +87,7 @@ __all__ = [
     "ServiceUnavailable",
     "Settings",
     "SettingsError",
+    "Signal",
     "Timestamped",
     "TooManyRequests",
     "UTCDateTime",
@@ -95,11 +104,13 @@ __all__ = [
     "first_or_404",
     "get_or_404",
     "limit",
+    "make_audit_blueprint",
     "on_commit",
     "one_or_404",
     "operation",
     "paginate",
     "service_of",
     "services_of",
+    "signals",
     "utc_now",
 ]

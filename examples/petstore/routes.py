@@ -6,11 +6,12 @@ from quart import Blueprint
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from examples.petstore.models import Pet
+from examples.petstore.models import Pet, audit
 from examples.petstore.schemas import PetCreate, PetPatch, PetRead
-from ligand_async import NotFound, OffsetParams, Page, get_or_404, operation, paginate
+from ligand_async import NotFound, OffsetParams, Page, get_or_404, make_audit_blueprint, operation, paginate
 
 pets = Blueprint("pets", __name__, url_prefix="/pets")
+audit_events = make_audit_blueprint(audit)
 
 
 @pets.get("/")

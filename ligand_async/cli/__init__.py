@@ -13,6 +13,7 @@ __all__ = ["ligand", "main"]
 
 # Imported when asked for, so that each command pays for itself only.
 COMMANDS = {
+    "audit": "ligand_async.cli.audit:audit",
     "db": "ligand_async.cli.db:db",
     "serve": "ligand_async.cli.serve:serve",
     "settings": "ligand_async.cli.settings:settings",
