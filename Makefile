@@ -11,7 +11,7 @@ PYTEST := $(BIN)/$(if $(COVERAGE),coverage run -m pytest,python -m pytest)
 
 export PYTHON
 
-.PHONY: help run token test test-all token-mutants soak probes bench-scan bench-pages coverage lint types lock clean core tools
+.PHONY: help run token test test-all token-mutants soak probes bench-scan bench-pages bench-audit coverage lint types lock clean core tools
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /  \1\t/p' Makefile | expand -t 14
@@ -67,6 +67,9 @@ bench-scan: core  ## Measure what the strict scan of a JSON body costs
 
 bench-pages: tools  ## Measure first and last pages of a million rows on PostgreSQL, by cursor and by number
 	@$(BIN)/python -m bench.pages
+
+bench-audit: core  ## Measure what the audit trail costs a write
+	@$(BIN)/python -m bench.audit
 
 coverage: tools  ## Report the coverage of runs made with COVERAGE=1
 	@$(BIN)/coverage combine --quiet

@@ -1,5 +1,6 @@
 """ligand_async: an async microservice framework on Quart."""
 
+from ligand_async import signals
 from ligand_async.app import create_app
 from ligand_async.auth.access import AccessError
 from ligand_async.auth.api_key import APIKeyAuthenticator
@@ -9,7 +10,9 @@ from ligand_async.auth.calling.answer import read_model
 from ligand_async.auth.calling.credentials import ClientCredentials, ForwardToken
 from ligand_async.auth.calling.service_client import ServiceClient
 from ligand_async.auth.refusals import InsufficientScope, InvalidToken
+from ligand_async.changes import Change
 from ligand_async.context import Service, current_principal, current_request_id, service_of
+from ligand_async.data.audit import AuditEvent, AuditTrail
 from ligand_async.data.clock import UTCDateTime, utc_now
 from ligand_async.data.database import Database
 from ligand_async.data.lookup import first_or_404, get_or_404, one_or_404
@@ -52,7 +55,9 @@ from ligand_async.problem_types import (
 )
 from ligand_async.protocols import Authenticator, DenyList, TokenVerifier
 from ligand_async.requirement import Requirement, claim, role, scope
+from ligand_async.service_signal import Signal
 from ligand_async.settings import Settings, SettingsError
+from ligand_async.web.audit import make_audit_blueprint
 from ligand_async.web.body import Form
 from ligand_async.web.conditional import check_preconditions
 from ligand_async.web.filtering import Filter
@@ -69,6 +74,8 @@ __all__ = [
     "APIKeyAuthenticator",
     "AccessError",
     "AlreadyExists",
+    "AuditEvent",
+    "AuditTrail",
     "Authenticator",
     "BadGateway",
     "BadRequest",
@@ -76,6 +83,7 @@ __all__ = [
     "BasicCredentials",
     "BearerAuthenticator",
     "BrokenReference",
+    "Change",
     "ChangedMeanwhile",
     "ClientCredentials",
     "Conflict",
@@ -118,6 +126,7 @@ __all__ = [
     "ServiceUnavailable",
     "Settings",
     "SettingsError",
+    "Signal",
     "Sort",
     "Timestamped",
     "TokenVerifier",
@@ -141,6 +150,7 @@ __all__ = [
     "get_or_404",
     "idempotent",
     "limit",
+    "make_audit_blueprint",
     "on_commit",
     "one_or_404",
     "operation",
@@ -152,5 +162,6 @@ __all__ = [
     "scope",
     "service_of",
     "services_of",
+    "signals",
     "utc_now",
 ]

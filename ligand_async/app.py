@@ -9,10 +9,11 @@ from sqlalchemy import MetaData
 
 from ligand_async.auth.checks import check_access
 from ligand_async.auth.setup import init_auth
-from ligand_async.context import EXTENSION, Service
+from ligand_async.context import EXTENSION, OPERATION_IDS, Service
 from ligand_async.data.database import Database
 from ligand_async.data.migrations import auto_upgrade
 from ligand_async.docs.extension import init_docs
+from ligand_async.docs.naming import OperationNames
 from ligand_async.ops.health import init_health
 from ligand_async.ops.logs import init_logs
 from ligand_async.protocols import Authenticator, DenyList, ProblemRenderer
@@ -48,7 +49,7 @@ def create_app(
     deny_list: DenyList | None = None,
     config: Mapping[str, Any] | None = None,
     problem_renderer: ProblemRenderer = render_problem,
-) -> Quart:
+) -> LigandQuart:
     """Make a service: a `quart.Quart` with everything in its place.
 
     Args:
@@ -99,6 +100,7 @@ def create_app(
     app.before_serving(services.start)
 
     init_docs(app, title=title, version=version, servers=servers_of(settings))
+    app.extensions[OPERATION_IDS] = OperationNames(app)
     init_problems(app, metadata=database.metadata if database else MetaData(), renderer=problem_renderer)
     init_test_client(app)
     app.register_blueprint(make_types_blueprint())

@@ -1,5 +1,6 @@
 """What the guides in docs/ show can be run."""
 
+import asyncio
 import importlib.util
 import itertools
 import re
@@ -12,9 +13,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from blinker import NamedSignal
 from click.testing import CliRunner
 
-from ligand_async import Database, Settings, create_app
+from ligand_async import Database, Settings, create_app, signals
 from ligand_async.cli import ligand
 from ligand_async.testing.tokens import authorization
 from tests.auth.issuing import AUDIENCE, Issuer
@@ -319,6 +321,60 @@ async def test_idempotency_guide_is_true(guide: ModuleType, database_url: str) -
         assert [answer.status_code for answer in (*paid, other, *refunds)] == [201, 201, 422, 400, 201]
 
 
+@pytest.mark.parametrize("guide", ["signals"], indirect=True)
+async def test_signals_guide_is_true(guide: ModuleType, sqlite_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A loan of the guide is told of where the guide says, and the book that must not leave does not."""
+    app = guide.make_library(Settings.load("testing", database_url=sqlite_url))
+    caplog.set_level("INFO", logger=guide.__name__)
+    async with app.test_app(), app.app_context():
+        await guide.db.create_tables()
+        client = app.test_client()
+        loan = {"book": "Emma", "reader": "Ada", "card": "0815"}
+        lent = await client.post("/loans/", json=loan)
+        refused = await client.post("/loans/", json={**loan, "book": "Gutenberg Bible"})
+        await asyncio.gather(*app.background_tasks)
+    told = [record.getMessage() for record in caplog.records if record.name == guide.__name__]
+
+    assert (lent.status_code, refused.status_code) == (201, 409)
+    assert told[0] == f"{app.name} is there"
+    assert told[1].startswith("insert Loan (UUID(")
+    assert told[2] == f"a reminder for loan {(await lent.get_json())['id']}"
+    assert [line.partition(" in ")[0] for line in told[3:]] == ["create_loan: 201", "create_loan: 409"]
+    assert "0815" not in "".join(told)
+
+
+def test_signals_guide_lists_every_signal() -> None:
+    """Each signal of the framework has a row, and no other has."""
+    rows = re.findall(r"^\| `(\w+)` \|", (GUIDES / "signals.md").read_text(), re.MULTILINE)
+    sent = [name for name, signal in vars(signals).items() if isinstance(signal, NamedSignal)]
+
+    assert [row for row in rows if "_" in row] == sent
+
+
+@pytest.mark.parametrize("guide", ["audit"], indirect=True)
+async def test_audit_guide_is_true(guide: ModuleType, database_url: str) -> None:
+    """A patient of the guide is admitted and moved, by operation and by statement, and each move can be told."""
+    app = guide.make_ward(Settings.load("testing", database_url=database_url, audit_bulk="error"))
+    async with app.test_app(), app.app_context():
+        await guide.db.create_tables()
+        client = app.test_client()
+        key = await (await client.post("/patients/", json={"name": "Ada", "ward": "east"})).get_json()
+        await client.put(f"/patients/{key}/ward", json={"ward": "west"})
+        async with guide.db.transaction() as session:
+            await guide.close_ward(session, "west", [UUID(key)])
+            await guide.audit.record(session, "printed", "Report", keys=[7])
+        events = (await (await client.get(f"/audit/?entity=Patient&key={key}")).get_json())["items"][::-1]
+        moves = await (await client.get(f"/patients/{key}/moves")).get_json()
+        then = [await client.get(f"/patients/{key}/then", query_string={"moment": event["at"]}) for event in events]
+        before = await client.get(f"/patients/{key}/then?moment=2020-01-01T00:00:00Z")
+
+    assert [event["action"] for event in events] == ["insert", "update", "update"]
+    assert [(await answer.get_json())["ward"] for answer in then] == ["east", "west", "transit"]
+    assert before.status_code == 404
+    assert moves[2] == "None update {'ward': 'transit'}"
+    assert not {"visits", "password"} & events[0]["new"].keys()
+
+
 def test_links_lead_somewhere() -> None:
     """Each relative link between guides names a file."""
     links = [(guide, link) for guide in GUIDES.glob("*.md") for link in LINK.findall(guide.read_text())]
@@ -348,6 +404,8 @@ def test_every_guide_is_linked_from_the_readme() -> None:
             "pages",
             "conditional",
             "idempotency",
+            "signals",
+            "audit",
         )
     ],
     ids=str,

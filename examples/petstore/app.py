@@ -6,7 +6,7 @@ from quart import Quart
 
 import ligand_async
 from examples.petstore.models import db
-from examples.petstore.routes import callers, pets
+from examples.petstore.routes import audit_events, callers, pets
 from examples.petstore.settings import PetstoreSettings
 
 
@@ -24,5 +24,5 @@ def create_app(environment: str | None = None, **settings: Any) -> Quart:
         client_name="petstore-client",
         settings=PetstoreSettings.load(environment, **settings),
         database=db,
-        blueprints=[pets, callers],
+        blueprints=[pets, callers, audit_events],
     )

@@ -3,7 +3,7 @@
 from sqlalchemy import Index, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from ligand_async import Database, Identified, Model, Timestamped, Versioned
+from ligand_async import AuditTrail, Database, Identified, Model, Timestamped, Versioned
 
 
 class Base(Model, DeclarativeBase):
@@ -20,4 +20,5 @@ class Pet(Identified, Timestamped, Versioned, Base):
     description: Mapped[str] = mapped_column(Text, default="")
 
 
-db = Database(Base, idempotency=True)
+audit = AuditTrail(attempts=True)
+db = Database(Base, idempotency=True, audit=audit)

@@ -7,7 +7,7 @@ from quart import Blueprint
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from examples.petstore.models import Pet
+from examples.petstore.models import Pet, audit
 from examples.petstore.queries import PetQuery
 from examples.petstore.schemas import Caller, PetCreate, PetPatch, PetRead
 from ligand_async import (
@@ -18,6 +18,7 @@ from ligand_async import (
     conditional,
     get_or_404,
     idempotent,
+    make_audit_blueprint,
     operation,
     paginate,
     public,
@@ -28,6 +29,7 @@ from ligand_async import (
 
 pets = Blueprint("pets", __name__, url_prefix="/pets")
 callers = Blueprint("callers", __name__)
+audit_events = requires(role("admin"))(make_audit_blueprint(audit))
 
 
 @pets.get("/")

@@ -12,11 +12,13 @@ from ligand_async.auth.challenges import Challenges
 from ligand_async.auth.patience import Patience, Unanswered
 from ligand_async.auth.refusals import InsufficientScope, InvalidToken
 from ligand_async.context import principal_var, service_of
+from ligand_async.delivery import announce
 from ligand_async.errors import ServiceUnavailable, Unauthorized
 from ligand_async.principal import Principal
 from ligand_async.problem import Problem
 from ligand_async.protocols import Authenticator, DenyList
 from ligand_async.requirement import Requirement
+from ligand_async.signals import access_denied, authentication_failed, principal_authenticated
 
 logger = logging.getLogger(__name__)
 
@@ -85,13 +87,15 @@ class Enforcement:
                 "who is calling could not be found out in time", headers={"Retry-After": RETRY_AFTER}
             ) from error
         except Problem as problem:
-            self.complete(problem)
+            self.complete(problem, reason=getattr(problem, "reason", "credentials"))
             raise
         if principal is not None:
             g.principal = principal
             principal_var.set(principal)
+            announce(principal_authenticated, self.app, principal=principal)
             requirement = access.requirement
             if requirement is not None and not requirement.is_met(principal):
+                announce(access_denied, self.app, principal=principal, requirement=requirement)
                 raise self.forbid(principal, requirement)
         elif not access.is_public:
             raise self.refuse()
@@ -130,7 +134,7 @@ class Enforcement:
     def refuse(self) -> Unauthorized:
         """Make the refusal of a request that nobody sent."""
         refusal = Unauthorized("credentials are required")
-        self.complete(refusal)
+        self.complete(refusal, reason="missing")
         return refusal
 
     def forbid(self, principal: Principal, requirement: Requirement) -> InsufficientScope:
@@ -142,13 +146,15 @@ class Enforcement:
             refusal.headers["WWW-Authenticate"] = self.challenges.bearer(InsufficientScope.error, scope=scope)
         return refusal
 
-    def complete(self, problem: Problem) -> None:
-        """Add what a refusal must carry: challenges, or when to come back."""
+    def complete(self, problem: Problem, *, reason: str) -> None:
+        """Add what a refusal must carry, challenges or when to come back, and tell of a 401."""
         if isinstance(problem, InvalidToken):
             logger.info("an access token was refused: %s", problem.reason)
         if problem.status == 503:
             problem.headers.setdefault("Retry-After", RETRY_AFTER)
         self.challenges.add(problem)
+        if problem.status == 401:
+            announce(authentication_failed, self.app, reason=reason, problem=problem)
 
 
 def enforcement_of(app: Quart) -> Enforcement:

@@ -16,10 +16,13 @@ from ligand_async.auth.tokens.either import EitherVerifier
 from ligand_async.auth.tokens.fetcher import Fetcher
 from ligand_async.auth.tokens.introspection import IntrospectionVerifier
 from ligand_async.auth.tokens.introspection_client import IntrospectionClient
+from ligand_async.auth.tokens.key_set import KeySet
 from ligand_async.auth.tokens.profiles import PROFILES, adapt_profile
 from ligand_async.auth.tokens.verifier import JWKSVerifier, TrustedIssuer
+from ligand_async.delivery import announce
 from ligand_async.protocols import Authenticator, DenyList, HealthCheck
 from ligand_async.settings import Settings
+from ligand_async.signals import token_keys_rotated
 
 IssuerVerifier = JWKSVerifier | IntrospectionVerifier
 PLAIN = frozenset({"local", "testing"})  # where an issuer may be asked without TLS
@@ -52,8 +55,16 @@ def init_auth(
             checks.append(verifier)
         if verifiers:
             found.insert(0, BearerAuthenticator(EitherVerifier(*verifiers) if len(verifiers) > 1 else verifiers[0]))
+    asked = [*checks, *(one.verifier for one in found if isinstance(one, BearerAuthenticator))]
+    for verifier in {one for one in asked if isinstance(one, JWKSVerifier)}:
+        verifier.on_rotation.append(functools.partial(tell_of_rotation, app))
     init_enforcement(app, found, deny_list=deny_list)
     return checks
+
+
+def tell_of_rotation(app: Quart, issuer: str, keys: KeySet) -> None:
+    """Tell that an issuer has other keys than before."""
+    announce(token_keys_rotated, app, issuer=issuer, kids=tuple(one.key_id for one in keys.keys))
 
 
 def verifiers_of(settings: Settings) -> list[IssuerVerifier]:

@@ -14,6 +14,7 @@ __all__ = ["ligand", "main"]
 # Imported when asked for, so that each command pays for itself only.
 COMMANDS = {
     "auth": "ligand_async.cli.auth:auth",
+    "audit": "ligand_async.cli.audit:audit",
     "db": "ligand_async.cli.db:db",
     "idempotency": "ligand_async.cli.idempotency:idempotency",
     "serve": "ligand_async.cli.serve:serve",

@@ -16,6 +16,7 @@ from ligand_async.cli.running import open_database, run, service_with_database
 from ligand_async.cli.service import load_app
 from ligand_async.context import service_of
 from ligand_async.data.database import Database
+from ligand_async.data.observers import observers_of, watch_session
 from ligand_async.data.sessions import OwnedSession
 
 
@@ -52,17 +53,23 @@ async def run_console(app: Quart) -> bool:
 @asynccontextmanager
 async def open_names(app: Quart) -> AsyncIterator[dict[str, Any]]:
     """Open the database and yield what the console knows by name."""
-    async with open_database(app) as database, open_session(database) as session:
+    async with open_database(app) as database, open_session(app, database) as session:
         models = {mapper.class_.__name__: mapper.class_ for mapper in database.base.registry.mappers}
         yield models | {"__name__": "__console__", "app": app, "db": database, "session": session}
 
 
+class ConsoleSession(AsyncSession):
+    """The session of a console."""
+
+    sync_session_class = OwnedSession
+    sync_session: OwnedSession
+
+
 @asynccontextmanager
-async def open_session(database: Database) -> AsyncIterator[AsyncSession]:
-    """Open a session that is committed by hand, and otherwise not at all."""
-    async with AsyncSession(
-        database.engines().write, sync_session_class=OwnedSession, expire_on_commit=False
-    ) as session:
+async def open_session(app: Quart, database: Database) -> AsyncIterator[AsyncSession]:
+    """Open a session that is committed by hand, and otherwise not at all; who sees flushes sees its, too."""
+    async with ConsoleSession(database.engines().write, expire_on_commit=False) as session:
+        watch_session(session.sync_session, observers_of(app), logs=False)
         yield session
 
 

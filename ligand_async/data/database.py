@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import DeclarativeBase
 
 from ligand_async.context import current_deadline
+from ligand_async.data.audit import AuditTrail
 from ligand_async.data.engines import Engines, make_engine
 from ligand_async.data.finish import finish_regardless
 from ligand_async.data.idempotency import make_idempotency_table
@@ -37,6 +38,8 @@ class Database:
 
     Args:
         base: The service's declarative base, with `Model` mixed in.
+        audit: What keeps who changed what; adds the table `audit_event`, for which a service has a migration like for
+            any other.
         idempotency: Whether it keeps the replies of `@idempotent` operations: adds the table `idempotency_key`, for
             which a service has a migration like for any other.
 
@@ -46,8 +49,13 @@ class Database:
 
     name = "database"  # as a health check
 
-    def __init__(self, base: type[DeclarativeBase], *, idempotency: bool = False) -> None:
+    def __init__(
+        self, base: type[DeclarativeBase], *, audit: AuditTrail | None = None, idempotency: bool = False
+    ) -> None:
         self.base = base
+        self.audit = audit
+        if audit is not None:
+            audit.bind(base)
         self.idempotency_key = make_idempotency_table(base.metadata) if idempotency else None
         self._settings: WeakKeyDictionary[Quart, Settings] = WeakKeyDictionary()
         self._engines: WeakKeyDictionary[Quart, Engines] = WeakKeyDictionary()
@@ -68,6 +76,8 @@ class Database:
             parse_database_url(url.get_secret_value())
         self._settings[app] = settings
         app.before_serving(functools.partial(self.start, app))
+        if self.audit is not None:
+            self.audit.init_app(app, self.transaction)
         app.after_serving(functools.partial(self.stop, app))
 
     async def start(self, app: Quart) -> None:
@@ -79,7 +89,9 @@ class Database:
         settings = self._settings.get(app)
         if settings is None:
             raise RuntimeError(f"app {app.name!r} does not know this database; create_app(database=…) makes it known")
-        self._engines[app] = Engines(settings)
+        engines = self._engines[app] = Engines(settings)
+        if self.audit is not None:
+            self.audit.guard(engines.write, settings.audit_bulk)
 
     async def stop(self, app: Quart) -> None:
         """Close the engines of an app, within a few seconds each."""
@@ -100,7 +112,7 @@ class Database:
         Raises:
             RuntimeError: There is no current app, or it has not been started.
         """
-        app = current_app._get_current_object()  # type: ignore[attr-defined]  # a werkzeug LocalProxy
+        app = this_app()
         engines = self._engines.get(app)
         if engines is None:
             raise RuntimeError(
@@ -121,7 +133,7 @@ class Database:
             SQLAlchemyError: As the database says, also at the end of the block.
             RuntimeError: There is no current app, or it has not been started.
         """
-        async with UnitOfWork(self.engines().write) as unit:
+        async with UnitOfWork(self.engines().write, app=this_app()) as unit:
             yield unit.session
             with current_deadline().commit():  # in this task, which the deadline would cancel
                 await finish_regardless(unit.commit())
@@ -158,10 +170,11 @@ class Database:
             Problem: The deadline has passed; the same.
         """
         engines = self.engines()
+        app = None if mode != "write" else this_app()
         attempt = 1
         while True:
             try:
-                async with UnitOfWork(engines.select(mode)) as unit:
+                async with UnitOfWork(engines.select(mode), app=app) as unit:
                     async with current_deadline().limit():
                         result = await work(unit)
                     await unit.commit()
@@ -190,3 +203,13 @@ class Database:
         """
         async with self.read() as session:
             await session.execute(text("SELECT 1"))
+
+
+def this_app() -> Quart:
+    """Return the current app itself, not its proxy.
+
+    Raises:
+        RuntimeError: There is none.
+    """
+    app: Quart = current_app._get_current_object()  # type: ignore[attr-defined]  # a werkzeug LocalProxy
+    return app

@@ -20,6 +20,15 @@ class OwnedSession(Session):
 
     owner: asyncio.Task[Any] | None = None
     ended = False
+    flushing = False
+
+    def flush(self, objects: Any = None) -> None:
+        """Flush, and let others know that the statements meanwhile are the flush's."""
+        self.flushing = True
+        try:
+            super().flush(objects)
+        finally:
+            self.flushing = False
 
     def get_bind(self, mapper: Any = None, *, bind: Any = None, **options: Any) -> Engine | Connection:
         """Return the engine, if it is the owner that asks, and in time.

@@ -4,23 +4,29 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from contextvars import ContextVar, Token
+from contextvars import Token
 from types import TracebackType
 from typing import Any, Self
 
+from quart import Quart
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm.exc import DetachedInstanceError
 
 from ligand_async.containment import Containment
-from ligand_async.context import current_deadline
+from ligand_async.context import Unit, current_deadline, unit_var
+from ligand_async.data.change_signals import ChangeSignals
+from ligand_async.data.faults import ConnectionLost, StatementTimedOut
 from ligand_async.data.finish import finish_regardless
 from ligand_async.data.sessions import UnitSession
 
 logger = logging.getLogger(__name__)
 
 Callback = Callable[[], Awaitable[None] | None]
+Send = Callable[[], Awaitable[None]]
 
 CALLBACK_TIMEOUT = 2.0  # seconds, for each callback after commit
+MAX_FLUSHES = 10  # of one unit, because receivers change what they are told of
 
 
 class UnitOfWork:
@@ -31,30 +37,50 @@ class UnitOfWork:
     Args:
         engine: Where the session works.
         commits: False for a unit that is never committed: `on_commit` then means the unit around it.
+        app: Whose signals tell of what it changes; without it nobody is told.
     """
 
-    def __init__(self, engine: AsyncEngine, *, commits: bool = True) -> None:
+    def __init__(self, engine: AsyncEngine, *, commits: bool = True, app: Quart | None = None) -> None:
         self.session = UnitSession(engine)
         self.abandoned = False
         self.ended = False
         self._commits = commits
         self._committing = False
         self._callbacks: list[Callback] = []
-        self._token: Token[UnitOfWork | None] | None = None
+        self._sends: list[Send] = []
+        self._signals = None if app is None else ChangeSignals.watching(app, self.session)
+        self._token: Token[Unit | None] | None = None
 
     def on_commit(self, callback: Callback) -> None:
         """Remember what to run once the work is durable."""
         self._callbacks.append(callback)
+
+    def after_commit(self, send: Send) -> None:
+        """Remember a signal to send after the callbacks: it must not raise."""
+        self._sends.append(send)
 
     def abandon(self) -> None:
         """Let `commit()` roll back: the answer is an error that the handler returned rather than raised."""
         self.abandoned = True
 
     async def flush(self) -> None:
-        """Send what is pending, so that the database has said what it thinks of it before there is an answer."""
+        """Send what is pending, so that the database has said what it thinks of it before there is an answer.
+
+        Then `changes_flushing` is sent; what its receivers change is flushed in turn.
+
+        Raises:
+            RuntimeError: They never cease to change something.
+        """
         session = self.session
-        if session.new or session.dirty or session.deleted:
-            await session.flush()
+        for _ in range(MAX_FLUSHES):
+            if session.new or session.dirty or session.deleted:
+                await session.flush()
+            if self._signals is None or not await self._signals.consult():
+                return
+        raise RuntimeError(
+            f"receivers of changes_flushing changed the session {MAX_FLUSHES} times over; "
+            "a receiver that answers each change with another never ends: let it skip its own"
+        )
 
     def commit(self) -> Coroutine[Any, Any, None]:
         """Make the work durable and run the callbacks; raise what the database raises, and then nothing runs.
@@ -71,20 +97,30 @@ class UnitOfWork:
 
     async def _commit_and_tell(self) -> None:
         self.session.belong_to_current_task()
+        deciding = False
         try:
             if not self.abandoned:
+                await self.flush()
+                deciding = True
                 await self.session.commit_unit()
-        except BaseException:
+        except BaseException as error:
             self.ended = True
+            await self._close(tell=not (deciding and may_have_committed(error)))
             raise
-        finally:
+        if self.abandoned:
+            self.ended = True
             await self._close()
+            return
+        await self._close(tell=False)
         try:
-            if not self.abandoned:
-                for callback in self._callbacks:
-                    await run_callback(callback)
+            for callback in self._callbacks:
+                await run_callback(callback)
         finally:
             self.ended = True
+        if self._signals is not None:
+            await self._signals.tell_committed()
+        for send in self._sends:
+            await send()
 
     async def __aenter__(self) -> Self:
         if self._commits:
@@ -102,12 +138,17 @@ class UnitOfWork:
             self.ended = True
             await finish_regardless(self._close())
 
-    async def _close(self) -> None:
+    async def _close(self, *, tell: bool = True) -> None:
         self.session.belong_to_current_task()
         await self.session.end()
+        if tell and self._signals is not None:
+            await self._signals.tell_rolled_back()
 
 
-unit_var: ContextVar[UnitOfWork | None] = ContextVar("ligand_unit_of_work", default=None)
+def may_have_committed(error: BaseException) -> bool:
+    """Tell whether a commit that failed with an error may have taken place: its connection broke."""
+    invalidated = isinstance(error, DBAPIError) and error.connection_invalidated
+    return invalidated or isinstance(error, ConnectionLost | StatementTimedOut)
 
 
 def on_commit(callback: Callback) -> None:

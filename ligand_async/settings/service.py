@@ -55,6 +55,10 @@ class ServiceSettings(BaseSettings):
     request_timeout: Seconds = Field(
         default=30.0, description="Seconds until the work on a request is stopped and rolled back."
     )
+    audit_bulk: Literal["ignore", "warn", "error"] = Field(
+        default="warn", description="What to do about a statement that changes audited rows and is not recorded."
+    )
+    signal_timeout: Seconds = Field(default=2.0, description="Seconds that a receiver of a signal may take.")
     trusted_hosts: Hosts = Field(
         default=(), description="Hosts that the service answers for, `*.example.org` for all below; none: any host."
     )

@@ -15,6 +15,10 @@ from werkzeug.routing import MapAdapter, RequestRedirect
 from ligand_async.containment import Containment
 from ligand_async.context import current_deadline
 from ligand_async.deadline import GRACE
+from ligand_async.delivery import deliver
+from ligand_async.service_signal import Signal
+from ligand_async.signals import service_draining, service_started
+from ligand_async.web.completion import begin_operation, complete_operation
 from ligand_async.web.connection import HTTPConnection
 from ligand_async.web.converters import CONVERTERS
 from ligand_async.web.guard import Guard
@@ -42,6 +46,30 @@ class LigandQuart(UnfailingQuart):
             await self.guard.serve(super().__call__, scope, receive, send)  # which error trackers patch
         else:
             await self.asgi_app(scope, receive, send)
+
+    def signal(self, name: str) -> Signal:
+        """Return a signal of the service's own, sent and heard for this app: `Signal(name)` is the same for all."""
+        return Signal(name, app=self)
+
+    async def startup(self) -> None:
+        """Run what runs before serving, then tell."""
+        await super().startup()
+        async with self.app_context():
+            await deliver(service_started, self)
+
+    async def shutdown(self) -> None:
+        """Tell, then wait for background tasks and run what runs after serving."""
+        async with self.app_context():
+            await deliver(service_draining, self)
+        await super().shutdown()
+
+    async def full_dispatch_request(self, request_context: RequestContext | None = None) -> ResponseTypes:
+        """Answer a request, and tell which operation was answered how."""
+        request = (request_context or request_ctx).request
+        begin_operation(self, request)
+        response = await super().full_dispatch_request(request_context)
+        complete_operation(self, request, response.status_code)
+        return response
 
     async def preprocess_request(self, request_context: RequestContext | None = None) -> Any:
         """Run the functions before the view, until the deadline."""
@@ -100,9 +128,12 @@ class LigandQuart(UnfailingQuart):
         """
         if isinstance(error, HTTPException):
             result = await self.handle_user_exception(error)
-            return await self.finalize_request(result, from_error_handler=True)
-        with Containment():
-            return await super().handle_exception(error)
+            response = await self.finalize_request(result, from_error_handler=True)
+        else:
+            with Containment():
+                response = await super().handle_exception(error)
+        complete_operation(self, request_ctx.request, response.status_code)
+        return response
 
     async def handle_websocket_exception(self, error: Exception) -> Any:
         """Do the same for a websocket."""

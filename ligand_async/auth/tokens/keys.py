@@ -40,7 +40,7 @@ class IssuerKeys:
     Args:
         issuer: The issuer, for the log.
         load: Fetches them; whatever it raises is a failed fetch.
-        on_change: Called when other keys than before are found.
+        on_change: Called when other keys than before are found, with those before and with those found.
         pace: How often it is asked.
         clock: Seconds that never go back.
     """
@@ -50,7 +50,7 @@ class IssuerKeys:
         issuer: str,
         load: Callable[[], Awaitable[KeySet]],
         *,
-        on_change: Callable[[], None],
+        on_change: Callable[[KeySet, KeySet], None],
         pace: Pace = DEFAULT_PACE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -125,11 +125,11 @@ class IssuerKeys:
             self._next_at = self.clock() + pause
             logger.warning("the keys of %s were not fetched: %s", self.issuer, error)
         else:
-            changed = not found.is_same(self._keys)
+            before = self._keys
             self._keys, self._found_at, self._failures = found, self.clock(), 0
-            if changed:
+            if not found.is_same(before):
                 logger.info("the keys of %s: %s", self.issuer, ", ".join(str(one.key_id) for one in found.keys))
-                self.on_change()
+                self.on_change(before, found)
         finally:
             self._fetch = None
 

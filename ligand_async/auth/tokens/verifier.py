@@ -1,6 +1,7 @@
 """The verifier of access tokens that their issuers signed (RFC 9068, RFC 8725)."""
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from ligand_async.auth.refusals import InvalidToken
 from ligand_async.auth.tokens.claims import check_claims
 from ligand_async.auth.tokens.compact import MAX_TOKEN, CompactToken, read_compact
 from ligand_async.auth.tokens.fetcher import Fetcher
+from ligand_async.auth.tokens.key_set import KeySet
 from ligand_async.auth.tokens.key_source import KeySource
 from ligand_async.auth.tokens.keys import DEFAULT_PACE, IssuerKeys, Pace
 from ligand_async.auth.tokens.profiles import ClaimProfile, principal_of
@@ -57,6 +59,9 @@ class JWKSVerifier:
         pace: How often they are asked.
         clock: The time of day, in seconds since 1970.
         monotonic: Seconds that never go back.
+
+    Attributes:
+        on_rotation: Each is called when an issuer has other keys than before, with the issuer and the keys.
     """
 
     name = "token_keys"
@@ -77,11 +82,16 @@ class JWKSVerifier:
         self._algorithms = frozenset(name for one in issuers for name in one.algorithms)
         self._keys = {
             one.issuer: IssuerKeys(
-                one.issuer, key_source(one, fetcher, monotonic), on_change=self.cache.clear, pace=pace, clock=monotonic
+                one.issuer,
+                key_source(one, fetcher, monotonic),
+                on_change=functools.partial(self.see_new_keys, one.issuer),
+                pace=pace,
+                clock=monotonic,
             )
             for one in issuers
         }
         self._discovery: asyncio.Task[None] | None = None
+        self.on_rotation: list[Callable[[str, KeySet], None]] = []
 
     async def verify(self, token: str) -> Principal:
         """Return the principal of a token.
@@ -115,6 +125,13 @@ class JWKSVerifier:
             raise InvalidToken("signature")
         self.cache.keep(token, principal, seconds=compact.claims["exp"] - self.clock())
         return principal
+
+    def see_new_keys(self, issuer: str, before: KeySet, found: KeySet) -> None:
+        """Forget what other keys have verified, and tell of a rotation: the first keys are none."""
+        self.cache.clear()
+        if before.keys:
+            for tell in self.on_rotation:
+                tell(issuer, found)
 
     def issuer_of(self, compact: CompactToken) -> TrustedIssuer:
         """Return who a token says it is from, as far as that is believed of anyone.

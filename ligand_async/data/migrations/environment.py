@@ -11,6 +11,7 @@ from alembic.script import Script
 from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData
 
+from ligand_async.data.audit.table import NAME as AUDIT
 from ligand_async.data.migrations.rendering import compare_server_default, finish_migration, render_item
 
 ATTRIBUTE = "ligand_async"  # under which alembic's Config carries an Environment
@@ -64,7 +65,11 @@ def configuration(environment: Environment) -> dict[str, Any]:
     """Return what we ask of Alembic: each migration whole or not at all, and files that suit both databases."""
     schemas = {None, *(table.schema for table in environment.metadata.tables.values())}
 
+    declared = {table.name for table in environment.metadata.tables.values()}
+
     def include_name(name: str | None, kind: str, _parents: Mapping[str, str | None]) -> bool:
+        if kind == "table" and name is not None and name.startswith(f"{AUDIT}_"):
+            return name in declared or AUDIT not in declared  # else it is a partition of the trail
         return kind != "schema" or name in schemas
 
     def on_version_apply(*, ctx: MigrationContext, step: MigrationInfo, **_: Any) -> None:

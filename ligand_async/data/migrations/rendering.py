@@ -13,6 +13,7 @@ from sqlalchemy.sql.functions import now
 from sqlalchemy.types import TypeDecorator
 
 from ligand_async.data.clock import utc_now
+from ligand_async.data.migrations.auditing import add_audit_operations
 from ligand_async.data.migrations.enums import add_enum_operations
 from ligand_async.data.migrations.ordering import order_dropped_tables
 
@@ -127,3 +128,4 @@ def finish_migration(context: MigrationContext, _revision: Any, directives: list
     for script in directives:
         order_dropped_tables(script)
         add_enum_operations(script, context.opts["target_metadata"])
+        add_audit_operations(script)

@@ -1,0 +1,219 @@
+"""`ligand audit`: reading the trail, taking it elsewhere, and deleting what is old."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import click
+from quart import Quart
+from quart.cli import ScriptInfo, pass_script_info
+from sqlalchemy.exc import SQLAlchemyError
+
+from ligand_async.cli.moments import read_moment
+from ligand_async.cli.running import open_database, run
+from ligand_async.cli.service import ServiceError, load_app
+from ligand_async.data.audit import AuditEvent, AuditTrail, EventFilter
+from ligand_async.data.audit import export as exporting
+from ligand_async.data.audit.pruning import PRUNED_AT_ONCE
+from ligand_async.data.database import Database
+from ligand_async.data.migrations.explaining import words_of
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+COLUMNS = ("at", "subject", "action", "entity", "key", "changes")
+WIDEST = 60  # characters of a value in a table
+
+
+def filter_options(command: Command) -> Command:
+    """Add which events are asked for."""
+    for option in (
+        click.option("--until", type=read_moment, metavar="MOMENT", help="Only before this moment."),
+        click.option(
+            "--since", type=read_moment, metavar="MOMENT", help="Only from this moment on, such as 2026-01-31 or 7d."
+        ),
+        click.option("--action", help="Only this: insert, update, delete, access_denied, …"),
+        click.option("--principal", help="Only what this subject did."),
+        click.option("--key", help="Only of this primary key; of several columns a JSON array."),
+        click.option("--entity", help="Only of this class."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group("audit")
+def audit() -> None:
+    """Read and look after the audit trail."""
+
+
+@audit.command("show")
+@filter_options
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many, the newest.")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="How to print them.")
+@pass_script_info
+def show(info: ScriptInfo, /, limit: int, form: str, **asked: Any) -> None:
+    """Print who did what, the newest last."""
+    app = load_app(info)
+    events = run(lambda: read_newest(app, EventFilter(**asked), limit))
+    if form == "json":
+        click.echo(json.dumps([event.document() for event in events], indent=2, ensure_ascii=False))
+        return
+    lines = [list(COLUMNS), *(cells_of(event) for event in events)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+@audit.command("export")
+@filter_options
+@click.option("-o", "--output", type=click.File("wb", lazy=False), default="-", help="The file; by default stdout.")
+@click.option(
+    "--key-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Sign with the key in this file (JWK, PEM, secret).",
+)
+@pass_script_info
+def export(info: ScriptInfo, /, output: BinaryIO, key_file: Path | None, **asked: Any) -> None:
+    """Write events as JSON Lines, the oldest first; with a key, a signature of all is the last line."""
+    app = load_app(info)
+    key = None if key_file is None else read_key_file(key_file)
+    with key_errors():
+        count = run(lambda: write_all(app, EventFilter(**asked), output, key))
+    click.echo(f"{count} events", err=True)
+
+
+@audit.command("verify")
+@click.argument("file", type=click.File("rb"))
+@click.option("--key-file", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The (public) key.")
+def verify(file: BinaryIO, key_file: Path) -> None:
+    """Tell whether an export is what was signed."""
+    key = read_key_file(key_file)
+    with key_errors():
+        click.echo(f"authentic: {exporting.verify(iter(file), key)} events")
+
+
+@audit.command("prune")
+@click.option(
+    "--before",
+    type=read_moment,
+    metavar="MOMENT",
+    required=True,
+    help="Delete what is older, such as 2026-01-31 or 365d.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@pass_script_info
+def prune(info: ScriptInfo, before: datetime, yes: bool) -> None:
+    """Delete old events, in many short transactions. Export them first."""
+    app = load_app(info)
+    count = run(lambda: count_all(app, before))
+    if count and not yes:
+        click.confirm(f"Delete {count} events from before {before.isoformat(timespec='seconds')}?", abort=True)
+    click.echo(f"deleted {run(lambda: prune_all(app, before)) if count else 0}")
+
+
+async def read_newest(app: Quart, asked: EventFilter, limit: int) -> list[AuditEvent]:
+    """Return the newest events, the newest last."""
+    async with open_trail(app) as (database, trail), database.read() as session:
+        rows = await session.execute(trail.select(asked).limit(limit))
+        return [AuditEvent.of(row) for row in rows][::-1]
+
+
+async def write_all(app: Quart, asked: EventFilter, output: BinaryIO, key: Any) -> int:
+    """Write events of one moment of the database, and a signature where there is a key; return how many."""
+    tally = exporting.Tally()
+    async with open_trail(app) as (database, trail), database.read(mode="snapshot") as session:
+        statement = trail.select(asked, newest=False)
+        async for event in exporting.read_in_order(session, trail.table, statement):
+            line = exporting.write_line(event)
+            output.write(line)
+            tally.add(line)
+    if key is not None:
+        output.write(exporting.write_signature(tally, key))
+    output.flush()
+    return tally.events
+
+
+async def count_all(app: Quart, before: datetime) -> int:
+    """Return how many events are older than a moment."""
+    async with open_trail(app) as (database, trail), database.read() as session:
+        return await trail.count_before(session, before)
+
+
+async def prune_all(app: Quart, before: datetime) -> int:
+    """Delete in transactions of their own until nothing is left that is older, and return how many it were."""
+    pruned = 0
+    async with open_trail(app) as (database, trail):
+        while True:
+            async with database.transaction() as session:
+                found = await trail.prune(session, before)
+            pruned += found
+            if found < PRUNED_AT_ONCE:  # and not 0: each time leaves an event, which may be old enough, too
+                return pruned
+
+
+@asynccontextmanager
+async def open_trail(app: Quart) -> AsyncIterator[tuple[Database, AuditTrail]]:
+    """Open the database of an app and find its trail.
+
+    Raises:
+        ServiceError: The service keeps none.
+        ClickException: The database refused.
+    """
+    async with open_database(app) as database:
+        if database.audit is None:
+            raise ServiceError("the service keeps no audit trail: its Database has no audit=AuditTrail()")
+        try:
+            yield database, database.audit
+        except SQLAlchemyError as error:
+            raise click.ClickException(words_of(error)) from error
+
+
+def read_key_file(path: Path) -> Any:
+    """Return the key in a file.
+
+    Raises:
+        ClickException: There is none.
+    """
+    with key_errors():
+        try:
+            return exporting.read_key(path.read_bytes())
+        except OSError as error:
+            raise click.ClickException(f"{path} cannot be read: {error.strerror}") from error
+
+
+@contextmanager
+def key_errors() -> Iterator[None]:
+    """Turn what is wrong with a key or an export into one message."""
+    try:
+        yield
+    except (exporting.KeyNotUsable, exporting.NotAuthentic) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def cells_of(event: AuditEvent) -> list[str]:
+    """Return an event as cells of the table."""
+    cells = (event.at.isoformat(timespec="milliseconds"), event.subject, event.action, event.entity, event.key)
+    return [plain(cell or "-") for cell in cells] + [describe(event)]
+
+
+def describe(event: AuditEvent) -> str:
+    """Say what changed."""
+    old, new = event.old or {}, event.new or {}
+    if event.action == "update":
+        names = dict.fromkeys((*old, *new))
+        return ", ".join(f"{name}: {shown(old, name)} → {shown(new, name)}" for name in names)
+    values = new or old
+    return ", ".join(f"{name}: {shown(values, name)}" for name in values)
+
+
+def shown(values: dict[str, Any], name: str) -> str:
+    """Return one value, cut where it is long."""
+    text = plain(json.dumps(values[name], ensure_ascii=False)) if name in values else "?"
+    return text if len(text) <= WIDEST else f"{text[: WIDEST - 1]}…"
+
+
+def plain(text: str) -> str:
+    """Return a text that does nothing to a terminal."""
+    return "".join(character if character.isprintable() else "�" for character in text)

@@ -1,0 +1,152 @@
+"""What statements may write past the trail: none, or none in silence."""
+
+import logging
+import re
+from collections.abc import Collection, Iterable
+from functools import lru_cache
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Connection, event
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.orm import Session, SessionTransaction
+
+from ligand_async.context import current_operation_id
+from ligand_async.data.audit.table import NAME
+from ligand_async.data.collecting import watcher_of
+from ligand_async.data.sessions import OwnedSession
+
+logger = logging.getLogger(__name__)
+
+OnBulk = Literal["ignore", "warn", "error"]
+
+OWN = "ligand_audit"
+"""The execution option of the trail's own statements."""
+
+LONGEST_REMEMBERED = 4096  # characters of a statement whose tables are remembered
+
+
+class UnrecordedStatement(SQLAlchemyError):
+    """A statement would have changed rows that have a trail, and nothing of it was recorded."""
+
+
+class AuditWriteRefused(SQLAlchemyError):
+    """Something else than the trail wrote to its table."""
+
+
+class StatementGuard:
+    """Looks at every statement of an engine that writes.
+
+    It reads the SQL, so that no way to send it makes a difference: the ORM's, Core's, the connection's, or text.
+
+    Args:
+        tables: The names of the tables whose rows have a trail.
+        on_bulk: What to do about a statement that is not recorded.
+    """
+
+    def __init__(self, tables: Collection[str], on_bulk: OnBulk) -> None:
+        self.on_bulk = on_bulk
+        self._written = re.compile(pattern_of({*tables, NAME}), re.IGNORECASE | re.DOTALL)
+        self._remembered = lru_cache(maxsize=1024)(self._find_tables)
+
+    def listen(self, engine: AsyncEngine) -> None:
+        """Look at an engine's statements from now on."""
+        event.listen(engine.sync_engine, "before_cursor_execute", self.check)
+
+    def check(
+        self, connection: Connection, _cursor: Any, statement: str, _parameters: Any, context: Any, _many: bool
+    ) -> None:
+        """Let a statement pass, or not.
+
+        Raises:
+            AuditWriteRefused: It writes to the trail itself.
+            UnrecordedStatement: It writes past the trail.
+        """
+        tables = self.tables_of(statement)
+        if not tables or (context is not None and context.execution_options.get(OWN)):
+            return
+        if NAME in tables:
+            raise AuditWriteRefused(f"only the audit trail writes to {NAME}; audit.record() adds an event to it")
+        session = sessions.get(connection)
+        if self.on_bulk == "ignore" or (session is not None and is_in_watched_flush(session)):
+            return
+        if missing := [table for table in tables if session is None or not is_recorded(session, table)]:
+            self.complain(missing)
+
+    def complain(self, tables: Iterable[str]) -> None:
+        """Say that a statement writes past the trail.
+
+        Raises:
+            UnrecordedStatement: That is an error here.
+        """
+        told = (
+            f"a statement changes {', '.join(tables)} without the audit trail, which only sees what the session "
+            "flushes: call `await audit.record(…)` for it before, in the same transaction"
+        )
+        if self.on_bulk == "error":
+            raise UnrecordedStatement(told)
+        logger.warning("%s (%s)", told, current_operation_id() or "outside an operation")
+
+    def tables_of(self, statement: str) -> tuple[str, ...]:
+        """Return the tables with a trail that a statement writes to."""
+        if len(statement) > LONGEST_REMEMBERED:
+            return self._find_tables(statement)
+        return self._remembered(statement)
+
+    def _find_tables(self, statement: str) -> tuple[str, ...]:
+        found = (match["name"] or match["truncated"] for match in self._written.finditer(statement))
+        return tuple(dict.fromkeys(name.lower() for name in found))
+
+
+def pattern_of(tables: Collection[str]) -> str:
+    """Return the pattern of a statement, or a part of one, that writes to a table."""
+    names = "|".join(re.escape(name) for name in sorted(tables, key=len, reverse=True))
+    gap = r"(?:\s|/\*.*?\*/|--[^\n]*\n)+"
+    verbs = (
+        rf"insert{gap}(?:or{gap}\w+{gap})?into",
+        rf"update(?:{gap}or{gap}\w+)?(?:{gap}only)?",
+        rf"delete{gap}from(?:{gap}only)?",
+        rf"(?:merge|replace){gap}into(?:{gap}only)?",
+        "copy",
+    )
+    end = r"(?![\w$])"
+    return (
+        rf"\b(?:{'|'.join(verbs)}){gap}(?:[\"`\[]?[\w$]+[\"`\]]?\s*\.\s*)?[\"`\[]?(?P<name>{names}){end}"
+        rf"|\btruncate\b(?!{gap}on\b)[^;]*?\b(?P<truncated>{names}){end}"
+    )
+
+
+sessions: WeakKeyDictionary[Connection, Session] = WeakKeyDictionary()
+"""Whose statements a connection sends."""
+
+recorded: WeakKeyDictionary[SessionTransaction, set[str]] = WeakKeyDictionary()
+"""The tables that `audit.record()` was called for, by transaction or savepoint."""
+
+
+@event.listens_for(OwnedSession, "after_begin")
+def remember_session(session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
+    """See a session begin a transaction."""
+    sessions[connection] = session
+
+
+def is_in_watched_flush(session: Session) -> bool:
+    """Tell whether a session is flushing, and the trail sees what."""
+    return isinstance(session, OwnedSession) and session.flushing and watcher_of(session) is not None
+
+
+def note_record(session: Session, tables: Iterable[str]) -> None:
+    """Let statements on some tables pass, until the end of the transaction or savepoint."""
+    transaction = session.get_nested_transaction() or session.get_transaction()
+    if transaction is not None:
+        recorded.setdefault(transaction, set()).update(table.lower() for table in tables)
+
+
+def is_recorded(session: Session, table: str) -> bool:
+    """Tell whether something was recorded for a table, in this transaction or savepoint or one around it."""
+    transaction = session.get_nested_transaction() or session.get_transaction()
+    while transaction is not None:
+        if table in recorded.get(transaction, ()):
+            return True
+        transaction = transaction.parent
+    return False

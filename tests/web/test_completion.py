@@ -1,0 +1,253 @@
+"""`operation_completed`: every operation tells how it was answered, by its operationId."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from quart import Blueprint, Quart, Response
+from quart.typing import TestClientProtocol as Client
+from quart.views import MethodView
+from quart_schema import hide, operation_id
+from sqlalchemy.ext.asyncio import AsyncSession
+from werkzeug.exceptions import HTTPException
+
+from ligand_async import Conflict, Principal, operation
+from ligand_async.context import current_operation_id, principal_var
+from ligand_async.signals import operation_completed
+from tests.shop import db, make_app, routes, running
+
+ADA = Principal("ada", "https://issuer.example")
+
+
+@operation
+async def read_item(session: AsyncSession, kind: str = "good") -> str | None:
+    """End in a way of one's choice."""
+    match kind:
+        case "problem":
+            raise Conflict
+        case "fault":
+            raise ZeroDivisionError
+        case "slow":
+            await asyncio.sleep(60)
+    return current_operation_id()
+
+
+@operation
+async def refuse() -> Response:
+    """Return an error."""
+    return Response("no", 404)
+
+
+@operation_id("named_by_hand")
+@operation
+async def named() -> None:
+    """Have a name of its own."""
+
+
+@hide
+@operation
+async def hidden() -> None:
+    """Stay out of the document."""
+
+
+async def plain() -> str:
+    """Be no operation."""
+    return "plain"
+
+
+class Shelf(MethodView):
+    """A class with one operation."""
+
+    @operation
+    async def get(self) -> None:
+        """Be one."""
+
+    async def put(self) -> str:
+        """Be none."""
+        return "put"
+
+
+Heard = list[tuple[Any, ...]]
+
+
+def make_service(url: str, **settings: Any) -> Quart:
+    """Make a service with operations of each kind."""
+    blueprint = routes(
+        ("GET", "/items", read_item),
+        ("GET", "/refused", refuse),
+        ("GET", "/named", named),
+        ("GET", "/hidden", hidden),
+        ("GET", "/plain", plain),
+    )
+    blueprint.add_url_rule("/shelf", view_func=Shelf.as_view("shelf"))
+    app = make_app(url, blueprint, settings=settings)
+
+    @app.before_request
+    async def authenticate() -> None:
+        principal_var.set(ADA)
+
+    return app
+
+
+@pytest.fixture
+def app(sqlite_url: str) -> Quart:
+    return make_service(sqlite_url)
+
+
+@pytest.fixture
+async def client(app: Quart) -> AsyncIterator[Client]:
+    async with running(app) as client:
+        yield client
+
+
+@pytest.fixture
+def heard(app: Quart) -> Iterator[Heard]:
+    """The operations that were completed: (operationId, subject, status)."""
+    heard: Heard = []
+
+    def hear(sender: Quart, *, operation_id: str, principal: Principal | None, status: int, duration: float) -> None:
+        assert 0 < duration < 5
+        assert sender is app
+        heard.append((operation_id, principal and principal.subject, status))
+
+    with operation_completed.connected_to(hear, sender=app):
+        yield heard
+
+
+@pytest.mark.parametrize(("kind", "status"), [("good", 200), ("problem", 409), ("fault", 500), ("unknown&more=1", 422)])
+async def test_operation_tells_how_it_was_answered(client: Client, heard: Heard, kind: str, status: int) -> None:
+    """Whatever the answer is, it is told once, with who asked, and under the operation's name in the document."""
+    response = await client.get(f"/items?kind={kind}")
+    await asyncio.sleep(0)
+
+    assert response.status_code == status
+    assert heard == [("read_shop_item_get", "ada", status)]
+
+
+async def test_late_operation_tells_that_it_was_stopped(sqlite_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """An operation that the deadline stops is told as the 504 that it is answered with."""
+    app = make_service(sqlite_url, request_timeout=0.1)
+    heard: list[int] = []
+    async with running(app, tables=False) as client:
+        with operation_completed.connected_to(lambda _app, status, **_: heard.append(status), sender=app):
+            assert (await client.get("/items?kind=slow")).status_code == 504
+            await asyncio.sleep(0)
+
+    assert heard == [504]
+
+
+async def test_names_are_those_of_the_document(client: Client, heard: Heard) -> None:
+    """Each documented operation is told by its operationId, a hidden one by its endpoint, others not at all."""
+    for path in ("/named", "/hidden", "/plain", "/refused", "/shelf", "/nowhere"):
+        await client.get(path)
+    await client.put("/shelf")
+    await client.head("/named")
+    await client.options("/named")
+    await client.delete("/named")
+    await asyncio.sleep(0)
+    document = json.loads(await (await client.get("/openapi.json")).get_data())
+
+    assert [(name, status) for name, _, status in heard] == [
+        ("named_by_hand", 204),
+        ("shop.hidden_get", 204),
+        ("refuse_shop_get", 404),
+        ("get_shop_shelf", 204),
+        ("named_by_hand", 204),
+    ]
+    ids = {one["operationId"] for path in document["paths"].values() for one in path.values()}
+    assert {name for name, _, _ in heard} - ids == {"shop.hidden_get"}
+
+
+async def test_receiver_does_not_hold_the_answer(app: Quart, client: Client) -> None:
+    """A receiver that hangs or fails is told beside the answer."""
+    told = asyncio.Event()
+
+    async def hang(_app: Quart, **_: Any) -> None:
+        told.set()
+        await asyncio.sleep(60)
+
+    with operation_completed.connected_to(hang, sender=app):
+        async with asyncio.timeout(1):
+            assert (await client.get("/named")).status_code == 204
+            await told.wait()
+    for task in app.background_tasks:
+        task.cancel()
+
+
+async def test_receiver_can_use_the_database(app: Quart, client: Client) -> None:
+    """A receiver is in the app's context: it may open a transaction of its own."""
+    done = asyncio.Event()
+
+    async def write(_app: Quart, **_: Any) -> None:
+        async with db.transaction():
+            done.set()
+
+    with operation_completed.connected_to(write, sender=app):
+        await client.get("/named")
+        async with asyncio.timeout(1):
+            await done.wait()
+        await asyncio.gather(*app.background_tasks)
+
+
+async def test_nothing_is_kept_when_nobody_listens(app: Quart, client: Client) -> None:
+    """Without a receiver of this app no clock is read and no task is begun."""
+    before = set(app.background_tasks)
+    with operation_completed.connected_to(lambda _app, **_: None, sender=object()):
+        await client.get("/named")
+
+    assert set(app.background_tasks) == before
+
+
+async def test_id_is_known_while_an_operation_runs(client: Client) -> None:
+    """`current_operation_id()` is the name of the operation being served, and None outside a request."""
+    response = await client.get("/items")
+
+    assert json.loads(await response.get_data()) == "read_shop_item_get"
+    assert current_operation_id() is None
+
+
+async def test_two_operations_of_one_name_are_told_by_their_endpoints(sqlite_url: str) -> None:
+    """Where the document cannot be made, operations still are served and told."""
+    blueprint = Blueprint("twins", __name__)
+    for number in (1, 2):
+
+        @operation_id("same")
+        @operation
+        async def twin() -> None:
+            """Be called like another."""
+
+        blueprint.add_url_rule(f"/{number}", f"twin{number}", twin)
+    app = make_app(sqlite_url, blueprint)
+    heard: list[str] = []
+    async with running(app, tables=False) as client:
+        with operation_completed.connected_to(lambda _app, operation_id, **_: heard.append(operation_id), sender=app):
+            await client.get("/1")
+            await client.get("/2")
+            await asyncio.sleep(0)
+
+    assert heard == ["twins.twin1", "twins.twin2"]
+
+
+async def test_status_is_that_which_is_sent(sqlite_url: str) -> None:
+    """An error handler, or a function after the view, of the service's own has the last word."""
+    app = make_service(sqlite_url)
+    heard: list[int] = []
+
+    @app.errorhandler(Conflict)
+    async def soften(_error: HTTPException) -> tuple[str, int]:
+        return "{}", 418
+
+    @app.after_request
+    async def adjust(response: Response) -> Response:
+        if response.status_code == 204:
+            response.status_code = 203
+        return response
+
+    async with running(app, tables=False) as client:
+        with operation_completed.connected_to(lambda _app, status, **_: heard.append(status), sender=app):
+            sent = [(await client.get(path)).status_code for path in ("/items?kind=problem", "/named")]
+            await asyncio.sleep(0)
+
+    assert heard == sent == [418, 203]
