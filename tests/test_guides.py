@@ -363,7 +363,9 @@ async def test_audit_guide_is_true(guide: ModuleType, database_url: str) -> None
         async with guide.db.transaction() as session:
             await guide.close_ward(session, "west", [UUID(key)])
             await guide.audit.record(session, "printed", "Report", keys=[7])
-        events = (await (await client.get(f"/audit/?entity=Patient&key={key}")).get_json())["items"][::-1]
+        auditor = authorization(app, roles=["auditor"])
+        found = await client.get(f"/audit/?entity=Patient&key={key}", headers=auditor)
+        events = (await found.get_json())["items"][::-1]
         moves = await (await client.get(f"/patients/{key}/moves")).get_json()
         then = [await client.get(f"/patients/{key}/then", query_string={"moment": event["at"]}) for event in events]
         before = await client.get(f"/patients/{key}/then?moment=2020-01-01T00:00:00Z")

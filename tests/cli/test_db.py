@@ -82,13 +82,13 @@ def test_whole_way(ligand_db: Run, own: Path, database_url: str) -> None:
 def test_migrations_are_found_beside_the_app(ligand_db: Run, database_url: str) -> None:
     """Without a directory, the petstore's own migrations are applied, from anywhere."""
     assert ligand_db("upgrade").exit_code == 0
-    assert asyncio.run(tables_of(database_url)) == {"pet", "idempotency_key"}
+    assert asyncio.run(tables_of(database_url)) == {"pet", "idempotency_key", "audit_event"}
 
 
 async def test_runs_inside_a_loop(ligand_db: Run, database_url: str) -> None:
     """The commands work where a loop is running already, as in an async test."""
     assert ligand_db("upgrade").exit_code == 0
-    assert await tables_of(database_url) == {"pet", "idempotency_key"}
+    assert await tables_of(database_url) == {"pet", "idempotency_key", "audit_event"}
 
 
 def test_quart_command(ligand_db: Run, database_url: str) -> None:
@@ -96,7 +96,7 @@ def test_quart_command(ligand_db: Run, database_url: str) -> None:
     info = ScriptInfo("examples.petstore.app:create_app")
     outcome = CliRunner().invoke(db, ["upgrade"], obj=info)
     assert outcome.exit_code == 0, outcome.output
-    assert asyncio.run(tables_of(database_url)) == {"pet", "idempotency_key"}
+    assert asyncio.run(tables_of(database_url)) == {"pet", "idempotency_key", "audit_event"}
 
 
 def test_upgrade_as_sql(ligand_db: Run, database_url: str) -> None:

@@ -83,6 +83,14 @@ def test_commit_keeps(pipe: Pipe, database_url: str) -> None:
 
 
 @pytest.mark.ligand_database("sqlite")
+def test_what_the_session_does_is_in_the_trail(pipe: Pipe, database_url: str) -> None:
+    """Whoever works in a console is seen as any other; work that was not kept is not."""
+    pipe("session.add(Pet(name='Rex'))\nawait session.commit()\nsession.add(Pet(name='Tom'))\nawait session.flush()\n")
+
+    assert asyncio.run(fetch(database_url, "SELECT action, entity FROM audit_event")) == [("insert", "Pet")]
+
+
+@pytest.mark.ligand_database("sqlite")
 @pytest.mark.parametrize(
     ("program", "words"),
     [

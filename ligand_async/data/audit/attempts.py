@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async.data.audit.events import origin
 from ligand_async.data.audit.guard import OWN
+from ligand_async.principal import Principal
 from ligand_async.signals import access_denied, authentication_failed
 
 logger = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 MOST_WAITING = 1000  # attempts
 MOST_AT_ONCE = 100  # of one transaction
 PAUSE = 1.0  # seconds from one transaction to the next, so that nobody fills the disk with bad tokens
-TIME_LIMIT = 5.0  # seconds, for one transaction
+TIME_LIMIT = 2.0  # seconds, for one transaction
 
 Transaction = Callable[[], AbstractAsyncContextManager[AsyncSession]]
 
@@ -63,17 +64,17 @@ class Attempts:
         if self._writer is not None:
             await asyncio.wait([self._writer])
 
-    def see_denial(self, _app: Quart, *, requirement: Any, **_more: Any) -> None:
+    def see_denial(self, _app: Quart, *, principal: Principal, requirement: Any, **_more: Any) -> None:
         """Keep that a principal is not who may."""
-        self._keep("access_denied", {"requirement": str(requirement)})
+        self._keep("access_denied", {"requirement": str(requirement)}, principal)
 
     def see_failure(self, _app: Quart, *, reason: str, **_more: Any) -> None:
         """Keep that somebody's credentials are missing or wrong."""
         self._keep("authentication_failed", {"reason": reason})
 
-    def _keep(self, action: str, told: dict[str, Any]) -> None:
+    def _keep(self, action: str, told: dict[str, Any], principal: Principal | None = None) -> None:
         if len(self._waiting) < MOST_WAITING:
-            self._waiting.append({**EMPTY, **origin(), "action": action, "new": told})
+            self._waiting.append({**EMPTY, **origin(principal), "action": action, "new": told})
         else:
             self._left_out += 1
         self._arrived.set()

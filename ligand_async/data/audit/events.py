@@ -13,6 +13,7 @@ from ligand_async.changes import Change
 from ligand_async.context import current_operation_id, current_principal, current_request_id
 from ligand_async.data.audit.redaction import hidden_columns, is_audited, redact
 from ligand_async.data.audit.values import write_key, write_values
+from ligand_async.principal import Principal
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,13 @@ class AuditEvent:
         return document
 
 
-def origin() -> dict[str, Any]:
-    """Return who is at work here and by which request, as columns of the table."""
-    principal = current_principal()
+def origin(principal: Principal | None = None) -> dict[str, Any]:
+    """Return who is at work here and by which request, as columns of the table.
+
+    Args:
+        principal: Who it is, if that is known better than by the context.
+    """
+    principal = principal or current_principal()
     address = None
     if has_request_context():
         address = request.remote_addr
