@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 from quart import Quart
@@ -139,7 +140,8 @@ async def test_table_can_be_parted_by_time(database_url: str, tmp_path: Path) ->
     written = await autogenerate(database, settings, directory, "everything")
     assert written is not None
     (block,) = re.findall(r"```py\n(.*?)```", (GUIDES / "audit.md").read_text(), re.DOTALL)
-    head, _, partitions = block.partition("\n")
+    head, _, rest = block.partition("\n")
+    partitions = indent(rest, "    ")
     option = head.partition("..., ")[2]
     source = written.read_text()
     source = source.replace("name=op.f('pk_audit_event'))", f"name=op.f('pk_audit_event')), {option[:-1]}", 1)
