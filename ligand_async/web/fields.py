@@ -12,6 +12,7 @@ from werkzeug.datastructures import Headers, MultiDict
 from ligand_async.problem import InvalidPart
 from ligand_async.problem_types import ValidationFailed
 from ligand_async.web.invalid import DETAIL, MAX_PARTS, refuse, wire_path
+from ligand_async.web.times import takes_time, without_numbers
 
 Place = Literal["parameter", "header", "cookie"]
 
@@ -37,6 +38,8 @@ class Fields:
             self._keys |= wire_names
             if takes_list(field.annotation):
                 self._lists.update(wire_names)
+        times = {name: field for name, field in model.model_fields.items() if takes_time(field.annotation)}
+        self._times = {alias_of(field) or name for name, field in times.items()}
         self._names = {key: name for name, key in reversed(self._keys.items())}
         self._extra: Literal["forbid"] | None = "forbid" if forbids_unknown(model) else None
 
@@ -69,6 +72,8 @@ class Fields:
     def validate(self, values: dict[str, Any], *, extra: Literal["forbid"] | None) -> BaseModel:
         """Validate in lax mode, which is for text."""
         keyed = {self._keys.get(name, name): value for name, value in values.items()}
+        for name in self._times & keyed.keys():
+            keyed[name] = without_numbers(keyed[name])
         try:
             return self.model.model_validate(keyed, extra=extra)
         except ValidationError as error:

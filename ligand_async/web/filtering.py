@@ -2,20 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import (
     AwareDatetime,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core import CoreSchema
 from sqlalchemy import Enum, Select, String
 from sqlalchemy.orm import QueryableAttribute
 from sqlalchemy.sql import ColumnElement
@@ -56,7 +55,6 @@ WORDS: dict[str, str] = {
     "startswith": "Only what starts with this.",
     "is_null": "Only what has no value, or with `false` only what has one.",
 }
-TEMPORAL = {AwareDatetime, date, datetime, time, timedelta}
 OF_TEXT = frozenset({"contains", "icontains", "startswith"})
 
 Q = TypeVar("Q", bound=Select[*tuple[Any, ...]])
@@ -134,21 +132,10 @@ def bounded_by(column: Any, kind: Any) -> Any:
     except UnknownColumnType:
         return kind
     bare, own = bare_type(taken), bare_type(kind)
-    if own in TEMPORAL:
-        kind = Annotated[kind, BeforeValidator(refuse_number)]
     if bare != own and not (bare is AwareDatetime and own is datetime):
         return kind
     more = getattr(kind, "__metadata__", ())
     return Annotated[taken, *more] if more else taken
-
-
-def refuse_number(value: Any) -> Any:
-    """Refuse a number where a time is written: pydantic would count seconds from 1970, which no document says."""
-    try:
-        float(value)
-    except (TypeError, ValueError):
-        return value
-    raise PydanticCustomError("time_is_number", "Input should be written as in RFC 3339, and is a number")
 
 
 def bare_type(annotation: Any) -> Any:

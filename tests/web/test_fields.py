@@ -75,6 +75,8 @@ async def test_query_values_coerce_from_text(query: str, expected: dict[str, Any
         ("?unknown=1", [("unknown", "extra_forbidden")]),
         ("?sort_by=name", [("sort_by", "extra_forbidden")]),
         ("?sortBy=a&sortBy=b", [("sortBy", "string_type")]),
+        ("?since=0.5", [("since", "date_from_datetime_parsing")]),
+        ("?since=0", [("since", "date_from_datetime_parsing")]),
         ("?limit=x&unknown=1", [("limit", "int_parsing"), ("unknown", "extra_forbidden")]),
     ],
 )
