@@ -24,10 +24,11 @@ from ligand_async import (
     requires,
     role,
     scope,
+    tag,
 )
 
-pets = Blueprint("pets", __name__, url_prefix="/pets")
-callers = Blueprint("callers", __name__)
+pets = tag(description="Pets: who is there, who comes and who goes.")(Blueprint("pets", __name__, url_prefix="/pets"))
+callers = tag(description="Who is calling.")(Blueprint("callers", __name__))
 
 
 @pets.get("/")
