@@ -7,11 +7,12 @@ APP := examples.petstore.app:create_app
 PORT ?= 8000
 ADDRESS := http://127.0.0.1:$(PORT)
 SERVED := .venv/.served
+CLIENTS := dist/clients
 PYTEST := $(BIN)/$(if $(COVERAGE),coverage run -m pytest,python -m pytest)
 
 export PYTHON
 
-.PHONY: help run token test test-all token-mutants soak probes bench-scan bench-pages bench-audit coverage lint types lock clean core tools
+.PHONY: help run token test test-all clients token-mutants soak probes bench-scan bench-pages bench-audit coverage lint types lock clean core tools generators
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /  \1\t/p' Makefile | expand -t 14
@@ -20,6 +21,7 @@ run: export LIGAND_ENVIRONMENT ?= local
 run: export LIGAND_SERVICE_PUBLIC_URL ?= $(ADDRESS)
 run: export LIGAND_SERVICE_PRIVATE_URL ?= $(ADDRESS)
 run: export PORT := $(PORT)
+run: export LIGAND_CLIENTS_DIRECTORY ?= $(CLIENTS)
 run: core  ## Serve the petstore on SQLite, or on DATABASE_URL, at PORT (8000)
 	@$(BIN)/python -c 'import socket; raise SystemExit(socket.socket().connect_ex(("127.0.0.1", $(PORT))) == 0)' \
 	    || { echo 'Port $(PORT) is in use; choose another: make run PORT=8001' >&2; exit 1; }
@@ -48,8 +50,12 @@ token:  ## Print an access token for what `make run` serves: ROLES=user,admin SC
 test: tools  ## Test on SQLite and on a throw-away PostgreSQL
 	@$(PYTEST) -n 2 -m "not extended" $(ARGS)
 
-test-all: tools  ## Test what needs more: browser, issuer, compilers, servers
+test-all: tools generators  ## Test what needs more: browser, issuer, compilers, servers
 	@$(PYTEST) -m extended $(ARGS)
+
+clients: export LIGAND_CLIENTS_DIRECTORY ?= $(CLIENTS)
+clients: core generators  ## Build the petstore's clients into dist/clients, from which `make run` hands them out
+	@$(BIN)/ligand --app $(APP) client build
 
 token-mutants: export LIGAND_TEST_MUTANTS ?= 1000000
 token-mutants: tools  ## Test a million access tokens changed by chance
@@ -94,3 +100,6 @@ core:
 
 tools:
 	@.ci/venv test
+
+generators:
+	@.ci/venv clients

@@ -38,7 +38,7 @@ from ligand_async.errors import (
     UnsupportedMediaType,
     abort,
 )
-from ligand_async.marks import conditional, idempotent, limit, public, requires
+from ligand_async.marks import conditional, deprecated, idempotent, limit, public, requires, tag
 from ligand_async.principal import Principal
 from ligand_async.problem import InvalidPart, Problem
 from ligand_async.problem_types import (
@@ -61,6 +61,7 @@ from ligand_async.web.audit import make_audit_blueprint
 from ligand_async.web.body import Form
 from ligand_async.web.conditional import check_preconditions
 from ligand_async.web.filtering import Filter
+from ligand_async.web.media import Media
 from ligand_async.web.operation import operation
 from ligand_async.web.pages.page import Page
 from ligand_async.web.pages.paginate import paginate
@@ -108,6 +109,7 @@ __all__ = [
     "InvalidPart",
     "InvalidToken",
     "MalformedBody",
+    "Media",
     "Model",
     "NotFound",
     "OffsetParams",
@@ -146,6 +148,7 @@ __all__ = [
     "create_app",
     "current_principal",
     "current_request_id",
+    "deprecated",
     "first_or_404",
     "get_or_404",
     "idempotent",
@@ -163,5 +166,6 @@ __all__ = [
     "service_of",
     "services_of",
     "signals",
+    "tag",
     "utc_now",
 ]

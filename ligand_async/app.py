@@ -12,6 +12,7 @@ from ligand_async.auth.setup import init_auth
 from ligand_async.context import EXTENSION, OPERATION_IDS, Service
 from ligand_async.data.database import Database
 from ligand_async.data.migrations import auto_upgrade
+from ligand_async.docs.document import document_of
 from ligand_async.docs.extension import init_docs
 from ligand_async.docs.naming import OperationNames
 from ligand_async.ops.health import init_health
@@ -21,6 +22,7 @@ from ligand_async.settings import Settings
 from ligand_async.settings.checks import check_config, check_production
 from ligand_async.web.binding import check_operations
 from ligand_async.web.cors import CORS
+from ligand_async.web.deprecation import init_deprecation
 from ligand_async.web.guard import Guard
 from ligand_async.web.headers import SecurityHeaders
 from ligand_async.web.limits import init_limits
@@ -99,7 +101,7 @@ def create_app(
         database.init_app(app, settings)
     app.before_serving(services.start)
 
-    init_docs(app, title=title, version=version, servers=servers_of(settings))
+    init_docs(app, title=title, version=version, servers=servers_of(settings), role=settings.docs_role)
     app.extensions[OPERATION_IDS] = OperationNames(app)
     init_problems(app, metadata=database.metadata if database else MetaData(), renderer=problem_renderer)
     init_test_client(app)
@@ -107,6 +109,7 @@ def create_app(
     # Closed before anything else runs before requests; limits count by principal.
     checks = init_auth(app, settings, authenticators, deny_list=deny_list)
     init_limits(app, settings)
+    init_deprecation(app)
     init_health(app, [*([database] if database else []), *checks])
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
@@ -138,3 +141,4 @@ async def check_routes(app: Quart, services: Any) -> None:
     """Check when the app starts: blueprints may be registered after `create_app`."""
     check_access(app)
     check_operations(app, services)
+    document_of(app)

@@ -6,6 +6,7 @@ import itertools
 import re
 import shlex
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -145,6 +146,7 @@ async def test_pages_guide_serves(guide: ModuleType, database_url: str) -> None:
         assert authors["items"] == [{"name": "Ann", "films": 5}, {"name": "Bob", "films": 0}]
 
 
+@pytest.mark.ligand_conformance("off", reason="its renderer writes another content type")
 @pytest.mark.parametrize("guide", ["errors"], indirect=True)
 async def test_errors_guide_answers(guide: ModuleType, sqlite_url: str) -> None:
     """The problems of the guide are rendered as it says."""
@@ -377,6 +379,17 @@ async def test_audit_guide_is_true(guide: ModuleType, database_url: str) -> None
     assert not {"visits", "password"} & events[0]["new"].keys()
 
 
+@pytest.mark.parametrize("guide", ["openapi"], indirect=True)
+@pytest.mark.ligand_conformance("off", reason="the library of the guide lies, to show how it is found out")
+async def test_openapi_guide_is_true(guide: ModuleType) -> None:
+    """The test of the guide finds its library out, and its settings are ones that the plugin takes."""
+    await guide.test_the_library_says_what_it_does()
+
+    text = (GUIDES / "openapi.md").read_text()
+    settings = [tomllib.loads(block)["tool"]["pytest"] for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL)]
+    assert {"ini_options": {"ligand_conformance": "strict"}} in settings
+
+
 def test_links_lead_somewhere() -> None:
     """Each relative link between guides names a file."""
     links = [(guide, link) for guide in GUIDES.glob("*.md") for link in LINK.findall(guide.read_text())]
@@ -408,6 +421,7 @@ def test_every_guide_is_linked_from_the_readme() -> None:
             "idempotency",
             "signals",
             "audit",
+            "openapi",
         )
     ],
     ids=str,

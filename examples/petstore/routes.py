@@ -25,11 +25,12 @@ from ligand_async import (
     requires,
     role,
     scope,
+    tag,
 )
 
-pets = Blueprint("pets", __name__, url_prefix="/pets")
-callers = Blueprint("callers", __name__)
-audit_events = requires(role("admin"))(make_audit_blueprint(audit))
+pets = tag(description="Pets: who is there, who comes and who goes.")(Blueprint("pets", __name__, url_prefix="/pets"))
+callers = tag(description="Who is calling.")(Blueprint("callers", __name__))
+audit_events = tag(description="Who did what.")(requires(role("admin"))(make_audit_blueprint(audit)))
 
 
 @pets.get("/")

@@ -8,6 +8,7 @@ import click
 from quart.cli import ScriptInfo
 
 from ligand_async.cli.service import find_app, service_errors
+from ligand_async.settings.environments import without_choice
 
 __all__ = ["ligand", "main"]
 
@@ -15,13 +16,17 @@ __all__ = ["ligand", "main"]
 COMMANDS = {
     "auth": "ligand_async.cli.auth:auth",
     "audit": "ligand_async.cli.audit:audit",
+    "client": "ligand_async.cli.client:client",
     "db": "ligand_async.cli.db:db",
     "idempotency": "ligand_async.cli.idempotency:idempotency",
+    "openapi": "ligand_async.cli.openapi:openapi",
     "serve": "ligand_async.cli.serve:serve",
     "settings": "ligand_async.cli.settings:settings",
     "shell": "ligand_async.cli.shell:shell",
     "token": "ligand_async.cli.token:token",
 }
+# They only look at the code, and need no settings.
+LOOKING = frozenset({"auth", "client", "openapi"})
 
 
 class LigandGroup(click.Group):
@@ -63,6 +68,8 @@ def show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> No
 @click.pass_context
 def ligand(ctx: click.Context, app: str | None) -> None:
     """Run and look after a ligand_async service."""
+    if ctx.invoked_subcommand in LOOKING:
+        ctx.with_resource(without_choice("cli"))
     # The app keeps the debug mode its factory gave it; `quart` sets it from its own options.
     ctx.obj = ScriptInfo(app_import_path=app or find_app(), set_debug_flag=False)
 

@@ -14,13 +14,22 @@ ETAG = {
     "it only if it has changed.",
     "schema": {"type": "string"},
 }
-NOT_MODIFIED = {"description": title_of(304), "headers": {"ETag": ETAG}}
 EXPECTED = {
     "If-Match": "Change the resource only if this is still its ETag.",
     "If-None-Match": "Create the resource only if there is none: `*`.",
     "If-Unmodified-Since": "Change the resource only if it is unchanged since this date (RFC 9110 section 5.6.7).",
 }
 KNOWN = {"If-None-Match": "Read the resource only if this is no more its ETag."}
+
+
+def not_modified_response(headers: dict[str, Any]) -> dict[str, Any]:
+    """Describe the answer to who has it already: with what the whole answer says of itself and of other pages.
+
+    Args:
+        headers: Those of the whole answer.
+    """
+    kept = {name: header for name, header in headers.items() if name in {"ETag", "Link", "X-Pagination"}}
+    return {"description": title_of(304), "headers": dict(sorted(kept.items()))}
 
 
 def conditional_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:

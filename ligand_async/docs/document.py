@@ -5,7 +5,10 @@ import json
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
+from pydantic.errors import PydanticErrorMixin
 from quart import Quart
+
+from ligand_async.docs.errors import DocumentError
 
 EXTENSION = "QUART_SCHEMA"  # quart-schema's own key
 
@@ -17,24 +20,44 @@ class Document:
     Attributes:
         content: The document as JSON text in UTF-8.
         etag: Its strong entity tag, without quotes.
+        routes: How many routes the app had.
     """
 
     content: bytes
     etag: str
+    routes: int
 
 
 _documents: WeakKeyDictionary[Quart, Document] = WeakKeyDictionary()
 
 
 def document_of(app: Quart) -> Document:
-    """Return the document of an app. It is built once: a Quart app takes no routes after its first request.
+    """Return the document of an app. It is built when the app starts, and again only if routes were added since.
 
     Raises:
-        ValueError: Two operations have the same operationId.
+        DocumentError: It cannot be built, because two operations have the same operationId, say.
     """
     document = _documents.get(app)
-    if document is None:
-        schema = app.extensions[EXTENSION].openapi_provider.schema()
-        content = json.dumps(schema, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-        document = _documents[app] = Document(content, hashlib.sha256(content).hexdigest()[:32])
+    routes = sum(1 for _ in app.url_map.iter_rules())
+    if document is None or document.routes != routes:
+        content = build(app)
+        document = _documents[app] = Document(content, hashlib.sha256(content).hexdigest()[:32], routes)
     return document
+
+
+def build(app: Quart) -> bytes:
+    """Build the document of an app.
+
+    Raises:
+        DocumentError: It cannot be built.
+    """
+    try:
+        schema = app.extensions[EXTENSION].openapi_provider.schema()
+        return json.dumps(schema, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except DocumentError:
+        raise
+    except (PydanticErrorMixin, TypeError, ValueError) as error:
+        raise DocumentError(
+            f"the OpenAPI document cannot be built: {error}\nGive the type a JSON schema, or hide what uses it "
+            "(quart_schema.hide)"
+        ) from error

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -25,7 +25,19 @@ from quart_schema.validation import (
 from werkzeug.routing import Rule
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from ligand_async.marks import IdempotentMark, OperationMark, idempotent_mark, is_conditional, operation_mark
+from ligand_async.docs.returns import headers_model_of
+from ligand_async.marks import (
+    IdempotentMark,
+    OperationMark,
+    TagMark,
+    idempotent_mark,
+    is_conditional,
+    operation_mark,
+    tag_marks,
+)
+from ligand_async.web.inputs import Inputs
+from ligand_async.web.media import media_types_of
+from ligand_async.web.operation import INPUTS_ATTRIBUTE
 
 View = Callable[..., Any]
 
@@ -112,10 +124,21 @@ class Endpoint:
     @property
     def tags(self) -> list[str]:
         """The tags of the view and of every blueprint around it, else the name of its blueprint."""
-        tags = set(self.stamp(QUART_SCHEMA_TAG_ATTRIBUTE, ()))
+        tags = {*self.stamp(QUART_SCHEMA_TAG_ATTRIBUTE, ())}
+        for owner in (self.handler, self.view, getattr(self.view, "view_class", None), *self.blueprints):
+            tags.update(mark.name for mark in tag_marks(owner) if mark.name is not None)
         for blueprint in self.blueprints:
             tags.update(getattr(blueprint, QUART_SCHEMA_TAG_ATTRIBUTE, ()))
         return sorted(tags) or [*filter(None, [self.name.rpartition(".")[0]])]
+
+    @property
+    def tag_marks(self) -> list[TagMark]:
+        """What `tag` says around it; on a blueprint without a name it speaks of the blueprint's own."""
+        marks = [*tag_marks(self.handler), *tag_marks(self.view), *tag_marks(getattr(self.view, "view_class", None))]
+        names = self.name.split(".")
+        for depth, blueprint in enumerate(self.blueprints, 1):
+            marks += [replace(mark, name=mark.name or ".".join(names[:depth])) for mark in tag_marks(blueprint)]
+        return marks
 
     @property
     def security(self) -> list[dict[str, list[str]]] | None:
@@ -130,6 +153,27 @@ class Endpoint:
         """The handler's summary and description, either may be empty."""
         summary, _, description = (inspect.getdoc(self.handler) or "").partition("\n")
         return summary.strip(), description.strip()
+
+    @property
+    def inputs(self) -> Inputs:
+        """What an operation reads."""
+        inputs: Inputs = getattr(self.handler, INPUTS_ATTRIBUTE)
+        return inputs
+
+    @property
+    def media_types(self) -> tuple[str, ...]:
+        """What a response that is made by hand may hold; none where nothing is said."""
+        return media_types_of(self.inputs.returns) if self.mark else ()
+
+    @property
+    def can_be_down(self) -> bool:
+        """Whether it needs a database or other services, which may be away."""
+        return self.mark is not None and (self.inputs.session is not None or bool(self.services))
+
+    @property
+    def services(self) -> set[str]:
+        """The parameters that take what `create_app(provide=…)` knows."""
+        return set(self.inputs.others) - self.rule.arguments if self.mark else set()
 
     @property
     def query_model(self) -> Any:
@@ -156,8 +200,8 @@ class Endpoint:
     def responses(self) -> dict[int, tuple[Any, Any]]:
         """The declared answers by status: body type and headers model, None for what is absent."""
         declared: dict[int, tuple[Any, Any]] = dict(self.stamp(QUART_SCHEMA_RESPONSE_ATTRIBUTE, {}))
-        if self.mark and self.mark.status not in declared:
-            declared[self.mark.status] = (self.mark.response_type, None)
+        if self.mark:
+            declared[self.mark.status] = (self.mark.response_type, headers_model_of(self.inputs.returns))
         return {status: (body_type(status, body), headers) for status, (body, headers) in sorted(declared.items())}
 
     def stamp(self, attribute: str, default: Any = None) -> Any:

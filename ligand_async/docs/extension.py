@@ -6,6 +6,7 @@ from quart import Quart
 from quart_schema import QuartSchema
 from quart_schema.openapi import Info, Server
 
+from ligand_async.docs.clients.views import add_client_routes
 from ligand_async.docs.provider import LigandOpenAPIProvider
 from ligand_async.docs.views import make_docs_blueprint
 from ligand_async.docs.workarounds import LigandJSONProvider, restore_responses
@@ -18,6 +19,7 @@ def init_docs(
     version: str,
     description: str | None = None,
     servers: Mapping[str, str] | None = None,
+    role: str | None = None,
 ) -> None:
     """Give an app `/openapi.json` and `/docs`, and quart-schema's decorators their extension.
 
@@ -29,6 +31,7 @@ def init_docs(
         version: The service's own version.
         description: What the service is, in CommonMark.
         servers: Where clients find the service: descriptions by URL. Without any, paths are relative to the document.
+        role: Who may read the document and the page; None for anyone.
     """
     make_response = app.make_response
     QuartSchema(
@@ -45,4 +48,6 @@ def init_docs(
     )
     app.json = LigandJSONProvider(app)
     restore_responses(app, make_response)
-    app.register_blueprint(make_docs_blueprint())
+    blueprint = make_docs_blueprint(role)
+    add_client_routes(blueprint)
+    app.register_blueprint(blueprint)

@@ -41,13 +41,16 @@ def request_body(schema: JsonSchemaValue, media_types: tuple[str, ...]) -> dict[
     return {"required": True, "content": {media_type: {"schema": schema} for media_type in media_types}}
 
 
-def success_response(status: int, schema: JsonSchemaValue | None, headers: dict[str, Any]) -> dict[str, Any]:
+def success_response(
+    status: int, schema: JsonSchemaValue | None, headers: dict[str, Any], media_types: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """Describe a declared answer.
 
     Args:
         status: Its status.
         schema: Its body, None where it is empty or made by hand.
         headers: Its headers, by name.
+        media_types: What a body that is made by hand may be.
     """
     response: dict[str, Any] = {"description": title_of(status)}
     if headers:
@@ -55,13 +58,28 @@ def success_response(status: int, schema: JsonSchemaValue | None, headers: dict[
     if schema is not None:
         media_type = "application/problem+json" if status >= HTTPStatus.BAD_REQUEST else "application/json"
         response["content"] = {media_type: {"schema": schema}}
+    elif media_types:
+        response["content"] = {media_type: {"schema": media_schema(media_type)} for media_type in media_types}
     return response
 
 
-def model_headers(schema: JsonSchemaValue) -> dict[str, Any]:
-    """Describe each field of a model as a response header."""
+def media_schema(media_type: str) -> JsonSchemaValue:
+    """Return what a body that is made by hand is: text, any JSON, or bytes."""
+    subtype = media_type.partition(";")[0].partition("/")[2]
+    if media_type.startswith("text/"):
+        return {"type": "string"}
+    return {} if subtype == "json" or subtype.endswith("+json") else {"type": "string", "format": "binary"}
+
+
+def model_headers(schema: JsonSchemaValue, *, dashed: bool) -> dict[str, Any]:
+    """Describe each field of a model as a response header.
+
+    Args:
+        schema: The model's own schema.
+        dashed: Whether underscores in its names are sent as hyphens.
+    """
     required = schema.get("required", ())
     return {
-        name.replace("_", "-"): {"required": name in required, "schema": property_}
+        name.replace("_", "-") if dashed else name: {"required": name in required, "schema": property_}
         for name, property_ in schema.get("properties", {}).items()
     }

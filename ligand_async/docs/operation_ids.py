@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ligand_async.docs.endpoints import Endpoint
+from ligand_async.docs.errors import DocumentError
 
 
 def name_operations(endpoints: Sequence[Endpoint]) -> dict[tuple[str, str, str], str]:
@@ -13,7 +14,7 @@ def name_operations(endpoints: Sequence[Endpoint]) -> dict[tuple[str, str, str],
     number after it.
 
     Raises:
-        ValueError: Two operations have the same name.
+        DocumentError: Two operations have the same name.
     """
     methods = Counter((endpoint.name, endpoint.rule.rule) for endpoint in endpoints if is_function(endpoint))
     routed: Counter[tuple[str, str]] = Counter()
@@ -67,10 +68,10 @@ def refuse_clash(name: str, endpoint: Endpoint, owner: Endpoint) -> None:
     """Refuse a name that another endpoint has.
 
     Raises:
-        ValueError: The owner is another endpoint.
+        DocumentError: The owner is another endpoint.
     """
     if owner is not endpoint:
-        raise ValueError(
+        raise DocumentError(
             f"two operations are called {name!r}: {owner.method} {owner.rule.rule} ({owner.name}) and "
             f"{endpoint.method} {endpoint.rule.rule} ({endpoint.name}); rename one handler, "
             "register its blueprint under another name, or use quart_schema.operation_id"

@@ -7,6 +7,7 @@ from pydantic.json_schema import JsonSchemaValue
 
 from ligand_async.auth.access import Access
 from ligand_async.docs.endpoints import Endpoint
+from ligand_async.docs.limits import RETRY_AFTER
 from ligand_async.docs.schemas import PREFIX
 from ligand_async.problem import PROBLEM_JSON, Problem, title_of
 from ligand_async.problem_types import PREFIX as PREFIX_OF_TYPES
@@ -64,13 +65,18 @@ def problem_responses(endpoint: Endpoint, more: Set[int] = frozenset()) -> dict[
     described = {status: problem_response(sorted(names)) for status, names in titles.items()}
     if 401 in described:
         described[401]["headers"] = {"WWW-Authenticate": CHALLENGE}
+    for status in {429, 503} | ({409} if endpoint.idempotency else set()):
+        if status in described:
+            described[status]["headers"] = {"Retry-After": RETRY_AFTER}
     return described
 
 
 def input_statuses(endpoint: Endpoint) -> set[int]:
     """Return the errors that follow from what an operation reads."""
     statuses = {404} if endpoint.rule.arguments else set()
-    if any(model is not None for model in (endpoint.query_model, endpoint.headers_model, endpoint.cookies_model)):
+    models = (endpoint.query_model, endpoint.headers_model, endpoint.cookies_model)
+    # An operation that reads no query string refuses one.
+    if endpoint.mark is not None or any(model is not None for model in models):
         statuses |= {422}
     if endpoint.body is not None:
         statuses |= {400, 413, 422}
@@ -89,6 +95,12 @@ def access_statuses(access: Access | None) -> set[int]:
     return {401} if access.requirement is None else {401, 403}
 
 
+def outage_statuses(endpoint: Endpoint, access: Access | None) -> set[int]:
+    """Return 503 for what needs a database, other services, or to know who is calling."""
+    asked = access is not None and not access.is_public
+    return {503} if asked or endpoint.can_be_down else set()
+
+
 def title_with_type(problem: type[Problem]) -> str:
     """Return a problem's title, and its type where it has one of its own."""
     title = problem.title or title_of(problem.code)
@@ -100,5 +112,5 @@ def problem_response(titles: Iterable[str]) -> dict[str, Any]:
     return {"description": "; ".join(titles), "content": {PROBLEM_JSON: {"schema": {"$ref": PREFIX + "Problem"}}}}
 
 
-# What every operation may answer: a target or a header that is malformed, a deadline, a database that is away.
+# What every operation may answer: a target or a header that is malformed, a deadline, a fault.
 OTHER_PROBLEMS = {"default": problem_response(["Any other problem"])}

@@ -9,12 +9,15 @@ from pydantic.json_schema import JsonSchemaMode
 from quart import Quart
 from quart_schema.openapi import PATH_RE, OpenAPIProvider
 from quart_schema.validation import DataSource
+from typing_extensions import is_typeddict
 from werkzeug.routing import Rule
 from werkzeug.routing.converters import BaseConverter
 
-from ligand_async.docs.conditional import ETAG, NOT_MODIFIED, conditional_parameters, conditional_statuses
+from ligand_async.docs.conditional import ETAG, conditional_parameters, conditional_statuses, not_modified_response
+from ligand_async.docs.deprecation import deprecation_mark_of, describe_deprecation, tell_deprecation
 from ligand_async.docs.endpoints import Endpoint
 from ligand_async.docs.idempotency import REPLAYED, idempotency_parameters, idempotency_statuses
+from ligand_async.docs.limits import tell_limits
 from ligand_async.docs.messages import (
     LOCATION,
     MEDIA_TYPES,
@@ -25,9 +28,10 @@ from ligand_async.docs.messages import (
 )
 from ligand_async.docs.operation_ids import name_operations
 from ligand_async.docs.parameters import model_parameters, path_parameter
-from ligand_async.docs.problems import COMPONENTS, OTHER_PROBLEMS, access_statuses, problem_responses
+from ligand_async.docs.problems import COMPONENTS, OTHER_PROBLEMS, access_statuses, outage_statuses, problem_responses
 from ligand_async.docs.schemas import Schemas, reachable
 from ligand_async.docs.security import Security
+from ligand_async.docs.tags import list_tags
 from ligand_async.web.limits import is_limited
 from ligand_async.web.pages.page import Page
 
@@ -45,7 +49,7 @@ class LigandOpenAPIProvider(OpenAPIProvider):
         """Build the document.
 
         Raises:
-            ValueError: Two operations have the same operationId.
+            DocumentError: Two operations have the same operationId, or a tag has two descriptions.
         """
         endpoints = [endpoint for rule in self.generate_rules() for endpoint in self.endpoints(rule)]
         self._ids = name_operations(endpoints)
@@ -54,7 +58,8 @@ class LigandOpenAPIProvider(OpenAPIProvider):
         self._schemas = Schemas(chain.from_iterable(map(types_of, endpoints)), closed=closed)
         document = super().schema()
         document["paths"] = {path: document["paths"][path] for path in sorted(document["paths"])}
-        document["tags"] = self.tags(endpoints)
+        given = {tag.name: tag.schema(camelize=True) for tag in self._extension.tags or ()}
+        document["tags"] = list_tags(endpoints, given)
         components = document["components"]
         components["schemas"] = reachable(self._schemas.components | COMPONENTS, document["paths"])
         if schemes := self._security.schemes | components.get("securitySchemes", {}):
@@ -87,13 +92,15 @@ class LigandOpenAPIProvider(OpenAPIProvider):
     def build_operation(self, endpoint: Endpoint) -> dict[str, Any]:
         """Build one operation."""
         summary, description = endpoint.docstring
+        deprecation = deprecation_mark_of(cast("Quart", self._app), endpoint)
+        goes = None if deprecation is None else describe_deprecation(deprecation)
         operation = {
             "tags": endpoint.tags,
             "summary": summary,
-            "description": "\n\n".join(filter(None, (description, self._security.description(endpoint)))),
+            "description": "\n\n".join(filter(None, (description, self._security.description(endpoint), goes))),
             "operationId": self._ids[endpoint.key],
             "parameters": self.build_parameters(endpoint),
-            "deprecated": endpoint.is_deprecated,
+            "deprecated": endpoint.is_deprecated or deprecation is not None,
         }
         operation = {key: value for key, value in operation.items() if value}
         security = self._security.requirements(endpoint) if endpoint.security is None else endpoint.security
@@ -105,6 +112,8 @@ class LigandOpenAPIProvider(OpenAPIProvider):
                 schema = self._schemas.schema_of(endpoint.body[0], "validation")
                 operation["requestBody"] = request_body(schema, endpoint.mark.body_media_types)
         operation["responses"] = self.build_responses(endpoint)
+        if deprecation is not None:
+            tell_deprecation(operation["responses"], deprecation)
         return operation
 
     def build_parameters(self, endpoint: Endpoint) -> list[dict[str, Any]]:
@@ -141,12 +150,10 @@ class LigandOpenAPIProvider(OpenAPIProvider):
         """Describe every answer, by status."""
         app = cast("Quart", self._app)
         more = conditional_statuses(app, endpoint) | idempotency_statuses(endpoint)
-        more |= access_statuses(self._security.access(endpoint))
-        if is_limited(app, endpoint.name, endpoint.method):
-            more |= {429}
+        access = self._security.access(endpoint)
+        limited = is_limited(app, endpoint.name, endpoint.method)
+        more |= access_statuses(access) | outage_statuses(endpoint, access) | ({429} if limited else set())
         responses = problem_responses(endpoint, more)
-        if endpoint.has_entity_tag and endpoint.method == "GET":
-            responses[304] = NOT_MODIFIED
         for status, (type_, headers_model) in endpoint.responses.items():
             schema = None if type_ is None else self._schemas.schema_of(type_, "serialization")
             headers = {} if headers_model is None else self.build_response_headers(headers_model)
@@ -156,21 +163,19 @@ class LigandOpenAPIProvider(OpenAPIProvider):
                 headers |= page_headers(endpoint.query_model)
             if endpoint.has_entity_tag and endpoint.mark and status == endpoint.mark.status:
                 headers["ETag"] = ETAG
+                if endpoint.method == "GET":
+                    responses[304] = not_modified_response(headers)
             if endpoint.idempotency and endpoint.mark and status == endpoint.mark.status:
                 headers["Idempotency-Replayed"] = REPLAYED
-            responses[status] = success_response(status, schema, headers)
+            responses[status] = success_response(status, schema, headers, endpoint.media_types)
         described = {str(status): responses[status] for status in sorted(responses)}
+        if limited:
+            tell_limits(described)
         return described | (OTHER_PROBLEMS if endpoint.responses else UNDECLARED)
 
     def build_response_headers(self, model: Any) -> dict[str, Any]:
         """Describe the headers of an answer."""
-        return model_headers(self._schemas.resolved(model, "serialization"))
-
-    def tags(self, endpoints: Iterable[Endpoint]) -> list[dict[str, Any]]:
-        """List the tags in order: those that are used, and those that the extension was given."""
-        given = {tag.name: tag.schema(camelize=True) for tag in self._extension.tags or ()}
-        names = {tag for endpoint in endpoints for tag in endpoint.tags}
-        return [given.get(name, {"name": name}) for name in sorted(names | given.keys())]
+        return model_headers(self._schemas.resolved(model, "serialization"), dashed=not is_typeddict(model))
 
 
 def types_of(endpoint: Endpoint) -> Iterator[tuple[Any, JsonSchemaMode]]:

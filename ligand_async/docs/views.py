@@ -10,25 +10,31 @@ from ligand_async.docs.document import EXTENSION, document_of
 from ligand_async.docs.page import policy_of, render_page
 from ligand_async.docs.security import client_of, origins_of
 from ligand_async.errors import NotFound
-from ligand_async.marks import public
+from ligand_async.marks import access_mark, public, requires
+from ligand_async.requirement import HasRole
 
 REVALIDATE = "no-cache"
 FOREVER = "public, max-age=31536000, immutable"
 
 
-def make_docs_blueprint() -> Blueprint:
-    """Make the blueprint: `/openapi.json`, `/docs` and `/docs/<asset>`, none of them in the document."""
-    blueprint = public(Blueprint("docs", __name__))
+def make_docs_blueprint(role: str | None = None) -> Blueprint:
+    """Make the blueprint: `/openapi.json`, `/docs` and `/docs/<asset>`, none of them in the document.
+
+    Args:
+        role: Who may read document and page; None for anyone. The assets are those of Swagger UI, for anyone.
+    """
+    blueprint = Blueprint("docs", __name__)
+    blueprint = public(blueprint) if role is None else requires(HasRole(role))(blueprint)
     blueprint.add_url_rule("/openapi.json", "read_document", hide(read_document))
     blueprint.add_url_rule("/docs", "read_page", hide(read_page))
-    blueprint.add_url_rule("/docs/<name>", "read_asset", hide(read_asset))
+    blueprint.add_url_rule("/docs/<name>", "read_asset", public(hide(read_asset)))
     return blueprint
 
 
 async def read_document() -> Response:
     """Return the OpenAPI document."""
     document = document_of(current_app_itself())
-    return await answer(document.content, "application/json", document.etag, REVALIDATE)
+    return await answer(document.content, "application/json", document.etag, kept_by_whom())
 
 
 async def read_page() -> Response:
@@ -37,7 +43,7 @@ async def read_page() -> Response:
     title = app.extensions[EXTENSION].info.title
     # It reads the assets, the first time.
     page = await asyncio.to_thread(render_page, title, client_id=client_of(app))
-    return Response(page, content_type="text/html; charset=utf-8", headers=headers_of(REVALIDATE))
+    return Response(page, content_type="text/html; charset=utf-8", headers=headers_of(kept_by_whom()))
 
 
 async def read_asset(name: str) -> Response:
@@ -52,6 +58,12 @@ async def read_asset(name: str) -> Response:
         raise NotFound("the docs page has no such asset") from error
     is_keyed = request.args.get("v") == asset.digest
     return await answer(asset.content, asset.media_type, asset.digest, FOREVER if is_keyed else REVALIDATE)
+
+
+def kept_by_whom() -> str:
+    """Return who may keep document and page: no shared cache where they are closed."""
+    closed = access_mark(current_app.blueprints["docs"])
+    return REVALIDATE if closed is None or closed.requirement is None else f"private, {REVALIDATE}"
 
 
 async def answer(content: bytes, media_type: str, etag: str, cache_control: str) -> Response:

@@ -7,7 +7,7 @@ from secrets import token_urlsafe
 from typing import Any
 
 from ligand_async.settings.callers import about_callers
-from ligand_async.settings.environments import ENVIRONMENTS, MIN_SECRET_KEY, environment_defaults
+from ligand_async.settings.environments import ENVIRONMENTS, MIN_SECRET_KEY, chosen_by_nobody, environment_defaults
 from ligand_async.settings.mistakes import Mistake
 from ligand_async.settings.rules import missing, not_set, reveal, unsafe
 from ligand_async.settings.secret import secret_key_file
@@ -52,7 +52,7 @@ def resolve(
     """
     gathered = gather(vocabulary, environment, overrides)
     mistakes = gathered.mistakes
-    chosen = gathered.given.setdefault("environment", Given("prod", "default")).value
+    chosen = gathered.given.setdefault("environment", Given(chosen_by_nobody.get(), "default")).value
     if chosen not in ENVIRONMENTS:
         return Resolved("", gathered.given, mistakes, None)
     given = lay_defaults(vocabulary, rows, chosen, gathered.given)

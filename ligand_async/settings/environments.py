@@ -2,7 +2,9 @@
 
 import atexit
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from secrets import token_hex, token_urlsafe
@@ -18,6 +20,18 @@ ENVIRONMENTS: tuple[Environment, ...] = get_args(Environment)
 STRICT: frozenset[str] = frozenset({"prod", "stage"})
 REQUIRED_IN_STRICT = ("database_url", "secret_key", "service_public_url", "service_private_url")
 MIN_SECRET_KEY = 32
+
+chosen_by_nobody: ContextVar[Environment] = ContextVar("ligand_environment", default="prod")
+
+
+@contextmanager
+def without_choice(environment: Environment) -> Iterator[None]:
+    """Let settings that are loaded inside be of an environment where no source names one: `prod` otherwise."""
+    token = chosen_by_nobody.set(environment)
+    try:
+        yield
+    finally:
+        chosen_by_nobody.reset(token)
 
 
 def environment_defaults(environment: str, *, name: str, port: object) -> dict[str, Callable[[], Any]]:

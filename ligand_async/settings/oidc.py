@@ -96,6 +96,9 @@ class OIDCSettings(ServiceSettings):
     oauth_docs_client_id: str | None = Field(
         default=None, description="The public client that the docs page signs in as, with PKCE."
     )
+    docs_role: str | None = Field(
+        default=None, description="The role that may read the OpenAPI document and the docs page; none: anyone."
+    )
     allowed_roles: Words = Field(
         default=(), description="The roles that exist; a route that requires another one is a mistake. None: any."
     )

@@ -80,4 +80,7 @@ class ServiceSettings(BaseSettings):
     require_preconditions: bool = Field(
         default=True, description="Whether PUT, PATCH and DELETE of `@conditional` operations need a precondition."
     )
+    clients_directory: str | None = Field(
+        default=None, description="Where the built clients of the service are; none: `clients` beside its module."
+    )
     port: int = Field(default=8000, ge=1, le=65535, description="The port that `ligand serve` listens on.")

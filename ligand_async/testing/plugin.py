@@ -14,6 +14,7 @@ from ligand_async.testing.databases import PostgresServer, open_server
 
 _OPTION = "ligand_database"
 _MARKER = "ligand_database"
+_CONFORMANCE = "ligand_conformance"
 
 
 class Backend(StrEnum):
@@ -24,7 +25,7 @@ class Backend(StrEnum):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--ligand-database`."""
+    """Add `--ligand-database` and the setting `ligand_conformance`."""
     parser.getgroup("ligand_async").addoption(
         "--ligand-database",
         dest=_OPTION,
@@ -32,15 +33,36 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="run the tests that use the fixture database_url on this kind of database only (default: on both)",
     )
+    parser.addini(
+        _CONFORMANCE,
+        "check every response of a test client against the OpenAPI document of its app: 'off', 'lenient' or 'strict'",
+        default="off",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker `ligand_database`."""
+    """Register the markers, and check responses where the project's settings ask for it.
+
+    Raises:
+        pytest.UsageError: `ligand_conformance` is set to something else than it takes.
+    """
     config.addinivalue_line(
         "markers",
         f"{_MARKER}(*backends): run a test that uses the fixture database_url on these kinds of database only "
         "('sqlite', 'postgresql')",
     )
+    config.addinivalue_line(
+        "markers",
+        f"{_CONFORMANCE}(mode, *, reason=None): check the responses of this test otherwise than the setting "
+        f"{_CONFORMANCE} says ('off', which needs a reason, 'lenient', 'strict')",
+    )
+    mode = config.getini(_CONFORMANCE)
+    if mode not in {"off", "lenient", "strict"}:
+        raise pytest.UsageError(f"{_CONFORMANCE} is 'off', 'lenient' or 'strict'")
+    if mode != "off":
+        from ligand_async.testing.watching import Watching  # which imports the framework
+
+        config.pluginmanager.register(Watching(mode), _CONFORMANCE)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -85,6 +85,7 @@ def orders(mark: Decorator, other: Decorator) -> Iterator[tuple[str, Blueprint]]
         yield " > ".join(order), blueprint
 
 
+@pytest.mark.ligand_conformance("off", reason="quart-schema writes a str as HTML")
 @pytest.mark.parametrize("other", OTHERS)
 @pytest.mark.parametrize("mark", MARKS)
 async def test_no_order_of_decorators_weakens_a_mark(mark: str, other: str) -> None:

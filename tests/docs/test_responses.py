@@ -16,16 +16,16 @@ from tests.docs.describing import describe, make_app, operations
         ("list_toys", {"200", "304", "422"}),
         ("create_toy", {"201", "400", "409", "413", "415", "422"}),
         ("read_toy", {"200", "304", "404", "422"}),
-        ("delete_toy", {"204", "404"}),
+        ("delete_toy", {"204", "404", "422"}),
         ("put_shelves_shelf", {"200", "400", "404", "413", "415", "422"}),
-        ("list_toys_namesakes", {"200", "304"}),
+        ("list_toys_namesakes", {"200", "304", "422"}),
         ("read_plain_greeting", {"200", "422"}),
     ],
 )
 def test_the_errors_are_those_of_what_is_read_and_raised(
     documented: dict[str, Any], name: str, statuses: set[str]
 ) -> None:
-    """Statuses follow from what is read: path, parameters, body; some are in `raises`; a read may be 304.
+    """Statuses follow from what is read: path, query, body; some are in `raises`; a read may be 304.
 
     The default stands for every other problem, or for every answer of a view that declares none.
     """

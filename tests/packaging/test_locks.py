@@ -8,10 +8,8 @@ from packaging.requirements import Requirement
 
 from tests.packaging.checkout import ROOT, read_project
 
-CORE, BUILD, TEST = (
-    ROOT / name for name in ("requirements.lock", "requirements-build.lock", "tests/requirements.lock")
-)
-LOCKS = [CORE, BUILD, TEST]
+NAMES = ("requirements.lock", "requirements-build.lock", "requirements-clients.lock", "tests/requirements.lock")
+LOCKS = [CORE, BUILD, CLIENTS, TEST] = [ROOT / name for name in NAMES]
 
 
 def read_pins(lock: Path) -> dict[str, str]:
@@ -33,6 +31,7 @@ def wanted(lock: Path) -> list[Requirement]:
     texts = {
         CORE: project["project"]["dependencies"],
         BUILD: [*groups["build"], *project["build-system"]["requires"]],
+        CLIENTS: [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["clients"]],
         TEST: [*project["project"]["dependencies"], *groups["build"], *groups["test"]],
     }[lock]
     return [Requirement(text) for text in texts]
@@ -71,6 +70,13 @@ def test_tests_run_on_the_core_that_is_shipped() -> None:
     """The test tools move no version of the core or of the build tools."""
     pins = read_pins(TEST)
     assert (read_pins(CORE) | read_pins(BUILD)).items() <= pins.items()
+
+
+def test_generators_move_nothing() -> None:
+    """What generates clients can be installed beside the core, and beside the test tools."""
+    pins, generators = read_pins(TEST), read_pins(CLIENTS)
+    assert read_pins(CORE).items() <= generators.items()
+    assert {name: pins[name] for name in generators.keys() & pins.keys()}.items() <= generators.items()
 
 
 def test_core_has_no_test_tools() -> None:

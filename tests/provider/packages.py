@@ -1,4 +1,4 @@
-"""The npm packages of the provider: what their lock says, installed once per lock and machine."""
+"""npm packages, of the provider and of others: what their lock says, installed once per lock and machine."""
 
 import hashlib
 import os
@@ -13,15 +13,16 @@ HERE = Path(__file__).parent
 TIMEOUT = 120.0  # seconds
 
 
-def install_packages(node: Path) -> Path:
+def install_packages(node: Path, home: Path = HERE) -> Path:
     """Return a directory with the packages, outside the checkout; skip the test where they cannot be had.
 
     Args:
         node: The program, beside which npm is.
+        home: Where package.json and its lock are.
     """
-    lock = (HERE / "package-lock.json").read_bytes()
+    lock = (home / "package-lock.json").read_bytes()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ligand-async"
-    target = cache / f"provider-{hashlib.sha256(lock).hexdigest()[:16]}"
+    target = cache / f"{home.name}-{hashlib.sha256(lock).hexdigest()[:16]}"
     if target.exists():
         return target / "node_modules"
     cache.mkdir(parents=True, exist_ok=True)
@@ -29,11 +30,11 @@ def install_packages(node: Path) -> Path:
         made = Path(directory) / "made"
         made.mkdir()
         for name in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / name, made)
+            shutil.copy(home / name, made)
         command = [str(node), str(find_npm(node)), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
         outcome = subprocess.run(command, cwd=made, capture_output=True, text=True, check=False, timeout=TIMEOUT)
         if outcome.returncode != 0:
-            do_without("node", "npm could not install the provider: " + outcome.stderr.strip().partition("\n")[0])
+            do_without("node", f"npm could not install {home.name}: " + outcome.stderr.strip().partition("\n")[0])
         try:
             made.rename(target)  # whole or not at all
         except OSError:

@@ -312,6 +312,7 @@ async def test_what_is_made_by_hand_has_no_tag() -> None:
     assert "ETag" not in (await ask(by_hand)).headers
 
 
+@pytest.mark.ligand_conformance("off", reason="answers with a status that was not declared")
 @pytest.mark.parametrize(("method", "status"), [("POST", 200), ("GET", 202), ("GET", 204), ("PUT", 204)])
 async def test_other_answers_have_no_tag(method: str, status: int) -> None:
     """A weak tag is for what can be read again: 200 of GET."""

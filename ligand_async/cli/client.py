@@ -1,0 +1,117 @@
+"""`ligand client`: clients of the service, generated from its document."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from quart import Quart
+from quart.cli import ScriptInfo, pass_script_info
+
+from ligand_async.cli.service import ServiceError, load_app, load_service
+from ligand_async.docs.clients.archive import directory_of, pack, path_of
+from ligand_async.docs.clients.digest import digest_of
+from ligand_async.docs.clients.errors import ClientError
+from ligand_async.docs.clients.generate import TIMEOUT, generated
+from ligand_async.docs.clients.generators import KINDS
+from ligand_async.docs.clients.package import package_of
+from ligand_async.docs.document import document_of
+from ligand_async.settings import Settings
+
+timeout_option = click.option(
+    "--timeout",
+    type=click.FloatRange(min=1, max=3600),
+    default=TIMEOUT,
+    show_default=True,
+    help="Seconds that each generator may take.",
+)
+address_option = click.option(
+    "--private/--public", default=False, help="The client's default address: the private URL, or the public one."
+)
+
+
+@click.group()
+def client() -> None:
+    """Generate clients of the service; needs the extra `clients`, and no network.
+
+    GENERATOR is python, typescript (which is typescript-fetch), or any other generator of openapi-generator, such as
+    typescript-axios, go or kotlin.
+    """
+
+
+@client.command("generate")
+@click.argument("generator")
+@click.option(
+    "-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="The directory to be made."
+)
+@address_option
+@timeout_option
+@pass_script_info
+def generate(info: ScriptInfo, generator: str, output: Path, private: bool, timeout: float) -> None:
+    """Generate the source of a client into a directory that is empty, or not there yet."""
+    settings, app = load_service(info).settings, load_app(info)
+    if output.is_dir() and any(output.iterdir()):
+        raise click.ClickException(f"{output} is not empty; choose another directory, or remove it first")
+    with client_errors():
+        document = read_document(app)
+        server = server_of(settings, private=private)
+        with generated(generator, document, package_of(app), server=server, timeout=timeout) as made:
+            shutil.copytree(made, output, dirs_exist_ok=True)
+    click.echo(output)
+
+
+@client.command("build")
+@click.argument("generators", metavar="[GENERATOR]...", nargs=-1)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where they are kept; by default where the service looks for them.",
+)
+@address_option
+@timeout_option
+@pass_script_info
+def build(info: ScriptInfo, generators: tuple[str, ...], output: Path | None, private: bool, timeout: float) -> None:
+    """Build the zips that the service hands out, by default python and typescript: when its image is made."""
+    settings, app = load_service(info).settings, load_app(info)
+    with client_errors():
+        document, package = read_document(app), package_of(app)
+        digest = digest_of(document, package)
+        server = server_of(settings, private=private)
+        for kind in dict.fromkeys(generators or KINDS):
+            archive = path_of(output or directory_of(app), kind, digest)
+            with generated(kind, document, package, server=server, timeout=timeout) as made:
+                pack(made, archive, top=f"{package.name}-{package.version}")
+            click.echo(archive)
+
+
+def read_document(app: Quart) -> dict[str, object]:
+    """Return the document that the service serves.
+
+    Raises:
+        ServiceError: It has none.
+    """
+    try:
+        document: dict[str, object] = json.loads(document_of(app).content)
+    except ValueError as error:
+        raise ServiceError(str(error)) from error
+    return document
+
+
+def server_of(settings: Settings, *, private: bool) -> str | None:
+    """Return the address that a client calls unless it is told another, or None where no setting says."""
+    url = getattr(settings, "service_private_url" if private else "service_public_url", None)
+    return None if url is None else str(url)
+
+
+@contextmanager
+def client_errors() -> Iterator[None]:
+    """Turn what keeps a client from being generated into one message: exit code 1."""
+    try:
+        yield
+    except ClientError as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or 'a file'} cannot be written: {error.strerror}") from error

@@ -1,0 +1,127 @@
+"""`ligand openapi`: the document of the service, written and checked."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import click
+import yaml
+from quart.cli import ScriptInfo, pass_script_info
+
+from ligand_async.cli.service import ServiceError, load_app, load_service
+from ligand_async.docs.document import document_of
+from ligand_async.docs.errors import DocumentError
+from ligand_async.docs.review import review
+
+YAML_SUFFIXES = frozenset({".yaml", ".yml"})
+
+
+@click.group()
+def openapi() -> None:
+    """Write the OpenAPI document, or check it."""
+
+
+@openapi.command("write")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="The file; without it, standard output."
+)
+@click.option(
+    "--format", "form", type=click.Choice(["json", "yaml"]), help="How it is written; else as the file's name says."
+)
+@pass_script_info
+def write(info: ScriptInfo, output: Path | None, form: str | None) -> None:
+    """Write the document, the same bytes for the same service and settings."""
+    document = read_document(info)
+    is_yaml = form == "yaml" or (form is None and output is not None and output.suffix in YAML_SUFFIXES)
+    text = as_yaml(document) if is_yaml else as_json(document)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    with file_errors(output):
+        write_whole(output, text.encode())
+
+
+@openapi.command("check")
+@pass_script_info
+def check(info: ScriptInfo) -> None:
+    """Fail if the document is not valid OpenAPI 3.1, or leaves something to be desired.
+
+    Listed are operations without summary, without declared success, and with schemas that have no name.
+    """
+    document = read_document(info)
+    findings = [*invalid_parts(document), *review(document)]
+    for finding in findings:
+        click.echo(finding)
+    if findings:
+        raise SystemExit(1)
+    operations = sum(len(item) for item in document["paths"].values())
+    click.echo(f"{operations} operations, nothing found", err=True)
+
+
+def read_document(info: ScriptInfo) -> dict[str, Any]:
+    """Return the document of the service.
+
+    Raises:
+        ServiceError: The service cannot be loaded, `create_app` did not make it, or its document cannot be built.
+    """
+    load_service(info)
+    try:
+        document: dict[str, Any] = json.loads(document_of(load_app(info)).content)
+    except DocumentError as error:
+        raise ServiceError(str(error)) from error
+    return document
+
+
+def as_json(document: dict[str, Any]) -> str:
+    """Return a document as JSON text that people can compare."""
+    return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+
+
+def as_yaml(document: dict[str, Any]) -> str:
+    """Return a document as YAML text."""
+    text: str = yaml.safe_dump(document, allow_unicode=True, sort_keys=False, width=120)
+    return text
+
+
+def invalid_parts(document: dict[str, Any]) -> Iterator[str]:
+    """List what OpenAPI 3.1 does not allow.
+
+    Raises:
+        ServiceError: Who knows that is not installed.
+    """
+    try:
+        from openapi_spec_validator import OpenAPIV31SpecValidator
+    except ImportError as error:
+        raise ServiceError(
+            "to check the document openapi-spec-validator is needed; run: pip install openapi-spec-validator"
+        ) from error
+    for found in OpenAPIV31SpecValidator(document).iter_errors():
+        place = "".join(f"/{part}" for part in found.absolute_path) or "/"
+        yield f"{place} is not valid: {found.message}"
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file; whoever reads it meanwhile sees the old one or the new one."""
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        part = Path(file.name)
+        try:
+            file.write(content)
+            file.flush()
+            part.chmod(path.stat().st_mode if path.exists() else 0o644)
+            os.replace(part, path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def file_errors(path: Path) -> Iterator[None]:
+    """Turn what keeps a file from being written into one message."""
+    try:
+        yield
+    except OSError as error:
+        raise click.ClickException(f"{path} cannot be written: {error.strerror}") from error

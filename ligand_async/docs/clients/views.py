@@ -1,0 +1,80 @@
+"""The view that hands out clients: only those that were built for the very API that is served."""
+
+import asyncio
+import hashlib
+import json
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+from quart import Blueprint, Quart, Response
+from quart_schema import hide
+
+from ligand_async.docs.clients.archive import directory_of, path_of
+from ligand_async.docs.clients.digest import digest_of
+from ligand_async.docs.clients.errors import ClientError
+from ligand_async.docs.clients.generators import KIND
+from ligand_async.docs.clients.package import Package, package_of
+from ligand_async.docs.document import document_of
+from ligand_async.docs.views import answer, current_app_itself, kept_by_whom
+from ligand_async.errors import NotFound
+
+_identities: WeakKeyDictionary[Quart, tuple[str, Package, str]] = WeakKeyDictionary()
+
+
+def add_client_routes(blueprint: Blueprint) -> None:
+    """Add `/openapi/clients/<kind>` to the blueprint of the docs; whoever may read those may have a client."""
+    blueprint.add_url_rule("/openapi/clients/<kind>", "read_client", hide(read_client))
+
+
+async def read_client(kind: str) -> Response:
+    """Return the zip of a client.
+
+    Raises:
+        NotFound: None was built for this API.
+    """
+    app = current_app_itself()
+    try:
+        package, digest = identity_of(app)
+    except ClientError as error:
+        raise NotFound(str(error)) from error
+    content = await asyncio.to_thread(read_zip, directory_of(app), kind, digest)
+    if content is None:
+        raise NotFound(how_to_build(kind))
+    response = await answer(content, "application/zip", hashlib.sha256(content).hexdigest()[:32], kept_by_whom())
+    filename = f"{package.name}-{package.version}-{kind}.zip"
+    response.headers.set("Content-Disposition", "attachment", filename=filename)
+    return response
+
+
+def identity_of(app: Quart) -> tuple[Package, str]:
+    """Return what an app's clients are called, and the digest of the API that they must have been built for.
+
+    Raises:
+        ClientError: No package can have the name.
+    """
+    document = document_of(app)
+    known = _identities.get(app)
+    if known is None or known[0] != document.etag:
+        package = package_of(app)
+        known = _identities[app] = (document.etag, package, digest_of(json.loads(document.content), package))
+    return known[1:]
+
+
+def read_zip(directory: Path, kind: str, digest: str) -> bytes | None:
+    """Return the zip that was built for an API, or None."""
+    if KIND.fullmatch(kind) is None:
+        return None
+    try:
+        return path_of(directory, kind, digest).read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def how_to_build(kind: str) -> str:
+    """Say how there would be such a client; what is no name of a kind is not repeated."""
+    if KIND.fullmatch(kind) is None:
+        return "there is no such client"
+    return (
+        f"no {kind} client was built for this version of the API; when its image is made, run "
+        f"`ligand client build {kind}`, or generate one from /openapi.json with `ligand client generate {kind} -o DIR`"
+    )
