@@ -132,6 +132,7 @@ async def test_mistakes_are_found_before_anything_is_opened(tmp_path: Path) -> N
     assert not path.exists()
 
 
+@pytest.mark.ligand_conformance("off", reason="a renderer of its own writes another content type")
 async def test_two_apps_share_nothing(tmp_path: Path, postgres_url: str) -> None:
     """Databases of two kinds, settings, services and handlers, under load at once, from the same blueprint."""
     blueprint = routes(

@@ -71,6 +71,14 @@ def changes(role: str, json: Any = None) -> dict[int, Call]:
 MAX = {"name": "Max"}
 EVERYWHERE = {422: Call(query="?colour=red")}
 ROWS: dict[str, dict[int, Call]] = {
+    # First, while nobody's refusals are added to the trail, whose tag would change.
+    "list_audit_events": {
+        200: Call("admin"),
+        304: Call("admin", known=True),
+        422: Call("admin", query="?colour=red"),
+        401: Call(),
+        403: Call("user"),
+    },
     "list_pets": {200: Call(), 304: Call(known=True), **EVERYWHERE},
     "read_pet": {200: Call(), 304: Call(known=True), 404: Call(pet=NOWHERE), **EVERYWHERE},
     "create_pet": {
@@ -98,6 +106,7 @@ ROWS: dict[str, dict[int, Call]] = {
     "read_caller": {200: Call(""), 304: Call("", known=True), 401: Call(), 422: Call("", query="?colour=red")},
 }
 WHERE = {
+    "list_audit_events": ("GET", "/audit/"),
     "list_pets": ("GET", "/pets/"),
     "create_pet": ("POST", "/pets/"),
     "read_pet": ("GET", "/pets/{}"),
