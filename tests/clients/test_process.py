@@ -47,7 +47,8 @@ def test_a_silent_failure_is_told(tmp_path: Path) -> None:
 
 def test_it_ends_in_time_with_all_that_it_started(tmp_path: Path) -> None:
     """A child of a generator that hangs is ended, too."""
-    program = "import os, subprocess, sys; child = subprocess.Popen(['sleep', '60']); open('pid', 'w').write(str(child.pid)); child.wait()"
+    child = "child = subprocess.Popen(['sleep', '60'])"
+    program = f"import subprocess; {child}; open('pid', 'w').write(str(child.pid)); child.wait()"
     with pytest.raises(ClientError, match="within 1 s"):
         run(program, tmp_path, timeout=1)
     status = Path(f"/proc/{(tmp_path / 'pid').read_text()}/stat")

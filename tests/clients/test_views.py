@@ -75,7 +75,7 @@ async def test_who_has_it_is_not_sent_it_again(client: Client) -> None:
     first = await client.get("/openapi/clients/python")
     again = await client.get("/openapi/clients/python", headers={"If-None-Match": first.headers["ETag"]})
 
-    assert (again.status_code, await again.get_data()) == (304, "")
+    assert (again.status_code, await again.get_data()) == (304, b"")
     assert first.headers["Cache-Control"] == "no-cache"
 
 
