@@ -94,7 +94,7 @@ class LigandOpenAPIProvider(OpenAPIProvider):
         summary, description = endpoint.docstring
         deprecation = deprecation_mark_of(cast("Quart", self._app), endpoint)
         goes = None if deprecation is None else describe_deprecation(deprecation)
-        operation = {
+        operation: dict[str, Any] = {
             "tags": endpoint.tags,
             "summary": summary,
             "description": "\n\n".join(filter(None, (description, self._security.description(endpoint), goes))),
