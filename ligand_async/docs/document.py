@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
-from pydantic.errors import PydanticErrorMixin
+from pydantic.errors import PydanticUserError
 from quart import Quart
 
 from ligand_async.docs.errors import DocumentError
@@ -56,7 +56,7 @@ def build(app: Quart) -> bytes:
         return json.dumps(schema, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except DocumentError:
         raise
-    except (PydanticErrorMixin, TypeError, ValueError) as error:
+    except (PydanticUserError, TypeError, ValueError) as error:
         raise DocumentError(
             f"the OpenAPI document cannot be built: {error}\nGive the type a JSON schema, or hide what uses it "
             "(quart_schema.hide)"

@@ -36,7 +36,8 @@ def findings_of(operation: dict[str, Any]) -> Iterator[str]:
     for name, body in bodies.items():
         for media_type, content in body.get("content", {}).items():
             for place in inline_schemas(content.get("schema", {}), "", inside=True):
-                yield f"has a schema without a name in {name} ({media_type}){place and f', at {place}'}; make it a model"
+                where = f"{name} ({media_type}){place and f', at {place}'}"
+                yield f"has a schema without a name in {where}; make it a model"
 
 
 def inline_schemas(schema: Any, place: str, *, inside: bool) -> Iterator[str]:
