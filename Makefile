@@ -12,7 +12,7 @@ PYTEST := $(BIN)/$(if $(COVERAGE),coverage run -m pytest,python -m pytest)
 
 export PYTHON
 
-.PHONY: help run token test test-all clients token-mutants soak probes bench-scan bench-pages bench-audit coverage lint types lock clean core tools generators
+.PHONY: help run token test test-all clients openapi token-mutants soak probes bench-scan bench-pages bench-audit coverage lint types lock clean core tools generators
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /  \1\t/p' Makefile | expand -t 14
@@ -52,6 +52,10 @@ test: tools  ## Test on SQLite and on a throw-away PostgreSQL
 
 test-all: tools generators  ## Test what needs more: browser, issuer, compilers, servers
 	@$(PYTEST) -m extended $(ARGS)
+
+openapi: export LIGAND_ENVIRONMENT := cli
+openapi: core  ## Renew the petstore's OpenAPI document in the repository, which a test compares
+	@$(BIN)/ligand --app $(APP) openapi write -o examples/petstore/openapi.json
 
 clients: export LIGAND_CLIENTS_DIRECTORY ?= $(CLIENTS)
 clients: core generators  ## Build the petstore's clients into dist/clients, from which `make run` hands them out

@@ -19,6 +19,7 @@ from click.testing import CliRunner
 
 from ligand_async import Database, Settings, create_app, signals
 from ligand_async.cli import ligand
+from ligand_async.testing.conformance import watch
 from ligand_async.testing.tokens import authorization
 from tests.auth.issuing import AUDIENCE, Issuer
 from tests.auth.upstream import Reply, Upstream
@@ -388,6 +389,24 @@ async def test_openapi_guide_is_true(guide: ModuleType) -> None:
     text = (GUIDES / "openapi.md").read_text()
     settings = [tomllib.loads(block)["tool"]["pytest"] for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL)]
     assert {"ini_options": {"ligand_conformance": "strict"}} in settings
+
+
+@pytest.mark.parametrize("guide", ["openapi"], indirect=True)
+async def test_openapi_guide_documents(guide: ModuleType) -> None:
+    """The records of the guide answer as their document says, which is for its staff only."""
+    app = guide.make_shop()
+    watch(app)
+    async with app.test_app():
+        client = app.test_client()
+        path = f"/records/{UUID(int=1)}"
+        record, sleeve, old = [await client.get(where) for where in (path, f"{path}/sleeve", "/records/")]
+        closed = await client.get("/openapi.json")
+        document = await (await client.get("/openapi.json", auth=("ada", "lovelace"))).get_json()
+
+    assert (record.headers["X-Shelf"], sleeve.content_type, closed.status_code) == ("B", "image/png", 401)
+    assert old.headers["Sunset"] == "Thu, 31 Dec 2026 00:00:00 GMT"
+    assert document["tags"] == [{"name": "records", "description": "Records, and their sleeves."}]
+    assert document["paths"]["/records/{record_id}"]["get"]["description"] == "The header says where it stands."
 
 
 def test_links_lead_somewhere() -> None:

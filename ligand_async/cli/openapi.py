@@ -9,7 +9,7 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 import click
-import yaml  # type: ignore[import-untyped]  # its stubs are a package that nothing else needs
+import yaml  # type: ignore[import-untyped]  # it comes with pydantic-settings, its stubs do not
 from quart.cli import ScriptInfo, pass_script_info
 
 from ligand_async.cli.service import ServiceError, load_app, load_service

@@ -111,9 +111,10 @@ class LigandOpenAPIProvider(OpenAPIProvider):
             if endpoint.mark and endpoint.mark.body_media_types:
                 schema = self._schemas.schema_of(endpoint.body[0], "validation")
                 operation["requestBody"] = request_body(schema, endpoint.mark.body_media_types)
-        operation["responses"] = self.build_responses(endpoint)
+        responses = self.build_responses(endpoint)
         if deprecation is not None:
-            tell_deprecation(operation["responses"], deprecation)
+            tell_deprecation(responses, deprecation)
+        operation["responses"] = responses
         return operation
 
     def build_parameters(self, endpoint: Endpoint) -> list[dict[str, Any]]:

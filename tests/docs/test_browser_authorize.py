@@ -110,8 +110,10 @@ async def test_somebody_signs_in_with_the_issuer(
         await visit.open()
         await visit.try_out(SECRET)
         before = await visit.execute(SECRET, ANSWER)
+        await visit.page.screenshot(path=tmp_path / f"{scheme}-before.png", full_page=True)
         await sign_in(visit.page, f"{scheme} (OAuth2, ")
         after = await visit.execute(SECRET, ANSWER)
+        await visit.page.screenshot(path=tmp_path / f"{scheme}-after.png", full_page=True)
 
     assert (before.status, after.status) == (401, 200)
     assert complaints(visit) == []
