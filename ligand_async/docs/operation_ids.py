@@ -10,19 +10,21 @@ from ligand_async.docs.errors import DocumentError
 def name_operations(endpoints: Sequence[Endpoint]) -> dict[tuple[str, str, str], str]:
     """Name every operation, by the key of its endpoint.
 
-    A function that answers several methods of a route has the method before its name; a view that is routed again has a
-    number after it.
+    A function that answers several methods of a route has the method before its name, and so has one that is routed
+    again for another method; a view that is routed again for the same one has a number after its name. Only routes that
+    were registered before it count.
 
     Raises:
         DocumentError: Two operations have the same name.
     """
-    methods = Counter((endpoint.name, endpoint.rule.rule) for endpoint in endpoints if is_function(endpoint))
+    methods = Counter(id(endpoint.rule) for endpoint in endpoints if is_function(endpoint))
+    told: dict[tuple[str, str], str] = {}
     routed: Counter[tuple[str, str]] = Counter()
     names: dict[tuple[str, str, str], str] = {}
     owners: dict[str, Endpoint] = {}
     for endpoint in endpoints:
         name = endpoint.explicit_id or "_".join(name_words(endpoint))
-        if methods[endpoint.name, endpoint.rule.rule] > 1:
+        if methods[id(endpoint.rule)] > 1 or told.setdefault((endpoint.name, name), endpoint.method) != endpoint.method:
             name = f"{endpoint.method.lower()}_{name}"
         routed[endpoint.name, endpoint.method] += 1
         times = routed[endpoint.name, endpoint.method]

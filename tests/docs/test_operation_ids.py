@@ -60,6 +60,16 @@ def test_a_function_of_several_methods_has_the_method_first() -> None:
     assert names_of(app) == {"get_pets", "post_pets"}
 
 
+@pytest.mark.parametrize("path", ["/pets", "/more"])
+def test_a_function_that_is_routed_for_another_method_keeps_its_name(path: str) -> None:
+    """The method comes before the name of the later route, at the same path or at another."""
+    app = make_app()
+    app.add_url_rule("/pets", "pets", answer)
+    app.add_url_rule(path, "pets", methods=["POST"])
+    app.add_url_rule(path, "pets", methods=["DELETE"])
+    assert names_of(app) == {"pets", "post_pets", "delete_pets"}
+
+
 def test_an_explicit_name_is_taken() -> None:
     """The name that quart-schema's `operation_id` gives is the name."""
     app = make_app()
