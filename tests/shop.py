@@ -47,14 +47,15 @@ def make_app(
     *blueprints: Blueprint,
     database: Database | None = db,
     settings: dict[str, Any] | None = None,
+    environment: str = "testing",
     **more: Any,
 ) -> Quart:
-    """Make a service on a database, in the testing environment."""
+    """Make a service on a database."""
     return ligand_async.create_app(
         __name__,
         title="Shop",
         version="1.0.0",
-        settings=Settings.load("testing", database_url=database_url, **(settings or {})),
+        settings=Settings.load(environment, database_url=database_url, **(settings or {})),
         database=database,
         blueprints=blueprints,
         **more,

@@ -12,6 +12,7 @@ from ligand_async.auth.access import Access, access_of
 from ligand_async.auth.authenticators import BearerAuthenticator
 from ligand_async.auth.development.views import issuer_of
 from ligand_async.auth.enforcement import EXTENSION, enforcement_of
+from ligand_async.auth.tokens.verifier import JWKSVerifier
 from ligand_async.context import service_of
 from ligand_async.docs.endpoints import Endpoint
 from ligand_async.docs.requirements import Alternative, alternatives_of, words_of
@@ -82,7 +83,7 @@ def scopes_of(closed: Iterable[Access]) -> list[str]:
 def schemes_of(app: Quart, scopes: Iterable[str]) -> Iterator[tuple[str, Scheme]]:
     """Yield the security schemes of an app, each with its name: those of its tokens first."""
     if takes_tokens(app):
-        yield "bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+        yield "bearer", {"type": "http", "scheme": "bearer", **({"bearerFormat": "JWT"} if are_signed(app) else {})}
         for name, issuer in zip(numbered("openIdConnect"), issuers_of(app), strict=False):
             yield name, {"type": "openIdConnect", "openIdConnectUrl": issuer.rstrip("/") + DISCOVERY}
         if len(urls := oauth_urls(app)) == 2:
@@ -103,8 +104,22 @@ def numbered(name: str) -> Iterator[str]:
 
 
 def takes_tokens(app: Quart) -> bool:
-    """Tell whether access tokens are taken at all."""
-    return any(isinstance(one, BearerAuthenticator) for one in enforcement_of(app).authenticators)
+    """Tell whether access tokens are taken at all.
+
+    The environment `cli` knows no issuer. What is closed there takes tokens wherever it is served, unless something
+    else authenticates: without an issuer it would not start.
+    """
+    found = enforcement_of(app).authenticators
+    unset = not found and service_of(app).settings.environment == "cli"
+    return unset or any(isinstance(one, BearerAuthenticator) for one in found)
+
+
+def are_signed(app: Quart) -> bool:
+    """Tell whether all access tokens are signed ones (RFC 9068), and none is opaque or of a verifier of one's own."""
+    verifiers = [one.verifier for one in enforcement_of(app).authenticators if isinstance(one, BearerAuthenticator)]
+    if not verifiers:
+        return service_of(app).settings.oidc_tokens == "jwt"
+    return all(isinstance(one, JWKSVerifier) for one in verifiers)
 
 
 def issuers_of(app: Quart) -> tuple[str, ...]:

@@ -91,6 +91,31 @@ def test_a_closed_service_takes_tokens() -> None:
     }
 
 
+@pytest.mark.parametrize("tokens", ["opaque", "both"])
+def test_an_opaque_token_is_no_jwt(tokens: str) -> None:
+    """No format is told where tokens need not be signed ones."""
+    client = {"oidc_client_id": "shop", "oidc_client_secret": "s" * 40}
+    found = schemes(document_with(None, settings={**ISSUER, **client, "oidc_tokens": tokens}))
+
+    assert found["bearer"] == {"type": "http", "scheme": "bearer"}
+
+
+@pytest.mark.parametrize(("tokens", "scheme"), [("jwt", BEARER), ("opaque", {"type": "http", "scheme": "bearer"})])
+def test_a_document_without_settings_takes_tokens(tokens: str, scheme: dict[str, str]) -> None:
+    """Where it is written no issuer is known; where it is served there must be one."""
+    document = document_with(role("user"), public, environment="cli", settings={"oidc_tokens": tokens})
+
+    assert schemes(document) == {"bearer": scheme}
+    assert [told["security"] for told in operations(document).values()] == [[{"bearer": ["user"]}], []]
+
+
+def test_a_document_without_settings_takes_what_the_service_brings() -> None:
+    """Whose callers prove who they are otherwise is not said to take tokens."""
+    document = document_with(None, environment="cli", authenticators=[APIKeyAuthenticator(nobody)])
+
+    assert schemes(document).keys() == {"apiKey"}
+
+
 def test_every_issuer_is_named() -> None:
     """In the order of the settings."""
     issuers = ("https://b.example/realm/", "https://a.example")

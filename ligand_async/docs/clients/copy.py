@@ -4,8 +4,7 @@ The document that is served is never changed. What is different in the copy:
 
 - `servers` has the one address that was chosen, which becomes the client's default.
 - The ways to send an access token (`bearer`, `openIdConnect`, `oauth2`) are one, `bearer`: a client is given a token
-  and does not sign anybody in. An operation that may answer 401 is closed, although a build without the settings of
-  the deployment knows no scheme.
+  and does not sign anybody in.
 - A body has the first of several media types whose schemas are equal: openapi-python-client 0.29 makes one branch for
   each, and the last one wins.
 - Members of an enumeration that begin with a hyphen, as sorts do, are named: `NameDesc`, not `VALUE_1` or `Name2`.
@@ -61,7 +60,7 @@ def close(operation: dict[str, Any], tokens: set[str]) -> bool:
     """Say what an operation asks for in the copy's schemes; return whether it may be a token."""
     asked = operation.pop("security", [])
     named = [requirement for requirement in asked if not requirement.keys() & tokens]
-    takes_token = len(named) < len(asked) or (not asked and "401" in operation["responses"])
+    takes_token = len(named) < len(asked)
     security = [requirement for index, requirement in enumerate(named) if requirement not in named[:index]]
     operation["security"] = ([{"bearer": []}] if takes_token else []) + security
     return takes_token
