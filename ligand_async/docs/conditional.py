@@ -1,17 +1,26 @@
 """How entity tags and preconditions are documented."""
 
+from http import HTTPStatus
 from typing import Any
 
+from pydantic import BaseModel
 from quart import Quart
 
 from ligand_async.context import EXTENSION, Service
+from ligand_async.data.models import Timestamped
+from ligand_async.data.origins import is_flat
 from ligand_async.docs.endpoints import Endpoint
 from ligand_async.problem import title_of
 from ligand_async.web.conditional import REQUIRING
+from ligand_async.web.pages.page import Page
 
 ETAG = {
     "description": "The entity tag of what is answered: send it as If-Match to change that, as If-None-Match to read "
     "it only if it has changed.",
+    "schema": {"type": "string"},
+}
+LAST_MODIFIED = {
+    "description": "When what is answered was last changed, to the second (RFC 9110 section 8.8.2).",
     "schema": {"type": "string"},
 }
 EXPECTED = {
@@ -20,6 +29,34 @@ EXPECTED = {
     "If-Unmodified-Since": "Change the resource only if it is unchanged since this date (RFC 9110 section 5.6.7).",
 }
 KNOWN = {"If-None-Match": "Read the resource only if this is no more its ETag."}
+
+
+def validator_headers(endpoint: Endpoint) -> dict[str, Any]:
+    """Describe what a success says of the state that it shows (RFC 9110 section 8.8).
+
+    Reads, conditional changes and what shows one versioned entity have a tag, but for what was deleted. What shows
+    nothing but columns of one entity can say when that was last changed.
+    """
+    if endpoint.mark is None or endpoint.method == "DELETE":
+        return {}
+    shown = endpoint.responses[endpoint.mark.status][0]
+    is_read = endpoint.method == "GET" and endpoint.mark.status == HTTPStatus.OK and shown is not None
+    model = getattr(shown, "__ligand_model__", None)
+    if model is not None and model.__mapper__.version_id_col is not None:
+        is_dated = issubclass(model, Timestamped) and is_flat(shown, model.__mapper__)
+    elif is_read or endpoint.is_conditional:
+        # What is derived from no model may be filled from any.
+        is_dated = is_read and model is None and endpoint.inputs.session is not None and is_one_thing(shown)
+    else:
+        return {}
+    return {"ETag": ETAG, **({"Last-Modified": LAST_MODIFIED} if is_dated else {})}
+
+
+def is_one_thing(shown: Any) -> bool:
+    """Tell whether an answer can be the columns of one entity."""
+    if not isinstance(shown, type) or not issubclass(shown, BaseModel) or issubclass(shown, Page):
+        return False
+    return not shown.model_computed_fields
 
 
 def not_modified_response(headers: dict[str, Any]) -> dict[str, Any]:

@@ -95,16 +95,6 @@ class Endpoint:
         return idempotent_mark(self.handler)
 
     @property
-    def has_entity_tag(self) -> bool:
-        """Whether its success can carry an entity tag: a read, a conditional change, or what is read of one entity."""
-        if self.mark is None or self.method == "DELETE":
-            return False
-        shown = self.responses[self.mark.status][0]
-        reads = self.method == "GET" and self.mark.status == HTTPStatus.OK and shown is not None
-        model = getattr(shown, "__ligand_model__", None)
-        return self.is_conditional or reads or (model is not None and model.__mapper__.version_id_col is not None)
-
-    @property
     def explicit_id(self) -> str | None:
         """The operationId that quart-schema's `operation_id` gives it, or None."""
         explicit: str | None = self.stamp(QUART_SCHEMA_OPERATION_ID_ATTRIBUTE)

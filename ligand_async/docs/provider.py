@@ -13,7 +13,12 @@ from typing_extensions import is_typeddict
 from werkzeug.routing import Rule
 from werkzeug.routing.converters import BaseConverter
 
-from ligand_async.docs.conditional import ETAG, conditional_parameters, conditional_statuses, not_modified_response
+from ligand_async.docs.conditional import (
+    conditional_parameters,
+    conditional_statuses,
+    not_modified_response,
+    validator_headers,
+)
 from ligand_async.docs.deprecation import deprecation_mark_of, describe_deprecation, tell_deprecation
 from ligand_async.docs.endpoints import Endpoint
 from ligand_async.docs.idempotency import REPLAYED, idempotency_parameters, idempotency_statuses
@@ -158,16 +163,10 @@ class LigandOpenAPIProvider(OpenAPIProvider):
         for status, (type_, headers_model) in endpoint.responses.items():
             schema = None if type_ is None else self._schemas.schema_of(type_, "serialization")
             headers = {} if headers_model is None else self.build_response_headers(headers_model)
-            if endpoint.mark and endpoint.mark.location and status == endpoint.mark.status:
-                headers["Location"] = LOCATION
-            if endpoint.mark and isinstance(type_, type) and issubclass(type_, Page):
-                headers |= page_headers(endpoint.query_model)
-            if endpoint.has_entity_tag and endpoint.mark and status == endpoint.mark.status:
-                headers["ETag"] = ETAG
-                if endpoint.method == "GET":
+            if endpoint.mark and status == endpoint.mark.status:
+                headers |= promised_headers(endpoint)
+                if "ETag" in headers and endpoint.method == "GET":
                     responses[304] = not_modified_response(headers)
-            if endpoint.idempotency and endpoint.mark and status == endpoint.mark.status:
-                headers["Idempotency-Replayed"] = REPLAYED
             responses[status] = success_response(status, schema, headers, endpoint.media_types)
         described = {str(status): responses[status] for status in sorted(responses)}
         if limited:
@@ -177,6 +176,17 @@ class LigandOpenAPIProvider(OpenAPIProvider):
     def build_response_headers(self, model: Any) -> dict[str, Any]:
         """Describe the headers of an answer."""
         return model_headers(self._schemas.resolved(model, "serialization"), dashed=not is_typeddict(model))
+
+
+def promised_headers(endpoint: Endpoint) -> dict[str, Any]:
+    """Describe the headers that the framework adds to the success of an operation."""
+    shown = endpoint.mark.response_type if endpoint.mark else None
+    return {
+        **({"Location": LOCATION} if endpoint.mark and endpoint.mark.location else {}),
+        **(page_headers(endpoint.query_model) if isinstance(shown, type) and issubclass(shown, Page) else {}),
+        **validator_headers(endpoint),
+        **({"Idempotency-Replayed": REPLAYED} if endpoint.idempotency else {}),
+    }
 
 
 def types_of(endpoint: Endpoint) -> Iterator[tuple[Any, JsonSchemaMode]]:

@@ -17,7 +17,7 @@ from ligand_async.testing.shapes import Part
 ANYBODYS = frozenset({400, 408, 413, 414, 421, 431, 500, 502, 503, 504})
 """The errors that every operation has and that `default` may document: malformed requests, limits, faults, outages."""
 
-TOLD = ("ETag", "Link", "Location", "Retry-After", "X-Pagination")
+TOLD = ("ETag", "Last-Modified", "Link", "Location", "Retry-After", "X-Pagination")
 """The headers that a client acts on: the document must know them."""
 
 READS = frozenset({"GET", "HEAD"})

@@ -1,0 +1,94 @@
+"""How the document tells of entity tags and of times of change."""
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, computed_field
+from quart import Blueprint
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ligand_async import Page, ReadSchema, conditional, operation
+from tests.docs.describing import describe, make_app, operations
+from tests.shop import Item, Shelf
+
+
+class ItemRead(ReadSchema, model=Item): ...
+
+
+class ItemOnShelf(ReadSchema, model=Item):
+    where: Any = None
+
+
+class ShelfRead(ReadSchema, model=Shelf): ...
+
+
+class Shown(BaseModel):
+    name: str
+
+
+class Shouted(BaseModel):
+    name: str
+
+    @computed_field  # type: ignore[prop-decorator]  # pydantic's own form
+    @property
+    def shout(self) -> str:
+        return self.name.upper()
+
+
+BOTH = {"ETag", "Last-Modified"}
+
+
+def headers_of(returns: Any, method: str = "GET", *, session: bool = True, marked: bool = False) -> set[str]:
+    """Return the headers that the document tells of a success."""
+
+    async def with_session(session: AsyncSession) -> Any:
+        raise NotImplementedError
+
+    async def without() -> Any:
+        raise NotImplementedError
+
+    handler = with_session if session else without
+    handler.__annotations__["return"] = returns
+    things = Blueprint("things", __name__)
+    view = operation(handler)
+    things.add_url_rule("/", "view_things", conditional(view) if marked else view, methods=[method])
+    [told] = operations(describe(make_app(things))).values()
+    return {*told["responses"]["204" if returns is None else "200"].get("headers", {})}
+
+
+@pytest.mark.parametrize(
+    ("returns", "headers"),
+    [
+        (ItemRead, BOTH),
+        (ItemOnShelf, {"ETag"}),
+        (ShelfRead, {"ETag"}),
+        (Shown, BOTH),
+        (Shouted, {"ETag"}),
+        (list[Shown], {"ETag"}),
+        (Page[Shown], {"ETag", "Link"}),
+        (None, set()),
+    ],
+)
+def test_reads_are_validated(returns: Any, headers: set[str]) -> None:
+    """A read has a tag; and a date where all that it shows may be columns of one thing."""
+    assert headers_of(returns) == headers
+
+
+def test_what_reads_nothing_has_no_date() -> None:
+    """Without a session nothing that is stored can be shown."""
+    assert headers_of(Shown, session=False) == {"ETag"}
+
+
+@pytest.mark.parametrize(
+    ("method", "returns", "marked", "headers"),
+    [
+        ("POST", ItemRead, False, BOTH),
+        ("POST", Shown, False, set()),
+        ("PUT", Shown, True, {"ETag"}),
+        ("PATCH", None, True, {"ETag"}),
+        ("DELETE", ItemRead, True, set()),
+    ],
+)
+def test_changes_are_validated(method: str, returns: Any, marked: bool, headers: set[str]) -> None:
+    """Where one versioned thing is shown or was checked, unless it is gone."""
+    assert headers_of(returns, method, marked=marked) == headers
