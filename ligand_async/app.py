@@ -42,6 +42,7 @@ def create_app(
     *,
     title: str,
     version: str,
+    description: str | None = None,
     client_name: str | None = None,
     settings: Settings | None = None,
     database: Database | None = None,
@@ -58,6 +59,7 @@ def create_app(
         import_name: The service's `__name__`.
         title: Shown in the documentation.
         version: The service's own version.
+        description: What the service is for, in CommonMark: at the head of the documentation.
         client_name: The package name of generated clients; by default the title in lower case with `-client`.
         settings: As `Settings.load()` returns them, which is the default.
         database: The service's `Database`, if it has one.
@@ -101,7 +103,8 @@ def create_app(
         database.init_app(app, settings)
     app.before_serving(services.start)
 
-    init_docs(app, title=title, version=version, servers=servers_of(settings), role=settings.docs_role)
+    servers = servers_of(settings)
+    init_docs(app, title=title, version=version, description=description, servers=servers, role=settings.docs_role)
     app.extensions[OPERATION_IDS] = OperationNames(app)
     init_problems(app, metadata=database.metadata if database else MetaData(), renderer=problem_renderer)
     init_test_client(app)

@@ -21,6 +21,7 @@ def create_app(environment: str | None = None, **settings: Any) -> Quart:
         __name__,
         title="Petstore",
         version="1.0.0",
+        description="Pets: anyone may look at them, users register and change them, administrators take them off.",
         client_name="petstore-client",
         settings=PetstoreSettings.load(environment, **settings),
         database=db,

@@ -88,6 +88,14 @@ def test_what_is_not_openapi_is_listed(service: str, tmp_path: Path) -> None:
     assert "is not valid: " in result.stdout
 
 
+def test_a_missing_validator_is_told(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the command that installs it; nothing is called valid that nobody looked at."""
+    monkeypatch.setitem(sys.modules, "openapi_spec_validator", None)  # as if it were not installed
+    result = run(service, "check")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "pip install openapi-spec-validator" in result.stderr
+
+
 @pytest.mark.parametrize("arguments", [["-o", "a.yaml"], ["-o", "a.txt", "--format", "yaml"]])
 def test_yaml_says_the_same(service: str, arguments: list[str]) -> None:
     """YAML is chosen by the file's name or by the option, and holds what JSON holds."""
