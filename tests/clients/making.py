@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -32,12 +33,24 @@ def run(*command: str | Path, directory: Path, **variables: str) -> str:
     return outcome.stdout
 
 
-def ligand_client(*arguments: str | Path, directory: Path, app: str = "examples.petstore.app:create_app") -> str:
-    """Return what `ligand client` prints, where nothing is set; skip the test where a generator is missing."""
+def ligand_client(
+    *arguments: str | Path,
+    directory: Path,
+    app: str = "examples.petstore.app:create_app",
+    within: Sequence[str] = (),
+) -> str:
+    """Return what `ligand client` prints, where nothing is set; skip the test where a generator is missing.
+
+    Args:
+        *arguments: Those of the command.
+        directory: Where it works.
+        app: The service.
+        within: The command that runs it.
+    """
     unset = ("LIGAND_", "QUART_", "DATABASE_", "PORT")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(unset)}
     outcome = subprocess.run(
-        [*LIGAND, "--app", app, "client", *arguments],
+        [*within, *LIGAND, "--app", app, "client", *arguments],
         cwd=directory,
         env=environment | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -49,6 +62,18 @@ def ligand_client(*arguments: str | Path, directory: Path, app: str = "examples.
         do_without("java", outcome.stderr.strip())
     assert outcome.returncode == 0, outcome.stderr
     return outcome.stdout
+
+
+def without_network() -> list[str]:
+    """Return the command that runs another where there is no network, not even this machine's own.
+
+    The test is skipped where the kernel makes no such place.
+    """
+    if shutil.which("unshare"):
+        for command in (["unshare", "--net"], ["unshare", "--map-root-user", "--net"]):
+            if subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0:
+                return command
+    return do_without("unshare", "no network namespace can be made")
 
 
 def unpack(archive: Path, directory: Path) -> Path:

@@ -1,7 +1,8 @@
-"""The petstore's clients: built as for an image, handed out, checked, and run with real tokens."""
+"""The petstore's clients: built as for an image, handed out, checked, and run with the tokens of a real issuer."""
 
 import json
 import re
+import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -10,8 +11,9 @@ from urllib.error import HTTPError
 
 import pytest
 
-from tests.clients.making import HERE, TypeScript, check_python, ligand_client, run, unpack
-from tests.serving import ROOT, get_token, served
+from tests.clients.making import HERE, TypeScript, check_python, ligand_client, run, unpack, without_network
+from tests.provider.running import Provider
+from tests.serving import ROOT, served
 
 pytestmark = pytest.mark.extended
 
@@ -27,18 +29,29 @@ def zips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(zips: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The petstore, on another port than its clients were built for."""
-    variables = {"LIGAND_DATABASE_AUTO_UPGRADE": "1", "LIGAND_CLIENTS_DIRECTORY": str(zips)}
+def token(provider: Provider) -> str:
+    """What a caller has who is user and administrator."""
+    return provider.token("svc")
+
+
+@pytest.fixture(scope="module")
+def address(zips: Path, provider: Provider, token: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The petstore, on another port than its clients were built for, and with an issuer that they know nothing of."""
+    variables = {
+        "LIGAND_DATABASE_AUTO_UPGRADE": "1",
+        "LIGAND_CLIENTS_DIRECTORY": str(zips),
+        "LIGAND_OIDC_ISSUER": provider.issuer,
+        "LIGAND_OIDC_AUDIENCE": provider.audience,
+    }
     directory = tmp_path_factory.mktemp("petstore")
     with served("examples.petstore.app:create_app()", directory, variables) as address:
         for name in ("Ada", "Bob", "Cat", "Dog", "Eve"):
-            add_pet(address, name)
+            add_pet(address, token, name)
         yield address
 
 
-def add_pet(address: str, name: str) -> None:
-    headers = {"Authorization": f"Bearer {get_token(address, roles=['user'])}", "Content-Type": "application/json"}
+def add_pet(address: str, token: str, name: str) -> None:
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     request = urllib.request.Request(f"{address}/pets/", json.dumps({"name": name}).encode(), headers)
     urllib.request.urlopen(request, timeout=10).close()
 
@@ -59,13 +72,12 @@ def shown(language: str) -> tuple[str, str]:
     return found[1], found[2]
 
 
-def test_python_client_lives_a_pet_s_life(address: str, tmp_path: Path) -> None:
+def test_python_client_lives_a_pet_s_life(address: str, token: str, tmp_path: Path) -> None:
     """Strictly typed, it creates, reads, changes, lists and deletes; 412 and 422 are problems with their members."""
     program, printed = shown("python")
     source = fetch(address, "python", tmp_path)
     check_python(source / "petstore_client", HERE / "crud.py", source=source)
 
-    token = get_token(address, roles=["user", "admin"])
     told = run(sys.executable, HERE / "crud.py", address, token, directory=tmp_path, PYTHONPATH=str(source))
 
     assert program == (HERE / "crud.py").read_text()
@@ -73,7 +85,7 @@ def test_python_client_lives_a_pet_s_life(address: str, tmp_path: Path) -> None:
 
 
 def test_typescript_client_lives_a_pet_s_life(
-    address: str, require_tool: Callable[[str], Path], tmp_path: Path
+    address: str, token: str, require_tool: Callable[[str], Path], tmp_path: Path
 ) -> None:
     """The same by `tsc --strict` and Node."""
     program, printed = shown("typescript")
@@ -83,7 +95,6 @@ def test_typescript_client_lives_a_pet_s_life(
     compiler.add("petstore-client", source)
     built = compiler.compile(HERE / "crud.ts")
 
-    token = get_token(address, roles=["user", "admin"])
     told = run(node, built, address, token, directory=tmp_path)
 
     assert program == (HERE / "crud.ts").read_text()
@@ -99,15 +110,24 @@ def test_clients_carry_the_service_s_name_and_version(zips: Path, tmp_path: Path
     assert python.name == typescript.name == "petstore-client-1.0.0"
     assert 'name = "petstore-client"\nversion = "1.0.0"' in (python / "pyproject.toml").read_text()
     assert (metadata["name"], metadata["version"]) == ("petstore-client", "1.0.0")
+    assert metadata.keys().isdisjoint({"author", "license", "repository"})
     assert b"ligand-client-" not in everything
     assert str(ROOT).encode() not in everything
 
 
-def test_the_same_client_is_the_same_bytes(zips: Path, tmp_path: Path) -> None:
-    """A zip built again is that zip."""
-    again = ligand_client("build", "python", "-o", tmp_path, directory=tmp_path).strip()
+def test_no_network_is_needed(zips: Path, address: str, tmp_path: Path) -> None:
+    """Where nothing can be reached the same clients are built, byte for byte."""
+    cut_off = without_network()
+    probe = [sys.executable, "-c", f"import urllib.request as r; r.urlopen('{address}/livez', timeout=5).close()"]
+    reached = [subprocess.run([*within, *probe], capture_output=True).returncode == 0 for within in ([], cut_off)]
+    ligand_client("build", "-o", tmp_path, directory=tmp_path, within=cut_off)
 
-    assert Path(again).read_bytes() == (zips / Path(again).name).read_bytes()
+    assert reached == [True, False]
+    assert contents_of(tmp_path) == contents_of(zips)
+
+
+def contents_of(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
 def test_what_was_not_built_is_not_there(address: str) -> None:
@@ -118,11 +138,17 @@ def test_what_was_not_built_is_not_there(address: str) -> None:
     assert "ligand client build typescript-axios" in json.load(caught.value)["detail"]
 
 
-def test_axios_client_compiles(require_tool: Callable[[str], Path], tmp_path: Path) -> None:
-    """`typescript-axios` is strict TypeScript too, and calls the private address when it is told so."""
+def test_axios_client_lives_a_pet_s_life(
+    address: str, token: str, require_tool: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """`typescript-axios` does the same, and calls the private address unless it is told another."""
     source = tmp_path / "client"
     ligand_client("generate", "typescript-axios", "--private", "-o", source, directory=tmp_path)
-    compiler = TypeScript(require_tool("node"), tmp_path / "work")
+    node = require_tool("node")
+    compiler = TypeScript(node, tmp_path / "work")
     compiler.add("petstore-client", source)
+    built = compiler.compile(HERE / "crud_axios.ts")
+    told = run(node, built, address, token, directory=tmp_path)
 
     assert 'BASE_PATH = "http://127.0.0.1:8000"' in (source / "base.ts").read_text()
+    assert told == shown("typescript")[1]

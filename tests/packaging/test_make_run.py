@@ -1,5 +1,6 @@
 """`make run` from a fresh checkout, on a real terminal's terms."""
 
+import io
 import json
 import os
 import pwd
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import tempfile
 import urllib.request
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -196,6 +198,22 @@ def test_moved_checkout_is_installed_anew(checkout: Path, tmp_path: Path) -> Non
     with MakeRun(moved) as run:
         run.wait_until_ready(INSTALL_SECONDS)
         assert "Making .venv" in run.output
+
+
+def test_clients_that_were_made_are_handed_out(checkout: Path) -> None:
+    """`make clients` builds them where `make run` finds them."""
+    subprocess.run(
+        ["make", "clients"],
+        cwd=checkout,
+        env=clean_environment(),
+        capture_output=True,
+        check=True,
+        timeout=INSTALL_SECONDS,
+    )
+    with MakeRun(checkout) as run:
+        run.wait_until_ready(START_SECONDS)
+        for kind in ("python", "typescript"):
+            assert zipfile.is_zipfile(io.BytesIO(fetch(f"{run.address}/openapi/clients/{kind}")))
 
 
 @pytest.fixture

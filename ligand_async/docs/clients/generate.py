@@ -1,7 +1,6 @@
 """Generating a client: in a temporary directory, from a copy of the document."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import Any
 
 from ligand_async.docs.clients.copy import copy_for_generators
 from ligand_async.docs.clients.errors import ClientError
-from ligand_async.docs.clients.generators import LEFTOVERS, check_kind, command_for
+from ligand_async.docs.clients.generators import check_kind, command_for
 from ligand_async.docs.clients.package import Package
 from ligand_async.docs.clients.process import run_generator
+from ligand_async.docs.clients.tidying import tidy
 
 TIMEOUT = 120.0  # seconds
 
@@ -41,10 +41,5 @@ def generated(
         run_generator(kind, command_for(kind, package, source, target), work, timeout=timeout)
         if not target.is_dir():
             raise ClientError(f"{kind} made nothing")
-        for name in LEFTOVERS:
-            leftover = target / name
-            if leftover.is_dir():
-                shutil.rmtree(leftover)
-            else:
-                leftover.unlink(missing_ok=True)
+        tidy(target)
         yield target

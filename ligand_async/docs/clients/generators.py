@@ -14,14 +14,6 @@ KIND = re.compile(r"[a-z][a-z0-9-]{0,63}")
 # Built where nobody names others: both are served, and `typescript-fetch` makes clients without a dependency.
 KINDS = ("python", "typescript")
 ALIASES = {"typescript": "typescript-fetch"}
-LEFTOVERS = (
-    "git_push.sh",
-    ".travis.yml",
-    ".gitlab-ci.yml",
-    ".openapi-generator",
-    ".openapi-generator-ignore",
-    ".ruff_cache",
-)
 
 
 def check_kind(kind: str) -> str:
