@@ -5,12 +5,12 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
+from hypercorn.typing import ASGIFramework
 from playwright.async_api import Page, Response, async_playwright
-from quart import Quart
 
 FLAGS = (
     "--no-sandbox",
@@ -57,7 +57,7 @@ class Visit:
 
 
 @asynccontextmanager
-async def serving(make_app: Callable[[str], Quart], root_path: str = "") -> AsyncIterator[str]:
+async def serving(make_app: Callable[[str], ASGIFramework], root_path: str = "") -> AsyncIterator[str]:
     """Serve the app that is made for an address, and yield the address."""
     listener = socket.create_server(("127.0.0.1", 0))
     address = f"http://127.0.0.1:{listener.getsockname()[1]}{root_path}"
@@ -78,11 +78,19 @@ async def serving(make_app: Callable[[str], Quart], root_path: str = "") -> Asyn
 
 @asynccontextmanager
 async def visiting(
-    chromium: Path, address: str, *, color_scheme: Literal["light", "dark"] = "light"
+    chromium: Path, address: str, *, color_scheme: Literal["light", "dark"] = "light", **context: Any
 ) -> AsyncIterator[Visit]:
+    """Open a browser for the page at an address.
+
+    Args:
+        chromium: The browser.
+        address: Where the service is.
+        color_scheme: What the system prefers.
+        **context: More of Playwright's options for a context, such as `http_credentials`.
+    """
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        page = await browser.new_page(color_scheme=color_scheme, viewport={"width": 1200, "height": 1000})
+        page = await browser.new_page(color_scheme=color_scheme, viewport={"width": 1200, "height": 1000}, **context)
         page.set_default_timeout(20_000)
         yield Visit(page, address)
         await browser.close()

@@ -1,11 +1,21 @@
 """What the tests of the document share."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.docs import sample
 from tests.docs.describing import describe, operations
+from tests.serving import ROOT
+
+
+@pytest.fixture(scope="session")
+def screenshots() -> Path:
+    """Where pictures of the page are kept, to be looked at: `make clean` removes them."""
+    directory = ROOT / "dist" / "screenshots"
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,7 @@ def complaints(visit: Visit) -> list[str]:
     return [text for text in visit.complaints if "401" not in text and not text.startswith("verbose")]
 
 
-async def test_a_pasted_token_opens_what_is_closed(require_tool: Callable[[str], Path], tmp_path: Path) -> None:
+async def test_a_pasted_token_opens_what_is_closed(require_tool: Callable[[str], Path]) -> None:
     """Authorize takes a bearer token: 401 before, 200 after; the page reads the issuer's metadata by itself."""
     apps: list[Quart] = []
 
@@ -91,11 +91,19 @@ async def sign_in(page: Page, scheme: str) -> None:
     await page.click(".dialog-ux .close-modal")
 
 
-@pytest.mark.parametrize("scheme", ["openIdConnect", "oauth2"])
+@pytest.mark.parametrize(("scheme", "root_path"), [("openIdConnect", ""), ("oauth2", "/shop")])
 async def test_somebody_signs_in_with_the_issuer(
-    require_tool: Callable[[str], Path], tmp_path: Path, stack: ExitStack, scheme: str
+    require_tool: Callable[[str], Path],
+    tmp_path: Path,
+    screenshots: Path,
+    stack: ExitStack,
+    scheme: str,
+    root_path: str,
 ) -> None:
-    """With PKCE and a public client, by the issuer's metadata or by the addresses in the settings: 401, then 200."""
+    """With PKCE and a public client: 401, then 200.
+
+    By the issuer's metadata or by the addresses in the settings, also where the service is mounted under a path.
+    """
     providers: list[Provider] = []
 
     def make(address: str) -> Quart:
@@ -106,14 +114,14 @@ async def test_somebody_signs_in_with_the_issuer(
         settings = {"oidc_issuer": provider.issuer, "oidc_audience": provider.audience, "oauth_docs_client_id": "docs"}
         return make_vault(settings | named)
 
-    async with serving(make) as address, visiting(require_tool("chromium"), address) as visit:
+    async with serving(make, root_path) as address, visiting(require_tool("chromium"), address) as visit:
         await visit.open()
         await visit.try_out(SECRET)
         before = await visit.execute(SECRET, ANSWER)
-        await visit.page.screenshot(path=tmp_path / f"{scheme}-before.png", full_page=True)
+        await visit.page.screenshot(path=screenshots / f"{scheme}-before.png", full_page=True)
         await sign_in(visit.page, f"{scheme} (OAuth2, ")
         after = await visit.execute(SECRET, ANSWER)
-        await visit.page.screenshot(path=tmp_path / f"{scheme}-after.png", full_page=True)
+        await visit.page.screenshot(path=screenshots / f"{scheme}-after.png", full_page=True)
 
     assert (before.status, after.status) == (401, 200)
     assert complaints(visit) == []
