@@ -11,6 +11,7 @@ from examples.petstore.models import Pet, audit
 from examples.petstore.queries import PetQuery
 from examples.petstore.schemas import Caller, PetCreate, PetPatch, PetRead
 from ligand_async import (
+    BadRequest,
     NotFound,
     Page,
     Principal,
@@ -44,7 +45,7 @@ async def list_pets(query_args: PetQuery, session: AsyncSession) -> Page[PetRead
 @pets.post("/")
 @requires(role("user") | scope("pets:write"))
 @idempotent
-@operation(status=201, location="pets.read_pet")
+@operation(status=201, raises=[BadRequest], location="pets.read_pet")
 async def create_pet(data: PetCreate, session: AsyncSession) -> PetRead:
     """Register a pet."""
     pet = Pet(**data.model_dump())
@@ -64,7 +65,7 @@ async def read_pet(pet_id: UUID, session: AsyncSession) -> PetRead:
 @pets.put("/<uuid:pet_id>")
 @requires(role("user"))
 @conditional
-@operation(raises=[NotFound])
+@operation(raises=[BadRequest, NotFound])
 async def replace_pet(pet_id: UUID, data: PetCreate, session: AsyncSession) -> PetRead:
     """Replace a pet."""
     return await change(session, pet_id, data.replace)
@@ -73,7 +74,7 @@ async def replace_pet(pet_id: UUID, data: PetCreate, session: AsyncSession) -> P
 @pets.patch("/<uuid:pet_id>")
 @requires(role("user"))
 @conditional
-@operation(raises=[NotFound])
+@operation(raises=[BadRequest, NotFound])
 async def update_pet(pet_id: UUID, data: PetPatch, session: AsyncSession) -> PetRead:
     """Change a pet."""
     return await change(session, pet_id, data.apply)

@@ -10,7 +10,8 @@ from ligand_async.context import EXTENSION, Service
 from ligand_async.data.models import Timestamped
 from ligand_async.data.origins import is_flat
 from ligand_async.docs.endpoints import Endpoint
-from ligand_async.problem import title_of
+from ligand_async.errors import PreconditionFailed, PreconditionRequired
+from ligand_async.problem import Problem, title_of
 from ligand_async.web.conditional import REQUIRING
 from ligand_async.web.pages.page import Page
 
@@ -46,7 +47,7 @@ def validator_headers(endpoint: Endpoint) -> dict[str, Any]:
         is_dated = issubclass(model, Timestamped) and is_flat(shown, model.__mapper__)
     elif is_read or endpoint.is_conditional:
         # What is derived from no model may be filled from any.
-        is_dated = is_read and model is None and endpoint.inputs.session is not None and is_one_thing(shown)
+        is_dated = is_read and model is None and endpoint.is_stored and is_one_thing(shown)
     else:
         return {}
     return {"ETag": ETAG, **({"Last-Modified": LAST_MODIFIED} if is_dated else {})}
@@ -80,10 +81,14 @@ def conditional_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
     ]
 
 
-def conditional_statuses(app: Quart, endpoint: Endpoint) -> set[int]:
+def conditional_problems(app: Quart, endpoint: Endpoint) -> set[type[Problem]]:
     """Return the errors that follow from preconditions."""
     if not endpoint.is_conditional or endpoint.method == "GET":
         return set()
     service = app.extensions.get(EXTENSION)
     required = not isinstance(service, Service) or service.settings.require_preconditions
-    return {412, 428} if required and endpoint.method in REQUIRING else {412}
+    return (
+        {PreconditionFailed, PreconditionRequired}
+        if required and endpoint.method in REQUIRING
+        else {PreconditionFailed}
+    )

@@ -156,9 +156,9 @@ class Endpoint:
         return media_types_of(self.inputs.returns) if self.mark else ()
 
     @property
-    def can_be_down(self) -> bool:
-        """Whether it needs a database or other services, which may be away."""
-        return self.mark is not None and (self.inputs.session is not None or bool(self.services))
+    def is_stored(self) -> bool:
+        """Whether it works on a database."""
+        return self.mark is not None and self.inputs.session is not None
 
     @property
     def services(self) -> set[str]:

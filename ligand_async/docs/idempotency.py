@@ -3,6 +3,9 @@
 from typing import Any
 
 from ligand_async.docs.endpoints import Endpoint
+from ligand_async.errors import BadRequest
+from ligand_async.problem import Problem
+from ligand_async.problem_types import IdempotencyKeyReused, RequestInProgress
 from ligand_async.web.idempotency import HEADER, MAX_KEY
 
 PATTERN = rf'^("[ !#-\[\]-~]{{1,{MAX_KEY}}}"|[!#-+\--:<-~]{{1,{MAX_KEY}}})$'
@@ -26,6 +29,6 @@ def idempotency_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
     ]
 
 
-def idempotency_statuses(endpoint: Endpoint) -> set[int]:
+def idempotency_problems(endpoint: Endpoint) -> set[type[Problem]]:
     """Return the errors that follow from a key: malformed or missing, in use, or another request's."""
-    return set() if endpoint.idempotency is None else {400, 409, 422}
+    return set() if endpoint.idempotency is None else {BadRequest, RequestInProgress, IdempotencyKeyReused}

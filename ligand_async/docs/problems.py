@@ -1,5 +1,6 @@
 """How errors are documented: one problem schema, and a response for each status that an operation can end with."""
 
+import re
 from collections.abc import Iterable, Set
 from typing import Any
 
@@ -9,8 +10,17 @@ from ligand_async.auth.access import Access
 from ligand_async.docs.endpoints import Endpoint
 from ligand_async.docs.limits import RETRY_AFTER
 from ligand_async.docs.schemas import PREFIX
+from ligand_async.errors import (
+    ContentTooLarge,
+    Forbidden,
+    NotFound,
+    ServiceUnavailable,
+    Unauthorized,
+    UnsupportedMediaType,
+)
 from ligand_async.problem import PROBLEM_JSON, Problem, title_of
 from ligand_async.problem_types import PREFIX as PREFIX_OF_TYPES
+from ligand_async.problem_types import DatabaseUnavailable, MalformedBody, ValidationFailed
 
 INVALID_PART: JsonSchemaValue = {
     "description": "One part of a request that was refused; one of pointer, parameter, header and cookie names it.",
@@ -49,68 +59,81 @@ CHALLENGE = {
     "required": True,
     "schema": {"type": "string"},
 }
+BLANK = "about:blank"
+SCHEMA = {"$ref": PREFIX + "Problem"}
 COMPONENTS = {"InvalidPart": INVALID_PART, "Problem": PROBLEM}
 
 
-def problem_responses(endpoint: Endpoint, more: Set[int] = frozenset()) -> dict[int, dict[str, Any]]:
-    """Describe every error that an operation answers itself: those it names, and those of what it reads.
+def problem_responses(problems: Iterable[type[Problem]], *, retried: Set[int] = frozenset()) -> dict[int, Any]:
+    """Describe every error that an operation answers itself, by status.
 
     Args:
-        endpoint: The operation.
-        more: The statuses of errors that follow from its other marks.
+        problems: What it may end with; one that is a kind of another is told beside it.
+        retried: The statuses that may say when to ask again, besides 429 and 503.
     """
-    titles = {status: {title_of(status)} for status in input_statuses(endpoint) | more}
-    for problem in endpoint.mark.raises if endpoint.mark else ():
-        titles.setdefault(problem.code, set()).add(title_with_type(problem))
-    described = {status: problem_response(sorted(names)) for status, names in titles.items()}
+    kinds: dict[int, set[type[Problem]]] = {}
+    for problem in problems:
+        kinds.setdefault(problem.code, set()).add(problem)
+    described = {status: problem_response(found) for status, found in kinds.items()}
     if 401 in described:
         described[401]["headers"] = {"WWW-Authenticate": CHALLENGE}
-    for status in {429, 503} | ({409} if endpoint.idempotency else set()):
+    for status in {429, 503} | retried:
         if status in described:
             described[status]["headers"] = {"Retry-After": RETRY_AFTER}
     return described
 
 
-def input_statuses(endpoint: Endpoint) -> set[int]:
+def input_problems(endpoint: Endpoint) -> set[type[Problem]]:
     """Return the errors that follow from what an operation reads."""
-    statuses = {404} if endpoint.rule.arguments else set()
+    problems: set[type[Problem]] = {NotFound} if endpoint.rule.arguments else set()
     models = (endpoint.query_model, endpoint.headers_model, endpoint.cookies_model)
     # An operation that reads no query string refuses one.
     if endpoint.mark is not None or any(model is not None for model in models):
-        statuses |= {422}
+        problems |= {ValidationFailed}
     if endpoint.body is not None:
-        statuses |= {400, 413, 422}
+        problems |= {MalformedBody, ContentTooLarge, ValidationFailed}
     if endpoint.body is not None and endpoint.mark is not None:
-        statuses |= {415}  # quart-schema's decorators answer 400
-    return statuses
+        problems |= {UnsupportedMediaType}  # quart-schema's decorators answer 400
+    return problems
 
 
-def access_statuses(access: Access | None) -> set[int]:
+def access_problems(access: Access | None) -> set[type[Problem]]:
     """Return the errors of callers who may not.
 
     A public operation has none of them, though it refuses a bad token, too: its callers need not send one.
     """
     if access is None or access.is_public:
         return set()
-    return {401} if access.requirement is None else {401, 403}
+    return {Unauthorized} if access.requirement is None else {Unauthorized, Forbidden}
 
 
-def outage_statuses(endpoint: Endpoint, access: Access | None) -> set[int]:
-    """Return 503 for what needs a database, other services, or to know who is calling."""
+def outage_problems(endpoint: Endpoint, access: Access | None) -> set[type[Problem]]:
+    """Return the outages of what an operation needs: a database, other services, or who knows who is calling."""
     asked = access is not None and not access.is_public
-    return {503} if asked or endpoint.can_be_down else set()
+    problems: set[type[Problem]] = {ServiceUnavailable} if asked or endpoint.services else set()
+    return problems | ({DatabaseUnavailable} if endpoint.is_stored else set())
 
 
-def title_with_type(problem: type[Problem]) -> str:
-    """Return a problem's title, and its type where it has one of its own."""
-    title = problem.title or title_of(problem.code)
-    return title if problem.type == "about:blank" else f"{title} (`{problem.type}`)"
+def problem_response(problems: Iterable[type[Problem]]) -> dict[str, Any]:
+    """Describe one answer that holds one of some problems, each with an example."""
+    kinds = {(problem.type, problem.title or title_of(problem.code), problem.code) for problem in problems}
+    # The words of the status come before those that say more.
+    told = sorted(kinds, key=lambda kind: (kind[0] != BLANK, kind))
+    examples = {
+        example_name(type_, title): {"value": {"type": type_, "title": title, "status": status}}
+        for type_, title, status in told
+    }
+    return {
+        "description": "; ".join(title if type_ == BLANK else f"{title} (`{type_}`)" for type_, title, _ in told),
+        "content": {PROBLEM_JSON: {"schema": SCHEMA, "examples": examples}},
+    }
 
 
-def problem_response(titles: Iterable[str]) -> dict[str, Any]:
-    """Describe one answer that holds a problem."""
-    return {"description": "; ".join(titles), "content": {PROBLEM_JSON: {"schema": {"$ref": PREFIX + "Problem"}}}}
+def example_name(type_: str, title: str) -> str:
+    """Return what the example of a problem is called: plain characters, as everything with a name in a document."""
+    name = title if type_ == BLANK else type_.removeprefix(PREFIX_OF_TYPES)
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-").lower()
 
 
 # What every operation may answer: a target or a header that is malformed, a deadline, a fault.
-OTHER_PROBLEMS = {"default": problem_response(["Any other problem"])}
+OTHER_PROBLEMS = {"default": {"description": "Any other problem", "content": {PROBLEM_JSON: {"schema": SCHEMA}}}}

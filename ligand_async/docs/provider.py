@@ -15,13 +15,13 @@ from werkzeug.routing.converters import BaseConverter
 
 from ligand_async.docs.conditional import (
     conditional_parameters,
-    conditional_statuses,
+    conditional_problems,
     not_modified_response,
     validator_headers,
 )
 from ligand_async.docs.deprecation import deprecation_mark_of, describe_deprecation, tell_deprecation
 from ligand_async.docs.endpoints import Endpoint
-from ligand_async.docs.idempotency import REPLAYED, idempotency_parameters, idempotency_statuses
+from ligand_async.docs.idempotency import REPLAYED, idempotency_parameters, idempotency_problems
 from ligand_async.docs.limits import tell_limits
 from ligand_async.docs.messages import (
     LOCATION,
@@ -33,10 +33,18 @@ from ligand_async.docs.messages import (
 )
 from ligand_async.docs.operation_ids import name_operations
 from ligand_async.docs.parameters import model_parameters, path_parameter
-from ligand_async.docs.problems import COMPONENTS, OTHER_PROBLEMS, access_statuses, outage_statuses, problem_responses
+from ligand_async.docs.problems import (
+    COMPONENTS,
+    OTHER_PROBLEMS,
+    access_problems,
+    input_problems,
+    outage_problems,
+    problem_responses,
+)
 from ligand_async.docs.schemas import Schemas, reachable
 from ligand_async.docs.security import Security
 from ligand_async.docs.tags import list_tags
+from ligand_async.errors import TooManyRequests
 from ligand_async.web.limits import is_limited
 from ligand_async.web.pages.page import Page
 
@@ -155,11 +163,12 @@ class LigandOpenAPIProvider(OpenAPIProvider):
     def build_responses(self, endpoint: Endpoint) -> dict[str, Any]:
         """Describe every answer, by status."""
         app = cast("Quart", self._app)
-        more = conditional_statuses(app, endpoint) | idempotency_statuses(endpoint)
         access = self._security.access(endpoint)
         limited = is_limited(app, endpoint.name, endpoint.method)
-        more |= access_statuses(access) | outage_statuses(endpoint, access) | ({429} if limited else set())
-        responses = problem_responses(endpoint, more)
+        problems = input_problems(endpoint) | access_problems(access) | outage_problems(endpoint, access)
+        problems |= conditional_problems(app, endpoint) | idempotency_problems(endpoint)
+        problems |= ({TooManyRequests} if limited else set()) | {*(endpoint.mark.raises if endpoint.mark else ())}
+        responses = problem_responses(problems, retried={409} if endpoint.idempotency else set())
         for status, (type_, headers_model) in endpoint.responses.items():
             schema = None if type_ is None else self._schemas.schema_of(type_, "serialization")
             headers = {} if headers_model is None else self.build_response_headers(headers_model)

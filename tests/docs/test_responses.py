@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from openapi_schema_validator import OAS31Validator
 from quart import Blueprint
 from quart_schema import validate_response
 
@@ -39,11 +40,36 @@ def test_statuses_are_in_order(documented: dict[str, Any]) -> None:
 
 
 def test_an_error_is_a_problem(documented: dict[str, Any]) -> None:
-    """Every error is answered as the one Problem, and its description says which it may be."""
+    """Every error is answered as the one Problem; the words and the examples say which it may be."""
     assert documented["create_toy"]["responses"]["409"] == {
         "description": "Conflict; Out of Stock (`https://example.com/out-of-stock`)",
-        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        "content": {
+            "application/problem+json": {
+                "schema": {"$ref": "#/components/schemas/Problem"},
+                "examples": {
+                    "conflict": {"value": {"type": "about:blank", "title": "Conflict", "status": 409}},
+                    "https-example.com-out-of-stock": {
+                        "value": {"type": "https://example.com/out-of-stock", "title": "Out of Stock", "status": 409}
+                    },
+                },
+            }
+        },
     }
+
+
+def test_each_example_fits(document: dict[str, Any], documented: dict[str, Any]) -> None:
+    """An example is a problem of the status that it stands at."""
+    schema = {"$ref": "#/components/schemas/Problem", "components": document["components"]}
+    examples = [
+        (status, example["value"])
+        for operation in documented.values()
+        for status, answer in operation["responses"].items()
+        for example in answer.get("content", {}).get("application/problem+json", {}).get("examples", {}).values()
+    ]
+    assert len(examples) > 20
+    for status, example in examples:
+        OAS31Validator(schema).validate(example)
+        assert str(example["status"]) == status
 
 
 def test_an_empty_answer_has_no_content(documented: dict[str, Any]) -> None:
