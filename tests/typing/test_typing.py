@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 MISTAKES = Path(__file__).with_name("mistakes.py")
 MARK = re.compile(r"# refused: ([\w -]+)$")
 FOUND = re.compile(r"mistakes\.py:(\d+): error: .*\[([\w-]+)\]$", re.MULTILINE)
 
 
+@pytest.mark.extended
 def test_mypy_refuses_each_mistake_and_nothing_else() -> None:
     """mypy --strict reports the marked lines, each for its reason, and accepts what is right."""
     lines = MISTAKES.read_text().splitlines()
