@@ -11,7 +11,6 @@ from ligand_async.auth.checks import check_access
 from ligand_async.auth.setup import init_auth
 from ligand_async.context import EXTENSION, OPERATION_IDS, Service
 from ligand_async.data.database import Database
-from ligand_async.data.migrations import auto_upgrade
 from ligand_async.docs.document import document_of
 from ligand_async.docs.extension import init_docs
 from ligand_async.docs.naming import OperationNames
@@ -99,6 +98,8 @@ def create_app(
     app.after_serving(services.stop)
     if database is not None:
         if settings.database_auto_upgrade:
+            from ligand_async.data.migrations import auto_upgrade  # Alembic is slow to import, and others do without
+
             app.before_serving(functools.partial(auto_upgrade, database, settings, root_path=app.root_path))
         database.init_app(app, settings)
     app.before_serving(services.start)

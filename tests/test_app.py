@@ -1,6 +1,8 @@
 """`create_app`: a plain Quart app with everything in its place."""
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 import ligand_async
 from ligand_async import Conflict, Settings, SettingsError, create_app, operation, public, service_of
+from tests.serving import ROOT
 from tests.shop import Item, db, make_app, names, routes, running
 from tests.web.serving import NEVER_OPENED, app_of, send
 
@@ -39,6 +42,16 @@ async def use_mailer(mailer: Mailer) -> str:
 async def add_item(name: str, session: AsyncSession) -> str:
     session.add(Item(name=name))
     return name
+
+
+def test_a_service_imports_no_migrations() -> None:
+    """Workers start without Alembic, unless they migrate."""
+    program = "import sys, examples.petstore.app as petstore; petstore.create_app('testing', database_url={!r})"
+    program += "; print('alembic' in sys.modules)"
+    answer = subprocess.run(
+        [sys.executable, "-c", program.format(NEVER_OPENED)], cwd=ROOT, capture_output=True, check=True, timeout=60
+    )
+    assert answer.stdout == b"False\n"
 
 
 def test_it_is_a_quart_app() -> None:
