@@ -9,7 +9,8 @@ from quart import Quart
 
 from ligand_async.auth.authenticators import BearerAuthenticator
 from ligand_async.auth.development.issuer import ALGORITHM, DevelopmentIssuer, development_issuer_of
-from ligand_async.auth.development.views import init_development_issuer, transport_to
+from ligand_async.auth.development.transport import InProcess
+from ligand_async.auth.development.views import init_development_issuer
 from ligand_async.auth.enforcement import init_enforcement
 from ligand_async.auth.tokens.client_auth import client_auth
 from ligand_async.auth.tokens.either import EitherVerifier
@@ -99,7 +100,7 @@ async def find_own_keys(verifier: JWKSVerifier, seconds: float) -> None:
 
 def development_verifier(issuer: DevelopmentIssuer, settings: Settings) -> JWKSVerifier:
     """Return what verifies tokens of the development issuer, by the way of any other."""
-    fetcher = Fetcher(timeout=settings.oidc_timeout, allow_http=True, transport=transport_to(issuer))
+    fetcher = Fetcher(timeout=settings.oidc_timeout, allow_http=True, transport=InProcess(issuer))
     trusted = TrustedIssuer(
         issuer=issuer.issuer,
         audience=issuer.audience,

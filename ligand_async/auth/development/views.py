@@ -3,9 +3,7 @@
 import functools
 import logging
 from typing import Any
-from urllib.parse import urlsplit
 
-import httpx2
 from quart import Blueprint, Quart, Response, current_app, jsonify, request
 from quart_schema import hide
 
@@ -24,20 +22,6 @@ METADATA_PATHS = (f"{PATH}/.well-known/openid-configuration", f"/.well-known/oau
 
 def init_development_issuer(app: Quart, issuer: DevelopmentIssuer) -> None:
     """Serve a development issuer below `/_dev/issuer`, and warn about it when the app starts."""
-    add_views(app, issuer)
-    app.before_serving(functools.partial(warn, service_of(app).settings))
-
-
-def transport_to(issuer: DevelopmentIssuer) -> httpx2.AsyncBaseTransport:
-    """Return what leads a verifier to a development issuer without a server, and past the hooks of the service."""
-    app = Quart(__name__)
-    add_views(app, issuer)
-    asgi: Any = app.asgi_app  # the two describe ASGI by different types
-    return httpx2.ASGITransport(asgi, root_path=urlsplit(issuer.issuer).path.removesuffix(PATH))
-
-
-def add_views(app: Quart, issuer: DevelopmentIssuer) -> None:
-    """Let an app answer for an issuer."""
     app.extensions[EXTENSION] = issuer
     blueprint = limit(None)(public(Blueprint("ligand_development_issuer", __name__)))
     for path in METADATA_PATHS:
@@ -45,6 +29,7 @@ def add_views(app: Quart, issuer: DevelopmentIssuer) -> None:
     blueprint.add_url_rule(f"{PATH}/jwks", "read_keys", hide(read_keys))
     blueprint.add_url_rule(f"{PATH}/token", "issue_token", hide(issue_token), methods=["POST"])
     app.register_blueprint(blueprint)
+    app.before_serving(functools.partial(warn, service_of(app).settings))
 
 
 def issuer_of(app: Quart) -> DevelopmentIssuer | None:
