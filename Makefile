@@ -48,7 +48,7 @@ token:  ## Print an access token for what `make run` serves: ROLES=user,admin SC
 	    $${SUBJECT:+"--subject=$$SUBJECT"} $${EXPIRES:+"--expires=$$EXPIRES"}
 
 test: tools  ## Test on SQLite and on a throw-away PostgreSQL
-	@$(PYTEST) -n 2 -m "not extended" $(ARGS)
+	@$(PYTEST) -n 3 -m "not extended" $(ARGS)
 
 test-all: tools generators  ## Test what needs more: browser, issuer, compilers, servers
 	@$(PYTEST) -m extended $(ARGS)
