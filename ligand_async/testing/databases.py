@@ -7,22 +7,36 @@ import asyncio
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from typing import Self
 
+_TIMEOUT = 30.0  # seconds, for each database that is made or dropped
 SERVER_VARIABLE = "LIGAND_TEST_DATABASE_URL"
 
 
-@dataclass(frozen=True)
 class PostgresServer:
     """A PostgreSQL server on which tests make databases of their own.
 
-    Attributes:
+    It keeps one connection, in a thread of its own: a fixture may be asked for while a loop runs. `with` closes it.
+
+    Args:
         url: The URL of a database to connect to while another one is made or dropped, as a role that may do so.
     """
 
-    url: str
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._cleanup = contextlib.ExitStack()
+        self._execute: Callable[[str], None] | None = None
+
+    def __enter__(self) -> Self:
+        """Do nothing yet: it connects when the first database is made."""
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Close the connection."""
+        self._execute = None
+        self._cleanup.close()
 
     def create_database(self, template: str = "template1") -> str:
         """Make a database as a copy of `template`, which nobody may be connected to, and return its URL."""
@@ -43,9 +57,9 @@ class PostgresServer:
         return make_url(self.url).set(database=database).render_as_string(hide_password=False)
 
     def _run(self, statement: str) -> None:
-        # In a thread of its own: a fixture may be asked for while a loop runs.
-        with ThreadPoolExecutor(1) as threads:
-            threads.submit(asyncio.run, _execute(self.url, statement)).result()
+        if self._execute is None:
+            self._execute = self._cleanup.enter_context(_connected(self.url))
+        self._execute(statement)
 
 
 @contextlib.contextmanager
@@ -58,12 +72,13 @@ def open_server() -> Iterator[PostgresServer]:
     """
     given = os.environ.get(SERVER_VARIABLE)
     if given:
-        yield PostgresServer(_read_url(given))
+        with PostgresServer(_read_url(given)) as named:
+            yield named
         return
     from ligand_async.testing.postgres import ThrowawayPostgres
 
-    with ThrowawayPostgres() as server:
-        yield PostgresServer(server.url())
+    with ThrowawayPostgres() as server, PostgresServer(server.url()) as own:
+        yield own
 
 
 def _read_url(text: str) -> str:
@@ -75,11 +90,22 @@ def _read_url(text: str) -> str:
     return url.render_as_string(hide_password=False)
 
 
-async def _execute(url: str, statement: str) -> None:
-    from sqlalchemy import NullPool, text
+@contextlib.contextmanager
+def _connected(url: str) -> Iterator[Callable[[str], None]]:
+    """Yield what executes a statement on one connection, which is made again where it was lost."""
+    from sqlalchemy import text
     from sqlalchemy.ext.asyncio import create_async_engine
 
-    engine = create_async_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
-    async with asyncio.timeout(30), engine.connect() as connection:
-        await connection.execute(text(statement))
-    await engine.dispose()
+    engine = create_async_engine(url, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=0, pool_pre_ping=True)
+
+    async def execute(statement: str) -> None:
+        async with asyncio.timeout(_TIMEOUT), engine.connect() as connection:
+            await connection.execute(text(statement))
+
+    with ThreadPoolExecutor(1) as thread:
+        runner = thread.submit(asyncio.Runner().__enter__).result()
+        try:
+            yield lambda statement: thread.submit(runner.run, execute(statement)).result()
+        finally:
+            thread.submit(runner.run, engine.dispose()).result()
+            thread.submit(runner.close).result()
