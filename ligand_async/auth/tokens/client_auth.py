@@ -4,7 +4,6 @@ from typing import Literal
 from urllib.parse import quote_plus
 
 import httpx2
-from authlib.integrations.httpx_client import OAuth2ClientAuth  # type: ignore[import-untyped]  # Authlib has no types
 
 AuthMethod = Literal["client_secret_basic", "client_secret_post"]
 
@@ -17,6 +16,9 @@ def client_auth(client_id: str, client_secret: str, method: AuthMethod) -> httpx
         client_secret: Its secret.
         method: `client_secret_basic`, in the `Authorization` header, or `client_secret_post`, in the form.
     """
+    # Slow to import, and most services have no client of their own.
+    from authlib.integrations.httpx_client import OAuth2ClientAuth  # type: ignore[import-untyped]  # it has no types
+
     if method == "client_secret_basic":  # form-encoded within the header, which Authlib leaves to its caller
         client_id, client_secret = quote_plus(client_id), quote_plus(client_secret)
     auth: httpx2.Auth = OAuth2ClientAuth(client_id, client_secret, method)
