@@ -32,7 +32,10 @@ class Model:
     __mapper_args__: Any = {"eager_defaults": True}  # noqa: RUF012  (SQLAlchemy's own idiom)
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Give a declarative base its own metadata."""
+        """Give a declarative base its own metadata, and a class that says more of its mapper the rest, too."""
+        own = cls.__dict__.get("__mapper_args__")
+        if isinstance(own, dict):
+            cls.__mapper_args__ = {"eager_defaults": True, **own}
         if DeclarativeBase in cls.__bases__:
             if "metadata" not in cls.__dict__:
                 cls.metadata = MetaData(naming_convention=NAMING_CONVENTION)
@@ -60,6 +63,17 @@ class Versioned:
     """Adds `version`, counted up by every update: a write that saw an older one fails."""
 
     version: Mapped[int] = mapped_column(Integer, nullable=False, sort_order=92)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let a class say more of its mapper without losing the version."""
+        own = cls.__dict__.get("__mapper_args__")
+        # A class below a mapped one has its version from there.
+        if isinstance(own, dict) and not any(hasattr(base, "__mapper__") for base in cls.__mro__[1:]):
+            merged = declared_attr.directive(
+                lambda mapped: {"eager_defaults": True, "version_id_col": mapped.version, **own}
+            )
+            type.__setattr__(cls, "__mapper_args__", merged)
+        super().__init_subclass__(**options)
 
     @declared_attr.directive
     @classmethod

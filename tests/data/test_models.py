@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.orm.exc import StaleDataError
 
-from ligand_async import Database, Identified, Model, utc_now
+from ligand_async import Database, Identified, Model, Versioned, utc_now
 from tests.shop import Item, Shelf, db, make_app, running
 
 
@@ -231,6 +231,39 @@ async def test_a_stale_write_fails(app: Quart) -> None:
         async with db.transaction() as session:
             session.add(seen)
             seen.price = 2
+
+
+class Animal(Identified, Versioned, StoreBase):
+    """What is of several kinds, in one table."""
+
+    __tablename__ = "animal"
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "animal"}  # noqa: RUF012  (SQLAlchemy's idiom)
+
+    kind: Mapped[str] = mapped_column(String(20))
+
+
+class Bird(Animal):
+    """One kind."""
+
+    __mapper_args__ = {"polymorphic_identity": "bird"}  # noqa: RUF012  (the same)
+
+
+class Cage(Identified, StoreBase):
+    """What has no version."""
+
+    __tablename__ = "cage"
+    __mapper_args__ = {"confirm_deleted_rows": False}  # noqa: RUF012  (the same)
+
+
+@pytest.mark.parametrize(("mapped", "version"), [(Animal, "animal.version"), (Bird, "animal.version"), (Cage, None)])
+def test_more_about_a_mapper_loses_nothing(mapped: type[Model], version: str | None) -> None:
+    """A class with `__mapper_args__` of its own still counts its versions and reads what the database makes."""
+    mapper = inspect(mapped)
+    assert mapper.eager_defaults is True
+    assert (mapper.version_id_col is None) == (version is None)
+    assert version is None or str(mapper.version_id_col) == version
+    assert inspect(Bird).polymorphic_identity == "bird"
+    assert inspect(Animal).polymorphic_on is not None
 
 
 def test_plain_datetimes_are_aware_columns() -> None:
