@@ -7,6 +7,7 @@ from pydantic import MISSING
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+ENCODINGS = {"base64": "base64url", "hex": "base16"}  # pydantic's names, and those of RFC 4648
 RESERVED_NAMES = frozenset({"InvalidPart", "Problem"})
 
 
@@ -49,6 +50,15 @@ class SchemaGenerator(GenerateJsonSchema):
         if schema.get("max_digits") is not None or schema.get("decimal_places") is not None:
             described["pattern"] = self.build_decimal_pattern(schema)
         return described
+
+    def bytes_schema(self, schema: core_schema.BytesSchema) -> JsonSchemaValue:
+        """Describe bytes as the text that they are in JSON: UTF-8, unless the model's configuration encodes them."""
+        written = self._config.ser_json_bytes if self.mode == "serialization" else self._config.val_json_bytes
+        described: JsonSchemaValue = {"type": "string"}
+        if written in ENCODINGS:
+            return described | {"contentEncoding": ENCODINGS[written]}
+        most = schema.get("max_length")  # of bytes: no text of that many has more characters
+        return described if most is None else described | {"maxLength": most}
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         """Describe a field with a default; `null` is left out, clients take it for a value to send."""

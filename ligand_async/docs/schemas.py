@@ -35,6 +35,9 @@ class Schemas:
         for component in self.components.values():
             if component.keys() & {"enum", "const"}:
                 component.pop("title", None)  # pydantic sets it after the generator is asked
+        for name, member in discriminated([refs, self.components]):
+            if member not in self.components[name].setdefault("required", []):
+                self.components[name]["required"].append(member)
 
     def schema_of(self, type_: Any, mode: JsonSchemaMode) -> JsonSchemaValue:
         """Return a type's schema: a `$ref` where the type has a name."""
@@ -69,6 +72,20 @@ def models_within(types: Iterable[Any]) -> frozenset[type]:
     for type_ in types:
         TypeAdapter(type_).json_schema(schema_generator=Collector)
     return frozenset(found)
+
+
+def discriminated(document: Any) -> Iterator[tuple[str, str]]:
+    """Return the names of the schemas that a union tells apart, each with the member by which it does.
+
+    Without it nobody knows which of them is meant, although it has a default.
+    """
+    if isinstance(document, dict):
+        discriminator = document.get("discriminator")
+        if isinstance(discriminator, dict):
+            for reference in discriminator.get("mapping", {}).values():
+                yield reference.removeprefix(PREFIX), discriminator["propertyName"]
+    for part in document.values() if isinstance(document, dict) else document if isinstance(document, list) else ():
+        yield from discriminated(part)
 
 
 def refs_in(document: Any) -> Iterator[str]:

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from ligand_async import Settings
 from ligand_async.cli import ligand
+from ligand_async.cli.client import server_of
 from tests.bare import leave_bare
+from tests.tools import do_without
 
 SERVICE = """
 import ligand_async
@@ -69,3 +72,24 @@ def test_an_app_that_is_not_ours_is_told() -> None:
 
     assert (result.exit_code, result.stdout) == (2, "")
     assert "was not made by ligand_async.create_app()" in result.stderr
+
+
+@pytest.mark.parametrize(("private", "address"), [(False, "https://shop.example"), (True, "http://shop.internal")])
+def test_the_default_address_is_the_public_one(private: bool, address: str) -> None:
+    """Unless the private one is asked for; where no setting names any there is none."""
+    urls = {"service_public_url": "https://shop.example", "service_private_url": "http://shop.internal"}
+
+    assert server_of(Settings.load("cli", **urls), private=private) == address
+    assert server_of(Settings.load("cli"), private=private) is None
+
+
+@pytest.mark.extended
+def test_a_generator_has_so_much_time(tmp_path: Path) -> None:
+    """Which `--timeout` says; nothing is made then."""
+    result = run("generate", "typescript", "-o", "out", "--timeout", "1")
+    if "install the extra" in result.stderr:
+        do_without("java", result.stderr)
+
+    assert result.exit_code == 1
+    assert "typescript did not end within 1 s; give it more with --timeout" in result.stderr
+    assert not Path("out").exists()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 from uuid import UUID, uuid4
 
 from pydantic import MISSING, BaseModel, ConfigDict, Field
@@ -17,6 +17,7 @@ from ligand_async.docs.extension import init_docs
 from ligand_async.errors import Conflict, NotFound
 from ligand_async.problem import Problem
 from ligand_async.web.body import Form
+from ligand_async.web.media import Media
 from ligand_async.web.operation import operation
 from tests.docs import namesakes
 
@@ -87,6 +88,21 @@ class Photo(BaseModel):
 class Login(BaseModel):
     name: str
     remember: bool = False
+
+
+class Ball(BaseModel):
+    kind: Literal["ball"] = "ball"
+    bounces: bool = True
+
+
+class Doll(BaseModel):
+    kind: Literal["doll"] = "doll"
+    carries: list["Plaything"] = []
+    face: bytes = b""
+
+
+Plaything = Annotated[Ball | Doll, Field(discriminator="kind")]
+Doll.model_rebuild()
 
 
 class OutOfStock(Problem):
@@ -163,6 +179,20 @@ async def keep_loose(data: Loose) -> Loose:
 @operation
 async def list_namesakes() -> tuple[namesakes.Toy, int]:
     """List namesakes."""
+    raise NotImplementedError
+
+
+@toys.put("/favourite")
+@operation
+async def name_favourite(data: Plaything) -> Plaything:
+    """Name the favourite."""
+    return data
+
+
+@toys.get("/<uuid:toy_id>/picture")
+@operation
+async def read_picture(toy_id: UUID) -> Annotated[Response, Media("image/png")]:
+    """Look at a toy."""
     raise NotImplementedError
 
 

@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 from ligand_async.errors import Conflict
 from ligand_async.problem import InvalidPart
 from ligand_async.web.operation import operation
-from tests.docs import namesakes
+from tests.docs import namesakes, sample
 from tests.docs.describing import answer_schema, describe, make_app, operations
 
 TOY = "tests__docs__sample__Toy"
@@ -161,6 +161,55 @@ def test_a_recursive_model_is_described() -> None:
 
 class Tree(BaseModel):
     children: list["Tree"] = []
+
+
+def test_what_a_union_tells_apart_is_told(components: dict[str, Any]) -> None:
+    """The member that says which of several is meant must be sent, although it has a default; also where both nest."""
+    assert {name: components[name].get("required") for name in ("Ball-Input", "Doll-Input")} == {
+        "Ball-Input": ["kind"],
+        "Doll-Input": ["kind"],
+    }
+    assert components["Doll-Output"]["required"] == ["kind", "carries", "face"]
+
+
+async def test_a_union_needs_to_be_told() -> None:
+    """As the document says: without the member that tells which is meant the body is refused."""
+    client = sample.make_app().test_client()
+    assert (await client.put("/toys/favourite", json={"bounces": True})).status_code == 422
+    answer = await client.put("/toys/favourite", json={"kind": "doll", "carries": [{"kind": "ball"}]})
+    assert await answer.get_json() == {"kind": "doll", "carries": [{"kind": "ball", "bounces": True}], "face": ""}
+
+
+class Sealed(BaseModel):
+    plain: Annotated[bytes, Field(min_length=2, max_length=4)]
+
+
+class Encoded(Sealed):
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="hex")
+
+
+def test_bytes_are_the_text_that_they_are_sent_as() -> None:
+    """In JSON no member is binary: it is UTF-8, or what the model's configuration makes of it."""
+    seals = Blueprint("seals", __name__)
+
+    @seals.post("/plain")
+    @operation
+    async def keep_plain(data: Sealed) -> Sealed:
+        raise NotImplementedError
+
+    @seals.post("/encoded")
+    @operation
+    async def keep_encoded(data: Encoded) -> Encoded:
+        raise NotImplementedError
+
+    schemas = describe(make_app(seals))["components"]["schemas"]
+    told = {name: schema["properties"]["plain"] for name, schema in schemas.items() if "plain" in str(schema)}
+    assert told == {
+        "Sealed-Input": {"type": "string", "maxLength": 4},
+        "Sealed-Output": {"type": "string", "maxLength": 4},
+        "Encoded-Input": {"type": "string", "contentEncoding": "base16"},
+        "Encoded-Output": {"type": "string", "contentEncoding": "base64url"},
+    }
 
 
 class Size(TypedDict):

@@ -5,8 +5,11 @@ import json
 import re
 import shutil
 import sys
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
+from ligand_async.docs.clients.copy import operations_of
 from ligand_async.docs.clients.errors import ClientError
 from ligand_async.docs.clients.package import Package
 
@@ -49,6 +52,7 @@ def command_for(kind: str, package: Package, document: Path, target: Path) -> li
 def openapi_python_client(package: Package, document: Path, target: Path) -> list[str]:
     """Return the command for Python, whose warnings are failures: it would leave out what it does not understand."""
     locate("openapi_python_client")
+    told = json.loads(document.read_text(encoding="utf-8"))
     options = document.with_name("options.json")
     options.write_text(
         json.dumps(
@@ -56,12 +60,20 @@ def openapi_python_client(package: Package, document: Path, target: Path) -> lis
                 "project_name_override": package.name,
                 "package_name_override": package.module,
                 "package_version_override": package.python_version,
+                "content_type_overrides": dict.fromkeys(binary_media_types(told), "application/octet-stream"),
             }
         )
     )
     files = ["--path", str(document), "--config", str(options), "--output-path", str(target)]
     arguments = ["generate", *files, "--meta", "pdm", "--fail-on-warning"]
     return [sys.executable, "-m", "openapi_python_client", *arguments]
+
+
+def binary_media_types(document: dict[str, Any]) -> list[str]:
+    """Return the media types of answers that are bytes: openapi-python-client 0.29 knows one of them by itself."""
+    responses = [response for operation in operations_of(document) for response in operation["responses"].values()]
+    contents = chain.from_iterable(response.get("content", {}).items() for response in responses)
+    return sorted({name for name, content in contents if content.get("schema", {}).get("format") == "binary"})
 
 
 def openapi_generator(generator: str, package: Package, document: Path, target: Path) -> list[str]:
