@@ -76,11 +76,10 @@ def test_an_app_that_is_not_ours_is_told() -> None:
 
 @pytest.mark.parametrize(("private", "address"), [(False, "https://shop.example"), (True, "http://shop.internal")])
 def test_the_default_address_is_the_public_one(private: bool, address: str) -> None:
-    """Unless the private one is asked for; where no setting names any there is none."""
+    """Unless the private one is asked for."""
     urls = {"service_public_url": "https://shop.example", "service_private_url": "http://shop.internal"}
 
     assert server_of(Settings.load("cli", **urls), private=private) == address
-    assert server_of(Settings.load("cli"), private=private) is None
 
 
 @pytest.mark.extended
