@@ -9,47 +9,23 @@ from pydantic.json_schema import JsonSchemaMode
 from quart import Quart
 from quart_schema.openapi import PATH_RE, OpenAPIProvider
 from quart_schema.validation import DataSource
-from typing_extensions import is_typeddict
 from werkzeug.routing import Rule
 from werkzeug.routing.converters import BaseConverter
 
-from ligand_async.docs.conditional import (
-    conditional_parameters,
-    conditional_problems,
-    not_modified_response,
-    validator_headers,
-)
+from ligand_async.docs.answers import describe_answers, headers_of
+from ligand_async.docs.conditional import conditional_parameters
 from ligand_async.docs.deprecation import deprecation_mark_of, describe_deprecation, tell_deprecation
 from ligand_async.docs.endpoints import Endpoint
-from ligand_async.docs.idempotency import REPLAYED, idempotency_parameters, idempotency_problems
-from ligand_async.docs.limits import tell_limits
-from ligand_async.docs.messages import (
-    LOCATION,
-    MEDIA_TYPES,
-    model_headers,
-    page_headers,
-    request_body,
-    success_response,
-)
+from ligand_async.docs.idempotency import idempotency_parameters
+from ligand_async.docs.messages import MEDIA_TYPES, request_body
 from ligand_async.docs.operation_ids import name_operations
 from ligand_async.docs.parameters import model_parameters, path_parameter
-from ligand_async.docs.problems import (
-    COMPONENTS,
-    OTHER_PROBLEMS,
-    access_problems,
-    input_problems,
-    outage_problems,
-    problem_responses,
-)
+from ligand_async.docs.problems import COMPONENTS
 from ligand_async.docs.schemas import Schemas, reachable
 from ligand_async.docs.security import Security
 from ligand_async.docs.tags import list_tags
-from ligand_async.errors import TooManyRequests
-from ligand_async.web.limits import is_limited
-from ligand_async.web.pages.page import Page
 
 ORDER = ("openapi", "info", "servers", "security", "tags", "paths", "components", "externalDocs")
-UNDECLARED = {"default": {"description": "Not declared."}}
 
 
 class LigandOpenAPIProvider(OpenAPIProvider):
@@ -162,40 +138,12 @@ class LigandOpenAPIProvider(OpenAPIProvider):
 
     def build_responses(self, endpoint: Endpoint) -> dict[str, Any]:
         """Describe every answer, by status."""
-        app = cast("Quart", self._app)
         access = self._security.access(endpoint)
-        limited = is_limited(app, endpoint.name, endpoint.method)
-        problems = input_problems(endpoint) | access_problems(access) | outage_problems(endpoint, access)
-        problems |= conditional_problems(app, endpoint) | idempotency_problems(endpoint)
-        problems |= ({TooManyRequests} if limited else set()) | {*(endpoint.mark.raises if endpoint.mark else ())}
-        responses = problem_responses(problems, retried={409} if endpoint.idempotency else set())
-        for status, (type_, headers_model) in endpoint.responses.items():
-            schema = None if type_ is None else self._schemas.schema_of(type_, "serialization")
-            headers = {} if headers_model is None else self.build_response_headers(headers_model)
-            if endpoint.mark and status == endpoint.mark.status:
-                headers |= promised_headers(endpoint)
-                if "ETag" in headers and endpoint.method == "GET":
-                    responses[304] = not_modified_response(headers)
-            responses[status] = success_response(status, schema, headers, endpoint.media_types)
-        described = {str(status): responses[status] for status in sorted(responses)}
-        if limited:
-            tell_limits(described)
-        return described | (OTHER_PROBLEMS if endpoint.responses else UNDECLARED)
+        return describe_answers(cast("Quart", self._app), endpoint, self._schemas, access)
 
     def build_response_headers(self, model: Any) -> dict[str, Any]:
         """Describe the headers of an answer."""
-        return model_headers(self._schemas.resolved(model, "serialization"), dashed=not is_typeddict(model))
-
-
-def promised_headers(endpoint: Endpoint) -> dict[str, Any]:
-    """Describe the headers that the framework adds to the success of an operation."""
-    shown = endpoint.mark.response_type if endpoint.mark else None
-    return {
-        **({"Location": LOCATION} if endpoint.mark and endpoint.mark.location else {}),
-        **(page_headers(endpoint.query_model) if isinstance(shown, type) and issubclass(shown, Page) else {}),
-        **validator_headers(endpoint),
-        **({"Idempotency-Replayed": REPLAYED} if endpoint.idempotency else {}),
-    }
+        return headers_of(model, self._schemas)
 
 
 def types_of(endpoint: Endpoint) -> Iterator[tuple[Any, JsonSchemaMode]]:

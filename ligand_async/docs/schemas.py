@@ -35,9 +35,10 @@ class Schemas:
         for component in self.components.values():
             if component.keys() & {"enum", "const"}:
                 component.pop("title", None)  # pydantic sets it after the generator is asked
-        for name, member in discriminated([refs, self.components]):
-            if member not in self.components[name].setdefault("required", []):
-                self.components[name]["required"].append(member)
+        for name, member in discriminated([*refs.values(), *self.components.values()]):
+            required = self.components[name].setdefault("required", [])
+            if member not in required:
+                required.append(member)
 
     def schema_of(self, type_: Any, mode: JsonSchemaMode) -> JsonSchemaValue:
         """Return a type's schema: a `$ref` where the type has a name."""

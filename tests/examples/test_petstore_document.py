@@ -1,6 +1,7 @@
 """The petstore's document tells the truth: what it documents happens, and what happens is documented."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import pytest
 from quart import Quart, Response
 
 from examples.petstore.app import create_app
+from ligand_async.docs.document import document_of
 from ligand_async.testing.conformance import Conformance, watch
 from ligand_async.testing.tokens import authorization
 from tests.auth.issuing import AUDIENCE, Issuer
@@ -155,6 +157,19 @@ def documented_by(app: Quart, conformance: Conformance) -> set[tuple[str, str]]:
         for status in operation["responses"]
         if status != "default"
     }
+
+
+def test_the_page_sends_what_somebody_wrote() -> None:
+    """No parameter has an example: Swagger UI would fill it in, and send the same idempotency key twice."""
+    document = json.loads(document_of(create_app("testing")).content)
+    parameters = [
+        parameter
+        for path in document["paths"].values()
+        for operation in path.values()
+        for parameter in operation.get("parameters", ())
+    ]
+    assert "Idempotency-Key" in {parameter["name"] for parameter in parameters}
+    assert [parameter["name"] for parameter in parameters if parameter.keys() & {"example", "examples"}] == []
 
 
 async def test_what_is_documented_happens(database_url: str) -> None:

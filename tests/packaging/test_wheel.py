@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.checkout import copy_checkout
+from tests.packaging.checkout import ROOT, copy_checkout
 
 INSPECT = """
 import importlib.metadata, importlib.resources, ligand_async
@@ -124,9 +124,10 @@ def test_installed_wheel_can_be_imported(wheel: Path, tmp_path: Path) -> None:
 
 
 def test_source_distribution_can_be_tested(distributions: Path) -> None:
-    """The source distribution has the package, its tests and the commands, and nothing that a run leaves behind."""
+    """The source distribution has the package, its tests, guides and commands, and nothing that a run leaves behind."""
     [path] = distributions.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"Makefile", "tests/requirements.lock", "ligand_async/py.typed", ".ci/venv", "pyproject.toml"} <= names
+    assert {f"docs/{path.name}" for path in (ROOT / "docs").iterdir()} <= names
     assert [name for name in names if name.startswith((".venv", ".git/", "dist"))] == []
