@@ -43,11 +43,12 @@ def describe_answers(app: Quart, endpoint: Endpoint, schemas: Schemas, access: A
     for status, (type_, headers_model) in endpoint.responses.items():
         schema = None if type_ is None else schemas.schema_of(type_, "serialization")
         headers = {} if headers_model is None else headers_of(headers_model, schemas)
-        if endpoint.mark and status == endpoint.mark.status:
-            headers |= promised_headers(endpoint)
+        if endpoint.mark and status < HTTPStatus.MULTIPLE_CHOICES:
+            headers |= promised_headers(endpoint, status, type_)
             if "ETag" in headers and endpoint.method == "GET":
                 answers[304] = not_modified_response(headers)
-        answers[status] = success_response(status, schema, headers, endpoint.media_types)
+        is_first = endpoint.mark is not None and status == endpoint.mark.status
+        answers[status] = success_response(status, schema, headers, endpoint.media_types if is_first else ())
     described = {str(status): answers[status] for status in sorted(answers)}
     if is_rated:
         tell_limits(described)
@@ -66,13 +67,18 @@ def problems_of(app: Quart, endpoint: Endpoint, access: Access | None) -> set[ty
     )
 
 
-def promised_headers(endpoint: Endpoint) -> dict[str, Any]:
-    """Describe the headers that the framework adds to the success of an operation."""
-    shown = endpoint.mark.response_type if endpoint.mark else None
+def promised_headers(endpoint: Endpoint, status: int, shown: Any) -> dict[str, Any]:
+    """Describe the headers that the framework adds to a success of an operation.
+
+    Args:
+        endpoint: The operation.
+        status: One of its successes.
+        shown: The type of the body; None without one.
+    """
     return {
         **({"Location": LOCATION} if endpoint.mark and endpoint.mark.location else {}),
         **(page_headers(endpoint.query_model) if isinstance(shown, type) and issubclass(shown, Page) else {}),
-        **validator_headers(endpoint),
+        **validator_headers(endpoint, status, shown),
         **({"Idempotency-Replayed": REPLAYED} if endpoint.idempotency else {}),
     }
 

@@ -14,6 +14,7 @@ from ligand_async.errors import PreconditionFailed, PreconditionRequired
 from ligand_async.problem import Problem, title_of
 from ligand_async.web.conditional import REQUIRING
 from ligand_async.web.pages.page import Page
+from ligand_async.web.validators import TAGGED
 
 ETAG = {
     "description": "The entity tag of what is answered: send it as If-Match to change that, as If-None-Match to read "
@@ -32,16 +33,20 @@ EXPECTED = {
 KNOWN = {"If-None-Match": "Read the resource only if this is no more its ETag."}
 
 
-def validator_headers(endpoint: Endpoint) -> dict[str, Any]:
+def validator_headers(endpoint: Endpoint, status: int, shown: Any) -> dict[str, Any]:
     """Describe what a success says of the state that it shows (RFC 9110 section 8.8).
 
     Reads, conditional changes and what shows one versioned entity have a tag, but for what was deleted. What shows
     nothing but columns of one entity can say when that was last changed.
+
+    Args:
+        endpoint: The operation.
+        status: The status of the success.
+        shown: The type of its body; None without one.
     """
-    if endpoint.mark is None or endpoint.method == "DELETE":
+    if endpoint.mark is None or endpoint.method == "DELETE" or status not in TAGGED:
         return {}
-    shown = endpoint.responses[endpoint.mark.status][0]
-    is_read = endpoint.method == "GET" and endpoint.mark.status == HTTPStatus.OK and shown is not None
+    is_read = endpoint.method == "GET" and status == HTTPStatus.OK and shown is not None
     model = getattr(shown, "__ligand_model__", None)
     if model is not None and model.__mapper__.version_id_col is not None:
         is_dated = issubclass(model, Timestamped) and is_flat(shown, model.__mapper__)

@@ -159,4 +159,5 @@ def stamp_for_quart_schema(view: View, inputs: Inputs, output: Output) -> None:
     if inputs.headers is not None:
         setattr(view, QUART_SCHEMA_HEADERS_ATTRIBUTE, inputs.headers.model)
     if not output.empty and output.type is not Response:
-        setattr(view, QUART_SCHEMA_RESPONSE_ATTRIBUTE, {output.status: (output.type, None)})
+        others = getattr(view, QUART_SCHEMA_RESPONSE_ATTRIBUTE, {})  # of `document_response`, nearer to the handler
+        setattr(view, QUART_SCHEMA_RESPONSE_ATTRIBUTE, {**others, output.status: (output.type, None)})

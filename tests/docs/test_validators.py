@@ -5,11 +5,14 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, computed_field
 from quart import Blueprint
+from quart_schema import document_response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import Page, ReadSchema, conditional, operation
+from ligand_async.testing.conformance import watch
 from tests.docs.describing import describe, make_app, operations
-from tests.shop import Item, Shelf
+from tests.shop import Item, Shelf, routes, running
+from tests.shop import make_app as make_shop
 
 
 class ItemRead(ReadSchema, model=Item): ...
@@ -92,3 +95,25 @@ def test_what_reads_nothing_has_no_date() -> None:
 def test_changes_are_validated(method: str, returns: Any, marked: bool, headers: set[str]) -> None:
     """Where one versioned thing is shown or was checked, unless it is gone."""
     assert headers_of(returns, method, marked=marked) == headers
+
+
+@pytest.mark.parametrize("is_outer", [True, False])
+async def test_another_success_is_as_true(database_url: str, is_outer: bool) -> None:
+    """What quart-schema's decorator adds, above `operation` or below it, has the same headers, and they are sent."""
+
+    async def put_item(session: AsyncSession, made: bool = False) -> tuple[ItemRead, int]:
+        item = Item(name="jug" if made else "cup")
+        session.add(item)
+        await session.flush()
+        return ItemRead.model_validate(item), 201 if made else 200
+
+    also, mark = document_response(ItemRead, 201), operation(location="shop.put_item_put")
+    view = also(mark(put_item)) if is_outer else mark(also(put_item))
+    app = make_shop(database_url, routes(("PUT", "/items", view)))
+    conformance = watch(app)
+    async with running(app) as client:
+        statuses = [(await client.put(f"/items{query}")).status_code for query in ("?made=true", "")]
+    assert statuses == [201, 200]
+    headers = describe(app)["paths"]["/items"]["put"]["responses"]["201"]["headers"]
+    assert headers.keys() == {"ETag", "Last-Modified", "Location"}
+    assert ("put_shop_item_put", "201") in conformance.reached
