@@ -196,7 +196,7 @@ def hostile_header(dice: random.Random, word: str) -> bytes:
             [("Upgrade", dice.choice(["websocket", "h2c", word])), ("Connection", "Upgrade")],
         ]
     )
-    path = dice.choice(["/pets/", PET, f"/{word}", "/readyz"])
+    path = dice.choice(["/pets/", PET, f"/{word}", "/livez"])  # `/readyz` is a 503 on a busy machine
     return request("GET", path, *fields)
 
 
