@@ -71,6 +71,21 @@ def test_a_body_has_one_media_type() -> None:
     assert list(copied({"requestBody": {"content": other}})["requestBody"]["content"]) == list(other)
 
 
+def test_lists_of_times_in_a_query_are_lists_of_text() -> None:
+    """One time stays one, and so does a list in a body."""
+    moment = {"type": "string", "format": "date-time"}
+    many = {"type": "array", "items": moment}
+    told = copied(
+        {
+            "parameters": [{"in": "query", "schema": many}, {"in": "query", "schema": moment}],
+            "requestBody": {"content": {"application/json": {"schema": many}}},
+        }
+    )
+
+    assert [one["schema"] for one in told["parameters"]] == [{"type": "array", "items": {"type": "string"}}, moment]
+    assert told["requestBody"]["content"]["application/json"]["schema"] == many
+
+
 @pytest.mark.parametrize(
     ("members", "names"),
     [

@@ -7,6 +7,8 @@ The document that is served is never changed. What is different in the copy:
   and does not sign anybody in.
 - A body has the first of several media types whose schemas are equal: openapi-python-client 0.29 makes one branch for
   each, and the last one wins.
+- Lists of dates and times in a query string are lists of text: typescript-fetch of openapi-generator 7.26 writes them
+  as JavaScript prints them.
 - Members of an enumeration that begin with a hyphen, as sorts do, are named: `NameDesc`, not `VALUE_1` or `Name2`.
 """
 
@@ -18,6 +20,7 @@ Document = dict[str, Any]
 
 BEARER = {"type": "http", "scheme": "bearer"}
 TOKEN_TYPES = frozenset({"oauth2", "openIdConnect"})
+TIMES = frozenset({"date", "date-time", "time"})
 METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
 MEMBER = re.compile(r"-?[A-Za-z]\w*")
 
@@ -42,6 +45,8 @@ def copy_for_generators(document: Document, *, server: str | None) -> Document:
         components.pop("securitySchemes", None)
     for operation in operations_of(copied):
         keep_one_media_type(operation.get("requestBody", {}).get("content", {}))
+        for parameter in operation.get("parameters", ()):
+            forget_times(parameter)
     name_members(copied)
     return copied
 
@@ -72,6 +77,14 @@ def keep_one_media_type(content: dict[str, Any]) -> None:
     if others and all(other == first for other in others):
         for name in list(content)[1:]:
             del content[name]
+
+
+def forget_times(parameter: dict[str, Any]) -> None:
+    """Take away the format of dates and times where a parameter is a list of them."""
+    schema = parameter.get("schema", {})
+    items = schema.get("items", {})
+    if parameter.get("in") == "query" and items.get("format") in TIMES:
+        parameter["schema"] = {**schema, "items": {key: value for key, value in items.items() if key != "format"}}
 
 
 def name_members(part: Any) -> None:
