@@ -51,7 +51,7 @@ test: tools  ## Test on SQLite and on a throw-away PostgreSQL
 	@$(PYTEST) -n 3 -m "not extended" $(ARGS)
 
 test-all: tools generators  ## Test what needs more: browser, issuer, compilers, servers
-	@$(PYTEST) -m extended $(ARGS)
+	@$(PYTEST) -n 2 --dist loadfile -m extended $(ARGS)
 
 openapi: export LIGAND_ENVIRONMENT := cli
 openapi: core  ## Renew the petstore's OpenAPI document in the repository, which a test compares
