@@ -232,6 +232,8 @@ async def test_audiences_of_the_settings_are_named() -> None:
     "more",
     [
         {"service_public_url": "https://api.example/mounted/here"},
+        {"service_public_url": "http://LocalHost:80"},
+        {"service_public_url": "http://[::1]:8000/a%20b"},
         {"trusted_hosts": ("api.example",)},
         {"oidc_algorithms": ("RS256",)},
         {"oidc_profile": "keycloak", "oidc_roles_claim": "groups"},

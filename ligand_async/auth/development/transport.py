@@ -19,8 +19,8 @@ class InProcess(httpx2.AsyncBaseTransport):
         """Answer one request."""
         metadata = self.issuer.metadata()
         documents = {
-            f"{self.issuer.issuer}/.well-known/openid-configuration": metadata,
-            metadata["jwks_uri"]: self.issuer.jwks(),
+            httpx2.URL(f"{self.issuer.issuer}/.well-known/openid-configuration"): metadata,
+            httpx2.URL(metadata["jwks_uri"]): self.issuer.jwks(),
         }
-        document = documents.get(str(request.url))
+        document = documents.get(request.url)
         return httpx2.Response(404) if document is None else httpx2.Response(200, json=document)
