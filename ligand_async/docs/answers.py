@@ -7,7 +7,7 @@ from quart import Quart
 from typing_extensions import is_typeddict
 
 from ligand_async.auth.access import Access
-from ligand_async.docs.conditional import conditional_problems, not_modified_response, validator_headers
+from ligand_async.docs.conditional import conditional_problems, is_page, not_modified_response, validator_headers
 from ligand_async.docs.endpoints import Endpoint
 from ligand_async.docs.idempotency import REPLAYED, idempotency_problems
 from ligand_async.docs.limits import tell_limits
@@ -19,11 +19,11 @@ from ligand_async.docs.problems import (
     outage_problems,
     problem_responses,
 )
+from ligand_async.docs.returns import parts_of
 from ligand_async.docs.schemas import Schemas
 from ligand_async.errors import TooManyRequests
 from ligand_async.problem import Problem
 from ligand_async.web.limits import is_limited
-from ligand_async.web.pages.page import Page
 
 UNDECLARED = {"default": {"description": "Not declared."}}
 
@@ -43,7 +43,7 @@ def describe_answers(app: Quart, endpoint: Endpoint, schemas: Schemas, access: A
     for status, (type_, headers_model) in endpoint.responses.items():
         schema = None if type_ is None else schemas.schema_of(type_, "serialization")
         headers = {} if headers_model is None else headers_of(headers_model, schemas)
-        if endpoint.mark and status < HTTPStatus.MULTIPLE_CHOICES:
+        if endpoint.mark and status < HTTPStatus.BAD_REQUEST:
             headers |= promised_headers(endpoint, status, type_)
             if "ETag" in headers and endpoint.method == "GET":
                 answers[304] = not_modified_response(headers)
@@ -77,7 +77,7 @@ def promised_headers(endpoint: Endpoint, status: int, shown: Any) -> dict[str, A
     """
     return {
         **({"Location": LOCATION} if endpoint.mark and endpoint.mark.location else {}),
-        **(page_headers(endpoint.query_model) if isinstance(shown, type) and issubclass(shown, Page) else {}),
+        **(page_headers(endpoint.query_model) if any(map(is_page, parts_of(shown))) else {}),
         **validator_headers(endpoint, status, shown),
         **({"Idempotency-Replayed": REPLAYED} if endpoint.idempotency else {}),
     }

@@ -10,6 +10,7 @@ from ligand_async.context import EXTENSION, Service
 from ligand_async.data.models import Timestamped
 from ligand_async.data.origins import is_flat
 from ligand_async.docs.endpoints import Endpoint
+from ligand_async.docs.returns import parts_of
 from ligand_async.errors import PreconditionFailed, PreconditionRequired
 from ligand_async.problem import Problem, title_of
 from ligand_async.web.conditional import REQUIRING
@@ -46,23 +47,39 @@ def validator_headers(endpoint: Endpoint, status: int, shown: Any) -> dict[str, 
     """
     if endpoint.mark is None or endpoint.method == "DELETE" or status not in TAGGED:
         return {}
-    is_read = endpoint.method == "GET" and status == HTTPStatus.OK and shown is not None
-    model = getattr(shown, "__ligand_model__", None)
-    if model is not None and model.__mapper__.version_id_col is not None:
-        is_dated = issubclass(model, Timestamped) and is_flat(shown, model.__mapper__)
-    elif is_read or endpoint.is_conditional:
-        # What is derived from no model may be filled from any.
-        is_dated = is_read and model is None and endpoint.is_stored and is_one_thing(shown)
-    else:
+    parts = [*parts_of(shown)]
+    is_read = endpoint.method == "GET" and status == HTTPStatus.OK and bool(parts)
+    is_dated = any(may_be_dated(part, stored=endpoint.is_stored) for part in parts)
+    if not (is_read or endpoint.is_conditional or is_dated or any(map(is_versioned, parts))):
         return {}
     return {"ETag": ETAG, **({"Last-Modified": LAST_MODIFIED} if is_dated else {})}
 
 
-def is_one_thing(shown: Any) -> bool:
-    """Tell whether an answer can be the columns of one entity."""
-    if not isinstance(shown, type) or not issubclass(shown, BaseModel) or issubclass(shown, Page):
-        return False
-    return not shown.model_computed_fields
+def is_versioned(shown: Any) -> bool:
+    """Tell whether what is shown is derived from a model that counts its versions."""
+    model = getattr(shown, "__ligand_model__", None)
+    return model is not None and model.__mapper__.version_id_col is not None
+
+
+def may_be_dated(shown: Any, *, stored: bool) -> bool:
+    """Tell whether what is shown may be nothing but columns of one entity that knows when it was changed.
+
+    Args:
+        shown: The type.
+        stored: Whether there is a session: what is derived from no model may be filled from any.
+    """
+    model = getattr(shown, "__ligand_model__", None)
+    if model is not None:
+        return is_versioned(shown) and issubclass(model, Timestamped) and is_flat(shown, model.__mapper__)
+    if shown is Any:
+        return stored
+    is_model = isinstance(shown, type) and issubclass(shown, BaseModel) and not is_page(shown)
+    return stored and is_model and not shown.model_computed_fields
+
+
+def is_page(shown: Any) -> bool:
+    """Tell whether what is shown is a page of a list."""
+    return isinstance(shown, type) and issubclass(shown, Page)
 
 
 def not_modified_response(headers: dict[str, Any]) -> dict[str, Any]:

@@ -51,6 +51,14 @@ class SchemaGenerator(GenerateJsonSchema):
             described["pattern"] = self.build_decimal_pattern(schema)
         return described
 
+    def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
+        """Describe a union that a member tells apart; where a branch is a union again OpenAPI has no word for it."""
+        described = super().tagged_union_schema(schema)
+        mapping = described.get("discriminator", {}).get("mapping", {})
+        if not all(isinstance(reference, str) for reference in mapping.values()):
+            del described["discriminator"]
+        return described
+
     def bytes_schema(self, schema: core_schema.BytesSchema) -> JsonSchemaValue:
         """Describe bytes as the text that they are in JSON: UTF-8, unless the model's configuration encodes them."""
         written = self._config.ser_json_bytes if self.mode == "serialization" else self._config.val_json_bytes

@@ -36,9 +36,10 @@ class Schemas:
             if component.keys() & {"enum", "const"}:
                 component.pop("title", None)  # pydantic sets it after the generator is asked
         for name, member in discriminated([*refs.values(), *self.components.values()]):
-            required = self.components[name].setdefault("required", [])
-            if member not in required:
-                required.append(member)
+            component = self.components.get(name, {})
+            required = component.get("required", [])
+            if member in component.get("properties", ()) and member not in required:
+                component["required"] = [*required, member]
 
     def schema_of(self, type_: Any, mode: JsonSchemaMode) -> JsonSchemaValue:
         """Return a type's schema: a `$ref` where the type has a name."""
@@ -83,8 +84,8 @@ def discriminated(document: Any) -> Iterator[tuple[str, str]]:
     if isinstance(document, dict):
         discriminator = document.get("discriminator")
         if isinstance(discriminator, dict):
-            for reference in discriminator.get("mapping", {}).values():
-                yield reference.removeprefix(PREFIX), discriminator["propertyName"]
+            references = [one for one in discriminator.get("mapping", {}).values() if isinstance(one, str)]
+            yield from ((one.removeprefix(PREFIX), str(discriminator.get("propertyName"))) for one in references)
     for part in document.values() if isinstance(document, dict) else document if isinstance(document, list) else ():
         yield from discriminated(part)
 

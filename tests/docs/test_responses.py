@@ -8,6 +8,7 @@ from openapi_schema_validator import OAS31Validator
 from quart import Blueprint
 from quart_schema import validate_response
 
+from ligand_async.web.operation import operation
 from tests.docs.describing import describe, make_app, operations
 
 
@@ -82,6 +83,18 @@ def test_a_created_thing_has_a_location(documented: dict[str, Any]) -> None:
     answers = documented["create_toy"]["responses"]
     assert {status for status, answer in answers.items() if "headers" in answer} == {"201"}
     assert answers["201"]["headers"]["Location"]["schema"] == {"type": "string", "format": "uri-reference"}
+
+
+def test_a_redirect_has_a_location() -> None:
+    """An answer that says where to look has its address, though it is no success of the usual kind."""
+    posts = Blueprint("posts", __name__)
+
+    @posts.post("/")
+    @operation(status=303, location="posts.send_post")
+    async def send_post() -> None:
+        raise NotImplementedError
+
+    assert "Location" in operations(describe(make_app(posts)))["send_post"]["responses"]["303"]["headers"]
 
 
 def test_an_upload_is_multipart(documented: dict[str, Any], components: dict[str, Any]) -> None:

@@ -1,10 +1,11 @@
 """The schemas of the document."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from openapi_schema_validator import OAS31Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import BaseModel, ConfigDict, Field
 from quart import Blueprint
 from typing_extensions import TypedDict
@@ -178,6 +179,45 @@ async def test_a_union_needs_to_be_told() -> None:
     assert (await client.put("/toys/favourite", json={"bounces": True})).status_code == 422
     answer = await client.put("/toys/favourite", json={"kind": "doll", "carries": [{"kind": "ball"}]})
     assert await answer.get_json() == {"kind": "doll", "carries": [{"kind": "ball", "bounces": True}], "face": ""}
+
+
+class SmallDog(BaseModel):
+    kind: Literal["dog"] = "dog"
+    size: Literal["small"] = "small"
+
+
+class BigDog(BaseModel):
+    kind: Literal["dog"] = "dog"
+    size: Literal["big"] = "big"
+
+
+class Cat(BaseModel):
+    kind: Literal["cat"] = Field("cat", serialization_alias="petType")
+
+
+AnyDog = Annotated[SmallDog | BigDog, Field(discriminator="size")]
+
+
+class Kennel(BaseModel):
+    pet: Annotated[AnyDog | Cat, Field(discriminator="kind")]
+    other: Annotated[SmallDog | Cat, Field(discriminator="kind")]
+
+
+def test_a_union_of_unions_is_described() -> None:
+    """OpenAPI cannot say how the outer one is told apart; and nothing is required that is sent by another name."""
+    kennels = Blueprint("kennels", __name__)
+
+    @kennels.get("/")
+    @operation
+    async def read_kennel() -> Kennel:
+        raise NotImplementedError
+
+    document = describe(make_app(kennels))
+    outer = document["components"]["schemas"]["Kennel"]["properties"]["pet"]
+    assert "discriminator" not in outer
+    assert [branch.get("discriminator", {}).get("propertyName") for branch in outer["oneOf"]] == ["size", None]
+    assert document["components"]["schemas"]["Cat"]["required"] == ["petType"]
+    assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
 
 
 class Sealed(BaseModel):

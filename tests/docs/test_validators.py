@@ -1,6 +1,6 @@
 """How the document tells of entity tags and of times of change."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from pydantic import BaseModel, computed_field
@@ -67,6 +67,11 @@ def headers_of(returns: Any, method: str = "GET", *, session: bool = True, marke
         (ShelfRead, {"ETag"}),
         (Shown, BOTH),
         (Shouted, {"ETag"}),
+        (ItemRead | None, BOTH),
+        (ItemRead | Shouted, BOTH),
+        (Annotated[ItemRead, "a note"], BOTH),
+        (Any, BOTH),
+        (Page[Shown] | None, {"ETag", "Link"}),
         (list[Shown], {"ETag"}),
         (Page[Shown], {"ETag", "Link"}),
         (None, set()),
@@ -86,14 +91,17 @@ def test_what_reads_nothing_has_no_date() -> None:
     ("method", "returns", "marked", "headers"),
     [
         ("POST", ItemRead, False, BOTH),
-        ("POST", Shown, False, set()),
-        ("PUT", Shown, True, {"ETag"}),
+        ("POST", Shown, False, BOTH),
+        ("POST", Shouted, False, set()),
+        ("POST", ItemRead | None, False, BOTH),
+        ("PUT", Shown, True, BOTH),
+        ("PUT", Shouted, True, {"ETag"}),
         ("PATCH", None, True, {"ETag"}),
         ("DELETE", ItemRead, True, set()),
     ],
 )
 def test_changes_are_validated(method: str, returns: Any, marked: bool, headers: set[str]) -> None:
-    """Where one versioned thing is shown or was checked, unless it is gone."""
+    """Where one versioned thing is shown, or can be, or was checked; unless it is gone."""
     assert headers_of(returns, method, marked=marked) == headers
 
 
