@@ -1,10 +1,12 @@
 """What mapped classes are built from: the base mixin and the three columns sets most tables have."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import Integer, MetaData
+from sqlalchemy import Integer, MetaData, inspect
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 from uuid_utils.compat import uuid7
 
@@ -19,6 +21,9 @@ NAMING_CONVENTION = {
 }
 
 
+DEFAULTS: dict[str, Any] = {"eager_defaults": True}
+
+
 class Model:
     """Mix into a service's declarative base: `class Base(Model, DeclarativeBase): ...`.
 
@@ -29,13 +34,11 @@ class Model:
 
     metadata: ClassVar[MetaData]
     type_annotation_map: ClassVar[Any]
-    __mapper_args__: Any = {"eager_defaults": True}  # noqa: RUF012  (SQLAlchemy's own idiom)
+    __mapper_args__: Any = DEFAULTS
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Give a declarative base its own metadata, and a class that says more of its mapper the rest, too."""
-        own = cls.__dict__.get("__mapper_args__")
-        if isinstance(own, dict):
-            cls.__mapper_args__ = {"eager_defaults": True, **own}
+        complete_mapper_args(cls, lambda _: DEFAULTS)
         if DeclarativeBase in cls.__bases__:
             if "metadata" not in cls.__dict__:
                 cls.metadata = MetaData(naming_convention=NAMING_CONVENTION)
@@ -65,18 +68,64 @@ class Versioned:
     version: Mapped[int] = mapped_column(Integer, nullable=False, sort_order=92)
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Let a class say more of its mapper without losing the version."""
-        own = cls.__dict__.get("__mapper_args__")
-        # A class below a mapped one has its version from there.
-        if isinstance(own, dict) and not any(hasattr(base, "__mapper__") for base in cls.__mro__[1:]):
-            merged = declared_attr.directive(
-                lambda mapped: {"eager_defaults": True, "version_id_col": mapped.version, **own}
-            )
-            type.__setattr__(cls, "__mapper_args__", merged)
+        """Let a class say more of its mapper without losing the version.
+
+        Raises:
+            TypeError: The class would not count its versions, as another base goes before this one.
+        """
+        complete_mapper_args(cls, versioned_mapper_args)
         super().__init_subclass__(**options)
+        if is_mapped(cls) and inspect(cls).version_id_col is None:
+            raise TypeError(
+                f"{cls.__name__} would not count its versions: name Versioned before its other bases, "
+                "and leave version_id_col to it"
+            )
 
     @declared_attr.directive
     @classmethod
     def __mapper_args__(cls) -> dict[str, Any]:
         """Let the mapper compare and count `version`."""
-        return {"eager_defaults": True, "version_id_col": cls.version}
+        return versioned_mapper_args(cls)
+
+
+def versioned_mapper_args(cls: Any) -> dict[str, Any]:
+    """Return the mapper arguments of a versioned class; one below another that counts has them from there."""
+    is_below = any(is_mapped(base) and issubclass(base, Versioned) for base in cls.__mro__[1:])
+    return DEFAULTS if is_below else {**DEFAULTS, "version_id_col": cls.version}
+
+
+def complete_mapper_args(cls: Any, defaults: Callable[[Any], dict[str, Any]]) -> None:
+    """Let a class that says something of its mapper say the rest, too, before it is mapped.
+
+    A class below a mapped one that says nothing does not repeat what that one says: its identity is not its parent's.
+
+    Args:
+        cls: The class.
+        defaults: Returns what holds where the class is silent.
+    """
+    own = cls.__dict__.get("__mapper_args__")
+    if own is None:
+        if has_those_of_its_parent(cls):
+            cls.__mapper_args__ = DEFAULTS
+        return
+
+    def merged(mapped: Any) -> dict[str, Any]:
+        return {**defaults(mapped), **(own if isinstance(own, dict) else own.fget(mapped))}
+
+    cls.__mapper_args__ = declared_attr.directive(merged)
+    _said.setdefault(cls, own)
+
+
+_said: WeakKeyDictionary[type, Any] = WeakKeyDictionary()
+"""What classes said of their mappers themselves, before it was completed."""
+
+
+def has_those_of_its_parent(cls: type) -> bool:
+    """Tell whether a class would repeat what a mapped one above it says of itself; a `declared_attr` is for both."""
+    owner = next((base for base in cls.__mro__[1:] if "__mapper_args__" in vars(base)), None)
+    return owner is not None and is_mapped(owner) and isinstance(_said.get(owner), dict)
+
+
+def is_mapped(cls: type) -> bool:
+    """Tell whether a class is mapped itself."""
+    return "__mapper__" in vars(cls)

@@ -3,14 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 from uuid import UUID
 
 import pytest
 from quart import Quart
 from sqlalchemy import CheckConstraint, ForeignKey, String, UniqueConstraint, inspect, select, text, update
-from sqlalchemy.exc import StatementError
+from sqlalchemy.exc import SAWarning, StatementError
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 from sqlalchemy.orm.exc import StaleDataError
 
 from ligand_async import Database, Identified, Model, Versioned, utc_now
@@ -248,6 +249,12 @@ class Bird(Animal):
     __mapper_args__ = {"polymorphic_identity": "bird"}  # noqa: RUF012  (the same)
 
 
+with pytest.warns(SAWarning, match="polymorphic_identity"):
+
+    class Nameless(Animal):
+        """One that says nothing of itself."""
+
+
 class Cage(Identified, StoreBase):
     """What has no version."""
 
@@ -255,15 +262,66 @@ class Cage(Identified, StoreBase):
     __mapper_args__ = {"confirm_deleted_rows": False}  # noqa: RUF012  (the same)
 
 
-@pytest.mark.parametrize(("mapped", "version"), [(Animal, "animal.version"), (Bird, "animal.version"), (Cage, None)])
+class Large(Versioned, Cage):
+    """What has one below."""
+
+    __tablename__ = "large_cage"
+    __mapper_args__ = {"confirm_deleted_rows": False}  # noqa: RUF012  (the same)
+
+    id: Mapped[UUID] = mapped_column(ForeignKey("cage.id"), primary_key=True)
+
+
+class Vehicle(Identified, Versioned, StoreBase):
+    """What says it in the form of a function, for those below it too."""
+
+    __tablename__ = "vehicle"
+
+    kind: Mapped[str] = mapped_column(String(20))
+
+    @declared_attr.directive
+    @classmethod
+    def __mapper_args__(cls) -> dict[str, Any]:
+        return {"polymorphic_on": "kind", "polymorphic_identity": cls.__name__}
+
+
+class Bike(Vehicle):
+    """One of them."""
+
+
+@pytest.mark.parametrize(
+    ("mapped", "version"),
+    [
+        (Animal, "animal.version"),
+        (Bird, "animal.version"),
+        (Nameless, "animal.version"),
+        (Cage, None),
+        (Large, "large_cage.version"),
+        (Vehicle, "vehicle.version"),
+        (Bike, "vehicle.version"),
+    ],
+)
 def test_more_about_a_mapper_loses_nothing(mapped: type[Model], version: str | None) -> None:
     """A class with `__mapper_args__` of its own still counts its versions and reads what the database makes."""
     mapper = inspect(mapped)
     assert mapper.eager_defaults is True
     assert (mapper.version_id_col is None) == (version is None)
     assert version is None or str(mapper.version_id_col) == version
-    assert inspect(Bird).polymorphic_identity == "bird"
-    assert inspect(Animal).polymorphic_on is not None
+
+
+def test_nobody_takes_the_identity_of_its_parent() -> None:
+    """What a class says of itself is not said of those below it; what a function says is said of each."""
+    classes: tuple[type[Model], ...] = (Animal, Bird, Nameless, Vehicle, Bike)
+    identities = {mapped: inspect(mapped).polymorphic_identity for mapped in classes}
+    assert identities == {Animal: "animal", Bird: "bird", Nameless: None, Vehicle: "Vehicle", Bike: "Bike"}
+    assert inspect(Animal).polymorphic_map["animal"].class_ is Animal
+
+
+def test_versions_that_would_not_be_counted_are_refused() -> None:
+    """Where another base goes before `Versioned` the class is not made."""
+    with pytest.raises(TypeError, match="Late would not count its versions: name Versioned before"):
+
+        class Late(StoreBase, Identified, Versioned):
+            __tablename__ = "late"
 
 
 def test_plain_datetimes_are_aware_columns() -> None:
