@@ -24,6 +24,7 @@ from ligand_async.docs.schemas import Schemas
 from ligand_async.errors import TooManyRequests
 from ligand_async.problem import Problem
 from ligand_async.web.limits import is_limited
+from ligand_async.web.output import BODILESS
 
 UNDECLARED = {"default": {"description": "Not declared."}}
 
@@ -47,8 +48,8 @@ def describe_answers(app: Quart, endpoint: Endpoint, schemas: Schemas, access: A
             headers |= promised_headers(endpoint, status, type_)
             if "ETag" in headers and endpoint.method == "GET":
                 answers[304] = not_modified_response(headers)
-        is_first = endpoint.mark is not None and status == endpoint.mark.status
-        answers[status] = success_response(status, schema, headers, endpoint.media_types if is_first else ())
+        media_types = () if status in BODILESS else endpoint.media_types
+        answers[status] = success_response(status, schema, headers, media_types)
     described = {str(status): answers[status] for status in sorted(answers)}
     if is_rated:
         tell_limits(described)

@@ -190,9 +190,13 @@ class Endpoint:
     def responses(self) -> dict[int, tuple[Any, Any]]:
         """The declared answers by status: body type and headers model, None for what is absent."""
         declared: dict[int, tuple[Any, Any]] = dict(self.stamp(QUART_SCHEMA_RESPONSE_ATTRIBUTE, {}))
+        more = None
         if self.mark:
-            declared[self.mark.status] = (self.mark.response_type, headers_model_of(self.inputs.returns))
-        return {status: (body_type(status, body), headers) for status, (body, headers) in sorted(declared.items())}
+            more = headers_model_of(self.inputs.returns)  # of whatever is returned in this form
+            declared[self.mark.status] = (self.mark.response_type, more)
+        return {
+            status: (body_type(status, body), headers or more) for status, (body, headers) in sorted(declared.items())
+        }
 
     def stamp(self, attribute: str, default: Any = None) -> Any:
         """Return what is stamped on the handler, else on the view, else on its class."""

@@ -1,5 +1,6 @@
 """The names of operations: `<verb>_<resource>`, from the registration alone, so that no other route can change one."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -29,7 +30,7 @@ def name_operations(endpoints: Sequence[Endpoint]) -> dict[tuple[str, str, str],
         routed[endpoint.name, endpoint.method] += 1
         times = routed[endpoint.name, endpoint.method]
         name = name if times == 1 else f"{name}_{times}"
-        refuse_clash(name, endpoint, owners.setdefault(name, endpoint))
+        refuse_clash(name, endpoint, owners.setdefault(written_by_clients(name), endpoint))
         names[endpoint.key] = name
     return names
 
@@ -64,6 +65,11 @@ def singular(word: str) -> str:
     """Return a word without its plural ending: good enough to see that `pets` speaks of a pet."""
     word = word.lower()
     return f"{word[:-3]}y" if word.endswith("ies") else word.removesuffix("s")
+
+
+def written_by_clients(name: str) -> str:
+    """Return a name as the generators of clients write it, whatever its capitals: two of one spelling are one file."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+", "_", name).lower()
 
 
 def refuse_clash(name: str, endpoint: Endpoint, owner: Endpoint) -> None:

@@ -119,10 +119,11 @@ def problem_response(problems: Iterable[type[Problem]]) -> dict[str, Any]:
     kinds = {(problem.type, problem.title or title_of(problem.code), problem.code) for problem in problems}
     # The words of the status come before those that say more.
     told = sorted(kinds, key=lambda kind: (kind[0] != BLANK, kind))
-    examples = {
-        example_name(type_, title): {"value": {"type": type_, "title": title, "status": status}}
-        for type_, title, status in told
-    }
+    examples: dict[str, Any] = {}
+    for type_, title, status in told:
+        name = example_name(type_, title) or f"problem-{status}"
+        name = name if name not in examples else f"{name}-{len(examples) + 1}"
+        examples[name] = {"value": {"type": type_, "title": title, "status": status}}
     return {
         "description": "; ".join(title if type_ == BLANK else f"{title} (`{type_}`)" for type_, title, _ in told),
         "content": {PROBLEM_JSON: {"schema": SCHEMA, "examples": examples}},

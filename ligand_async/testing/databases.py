@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self
@@ -19,6 +20,7 @@ class PostgresServer:
     """A PostgreSQL server on which tests make databases of their own.
 
     It keeps one connection, in a thread of its own: a fixture may be asked for while a loop runs. `with` closes it.
+    A process that was forked needs one of its own.
 
     Args:
         url: The URL of a database to connect to while another one is made or dropped, as a role that may do so.
@@ -28,6 +30,7 @@ class PostgresServer:
         self.url = url
         self._cleanup = contextlib.ExitStack()
         self._execute: Callable[[str], None] | None = None
+        self._connecting = threading.Lock()
 
     def __enter__(self) -> Self:
         """Do nothing yet: it connects when the first database is made."""
@@ -57,9 +60,11 @@ class PostgresServer:
         return make_url(self.url).set(database=database).render_as_string(hide_password=False)
 
     def _run(self, statement: str) -> None:
-        if self._execute is None:
-            self._execute = self._cleanup.enter_context(_connected(self.url))
-        self._execute(statement)
+        with self._connecting:
+            if self._execute is None:
+                self._execute = self._cleanup.enter_context(_connected(self.url))
+            execute = self._execute
+        execute(statement)
 
 
 @contextlib.contextmanager

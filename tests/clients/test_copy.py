@@ -57,6 +57,15 @@ def test_the_ways_to_send_a_token_are_one() -> None:
     assert copy["components"]["securitySchemes"].keys() == {"apiKey", "bearer"}
 
 
+def test_what_is_asked_of_all_is_asked_of_each() -> None:
+    """An operation that does not say is closed as the document says."""
+    document = make_document({}, securitySchemes={"bearer": {"type": "http", "scheme": "bearer"}})
+    copy = copy_for_generators({**document, "security": [{"bearer": []}]}, server=None)
+
+    assert "security" not in copy
+    assert copy["paths"]["/pets"]["post"]["security"] == [{"bearer": []}]
+
+
 def test_an_open_operation_takes_no_token() -> None:
     """Not even one that answers 401 to whom it signs in itself."""
     assert copied({"security": [], "responses": {"401": {}}})["security"] == []

@@ -92,3 +92,17 @@ def test_two_operations_of_one_name_are_refused() -> None:
         ValueError, match=r"'read_pet': GET /pet \(pet.read_pet\) and GET /pets \(pets.read_pet\); rename"
     ):
         describe(make_app(pet, pets))
+
+
+def test_names_that_clients_write_alike_are_refused() -> None:
+    """One would take the other's place in a client, and nobody would be told."""
+    app = make_app()
+    app.add_url_rule("/pets", "list_pets", answer)
+    app.add_url_rule("/all", "all_pets", operation_id("listPets")(answer_again))
+    with pytest.raises(ValueError, match="two operations are called 'listPets'"):
+        describe(app)
+
+
+@operation
+async def answer_again() -> None:
+    pass

@@ -1,15 +1,24 @@
 """Bodies, answers and errors of operations."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from openapi_schema_validator import OAS31Validator
-from quart import Blueprint
-from quart_schema import validate_response
+from quart import Blueprint, Response
+from quart_schema import document_response, validate_response
+from typing_extensions import TypedDict
 
+from ligand_async.errors import NotFound
+from ligand_async.problem import Problem
+from ligand_async.web.media import Media
 from ligand_async.web.operation import operation
 from tests.docs.describing import describe, make_app, operations
+
+
+@dataclass
+class Count:
+    count: int
 
 
 @pytest.mark.parametrize(
@@ -85,6 +94,65 @@ def test_a_created_thing_has_a_location(documented: dict[str, Any]) -> None:
     assert answers["201"]["headers"]["Location"]["schema"] == {"type": "string", "format": "uri-reference"}
 
 
+class OddPet(NotFound):
+    type = "/problems/not-found"
+    title = "No Such Pet"
+
+
+class Strange(Problem):
+    code = 404
+    type = "/problems/東京"
+    title = "日本"
+
+
+def test_examples_do_not_take_each_other_s_place() -> None:
+    """Whatever problems are called, each has an example with a name."""
+    posts = Blueprint("posts", __name__)
+
+    @posts.get("/<int:number>")
+    @operation(raises=[OddPet, Strange])
+    async def read_post(number: int) -> None:
+        raise NotImplementedError
+
+    response = operations(describe(make_app(posts)))["read_post"]["responses"]["404"]
+    examples = response["content"]["application/problem+json"]["examples"]
+    assert {name: example["value"]["type"] for name, example in examples.items()} == {
+        "not-found": "about:blank",
+        "not-found-2": "/problems/not-found",
+        "problem-404": "/problems/東京",
+    }
+
+
+Kept = TypedDict("Kept", {"X-Kept": str})
+
+
+def test_other_successes_have_what_the_first_has() -> None:
+    """The headers of a tuple, and the media type of what is made by hand."""
+    posts = Blueprint("posts", __name__)
+
+    @posts.put("/kept")
+    @document_response(Count, 201)
+    @operation
+    async def keep_post() -> tuple[Count, int, Kept]:
+        raise NotImplementedError
+
+    @posts.get("/made")
+    @document_response(Response, 203)
+    @document_response(None, 204)
+    @operation
+    async def make_post() -> Annotated[Response, Media("text/plain")]:
+        raise NotImplementedError
+
+    told = operations(describe(make_app(posts)))
+    assert "X-Kept" in told["keep_post"]["responses"]["201"]["headers"]
+    made = told["make_post"]["responses"]
+    assert {status: list(made[status].get("content", {})) for status in ("200", "203", "204")} == {
+        "200": ["text/plain"],
+        "203": ["text/plain"],
+        "204": [],
+    }
+
+
 def test_a_redirect_has_a_location() -> None:
     """An answer that says where to look has its address, though it is no success of the usual kind."""
     posts = Blueprint("posts", __name__)
@@ -121,11 +189,6 @@ def test_headers_of_quart_schema_s_answers_are_described() -> None:
 
     told = operations(describe(make_app(counts)))["read_count"]
     assert told["responses"]["200"]["headers"] == {"x-cursor": {"required": True, "schema": {"type": "string"}}}
-
-
-@dataclass
-class Count:
-    count: int
 
 
 @dataclass

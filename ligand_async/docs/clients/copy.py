@@ -37,7 +37,8 @@ def copy_for_generators(document: Document, *, server: str | None) -> Document:
     components = copied.setdefault("components", {})
     schemes = components.get("securitySchemes", {})
     tokens = {name for name, scheme in schemes.items() if is_of_tokens(scheme)}
-    closed = [close(operation, tokens) for operation in operations_of(copied)]
+    everywhere = copied.pop("security", [])
+    closed = [close(operation, tokens, everywhere) for operation in operations_of(copied)]
     others = {name: scheme for name, scheme in schemes.items() if name not in tokens}
     if found := others | ({"bearer": BEARER} if any(closed) else {}):
         components["securitySchemes"] = found
@@ -61,9 +62,15 @@ def is_of_tokens(scheme: dict[str, Any]) -> bool:
     return scheme["type"] in TOKEN_TYPES or (scheme["type"] == "http" and scheme["scheme"].lower() == "bearer")
 
 
-def close(operation: dict[str, Any], tokens: set[str]) -> bool:
-    """Say what an operation asks for in the copy's schemes; return whether it may be a token."""
-    asked = operation.pop("security", [])
+def close(operation: dict[str, Any], tokens: set[str], everywhere: list[dict[str, Any]]) -> bool:
+    """Say what an operation asks for in the copy's schemes; return whether it may be a token.
+
+    Args:
+        operation: The operation.
+        tokens: The schemes that are ways to send an access token.
+        everywhere: What is asked for where an operation does not say.
+    """
+    asked = operation.pop("security", everywhere)
     named = [requirement for requirement in asked if not requirement.keys() & tokens]
     takes_token = len(named) < len(asked)
     security = [requirement for index, requirement in enumerate(named) if requirement not in named[:index]]

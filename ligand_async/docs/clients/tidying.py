@@ -29,7 +29,7 @@ def tidy(directory: Path) -> None:
         else:
             leftover.unlink(missing_ok=True)
     metadata = directory / "package.json"
-    if metadata.is_file():
-        told = json.loads(metadata.read_text(encoding="utf-8"))
+    told = json.loads(metadata.read_text(encoding="utf-8")) if metadata.is_file() else None
+    if isinstance(told, dict):
         kept = {name: value for name, value in told.items() if name not in PLACEHOLDERS}
         metadata.write_text(json.dumps(kept, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
