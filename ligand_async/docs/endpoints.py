@@ -195,7 +195,8 @@ class Endpoint:
             more = headers_model_of(self.inputs.returns)  # of whatever is returned in this form
             declared[self.mark.status] = (self.mark.response_type, more)
         return {
-            status: (body_type(status, body), headers or more) for status, (body, headers) in sorted(declared.items())
+            status: (body_type(status, body), headers or (more if status < HTTPStatus.BAD_REQUEST else None))
+            for status, (body, headers) in sorted(declared.items())
         }
 
     def stamp(self, attribute: str, default: Any = None) -> Any:

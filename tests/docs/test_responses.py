@@ -132,6 +132,7 @@ def test_other_successes_have_what_the_first_has() -> None:
 
     @posts.put("/kept")
     @document_response(Count, 201)
+    @document_response(Count, 409)
     @operation
     async def keep_post() -> tuple[Count, int, Kept]:
         raise NotImplementedError
@@ -144,7 +145,8 @@ def test_other_successes_have_what_the_first_has() -> None:
         raise NotImplementedError
 
     told = operations(describe(make_app(posts)))
-    assert "X-Kept" in told["keep_post"]["responses"]["201"]["headers"]
+    kept = told["keep_post"]["responses"]
+    assert ["X-Kept" in kept[status].get("headers", {}) for status in ("200", "201", "409")] == [True, True, False]
     made = told["make_post"]["responses"]
     assert {status: list(made[status].get("content", {})) for status in ("200", "203", "204")} == {
         "200": ["text/plain"],
