@@ -20,43 +20,41 @@ from ligand_async.data.models import Identified, Model, Timestamped, Versioned
 from ligand_async.data.schemas import CreateSchema, PatchSchema, ReadSchema, UnknownColumnType
 from ligand_async.data.unit import on_commit
 from ligand_async.errors import (
+    AlreadyExists,
     BadGateway,
     BadRequest,
+    BrokenReference,
+    ChangedMeanwhile,
     Conflict,
     ContentTooLarge,
+    DatabaseTimeout,
+    DatabaseUnavailable,
+    DeadlineExceeded,
     Forbidden,
     GatewayTimeout,
     Gone,
+    IdempotencyKeyReused,
     InternalServerError,
+    InvalidPart,
+    MalformedBody,
     NotFound,
     PreconditionFailed,
     PreconditionRequired,
+    Problem,
+    RequestInProgress,
     ServiceUnavailable,
     TooManyRequests,
     Unauthorized,
     UnprocessableContent,
     UnsupportedMediaType,
+    ValidationFailed,
     abort,
 )
 from ligand_async.marks import conditional, deprecated, idempotent, limit, public, requires, tag
-from ligand_async.principal import Principal
-from ligand_async.problem import InvalidPart, Problem
-from ligand_async.problem_types import (
-    AlreadyExists,
-    BrokenReference,
-    ChangedMeanwhile,
-    DatabaseTimeout,
-    DatabaseUnavailable,
-    DeadlineExceeded,
-    IdempotencyKeyReused,
-    MalformedBody,
-    RequestInProgress,
-    ValidationFailed,
-)
+from ligand_async.principal import Principal, Requirement, claim, role, scope
 from ligand_async.protocols import Authenticator, DenyList, TokenVerifier
-from ligand_async.requirement import Requirement, claim, role, scope
-from ligand_async.service_signal import Signal
 from ligand_async.settings import Settings, SettingsError
+from ligand_async.signals import Signal
 from ligand_async.web.audit import make_audit_blueprint
 from ligand_async.web.body import Form
 from ligand_async.web.conditional import check_preconditions

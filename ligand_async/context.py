@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 from quart import Quart, current_app, has_request_context, request
 
-from ligand_async.deadline import NO_DEADLINE, Deadline
 from ligand_async.principal import Principal
 from ligand_async.settings import Settings
 
@@ -34,7 +33,6 @@ class Unit(Protocol):
 
 
 request_id_var: ContextVar[str | None] = ContextVar("ligand_request_id", default=None)
-deadline_var: ContextVar[Deadline] = ContextVar("ligand_deadline", default=NO_DEADLINE)
 principal_var: ContextVar[Principal | None] = ContextVar("ligand_principal", default=None)
 unit_var: ContextVar[Unit | None] = ContextVar("ligand_unit_of_work", default=None)
 
@@ -73,11 +71,6 @@ def service_of(app: Quart) -> Service:
 def current_request_id() -> str | None:
     """Return the id of the request being served, or None outside one."""
     return request_id_var.get()
-
-
-def current_deadline() -> Deadline:
-    """Return the deadline of the request being served; outside one there is none to reach."""
-    return deadline_var.get()
 
 
 def current_principal() -> Principal | None:

@@ -1,11 +1,138 @@
-"""The Problem tree: a class for each status that handlers raise, and `abort` for all of them."""
+"""Problems: RFC 9457 errors, a class for each status that handlers raise, those with a type of their own, `abort`.
+
+There is no I/O and no request here. A type of its own (RFC 9457 section 3.1.1) is for problems that the words of a
+status do not suffice for.
+"""
 
 import functools
-from typing import Any, NoReturn
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, ClassVar, NoReturn
 
 from werkzeug import exceptions
+from werkzeug.datastructures import Headers
 
-from ligand_async.problem import Problem, title_of
+PROBLEM_JSON = "application/problem+json"
+RESERVED_MEMBERS = frozenset({"type", "title", "status", "detail", "instance", "errors", "request_id"})
+
+# RFC 9110's names where the standard library's differ from one Python to the next.
+TITLES = {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    418: "I'm a Teapot",
+    422: "Unprocessable Content",
+}
+
+
+def title_of(status: int) -> str:
+    """Return the reason phrase of a status code, the same on every Python version."""
+    if status in TITLES:
+        return TITLES[status]
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown Error"
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidPart:
+    """One part of a request that was refused. It never holds the value that was sent.
+
+    Exactly one of `pointer` (RFC 6901, into the body), `parameter` (path or query), `header` and `cookie` names it.
+    """
+
+    detail: str
+    code: str
+    pointer: str | None = None
+    parameter: str | None = None
+    header: str | None = None
+    cookie: str | None = None
+
+    def document(self) -> dict[str, str]:
+        """Return the members that are set."""
+        names = ("detail", "pointer", "parameter", "header", "cookie", "code")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+class Problem(exceptions.HTTPException):
+    """An error that is answered with a problem document (RFC 9457).
+
+    Raise it anywhere in a request: the transaction is rolled back and the client gets `application/problem+json`.
+    A subclass sets `code` (the status, 400 to 599; 500 where it is silent) and, where RFC 9110's words do not suffice,
+    `type` (a URI) and `title`.
+
+    Args:
+        detail: What happened this time, for a human; never a secret, never a value that was sent.
+        errors: The parts of the request that were refused.
+        headers: Response headers, such as `Retry-After`.
+        **members: Extension members (RFC 9457 section 3.2), JSON values.
+
+    Raises:
+        TypeError: A member has a name that RFC 9457 or this framework reserves.
+    """
+
+    # None on this class alone, so that Quart files `@app.errorhandler(Problem)` under every status and not under one.
+    code: int = None  # type: ignore[assignment]  # every instance has a status
+    type: ClassVar[str] = "about:blank"
+    title: ClassVar[str | None] = None
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        errors: Sequence[InvalidPart] = (),
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
+    ) -> None:
+        reserved = RESERVED_MEMBERS.intersection(members)
+        if reserved:
+            raise TypeError(f"reserved problem members: {', '.join(sorted(reserved))}; choose other names")
+        super().__init__(description=detail)
+        self.description = detail  # not werkzeug's stock sentence where there is none
+        if self.code is None:
+            self.code = 500
+        self.errors = tuple(errors)
+        self.headers = Headers(headers or {})
+        self.members = members
+
+    @property
+    def status(self) -> int:
+        """The HTTP status code."""
+        return self.code
+
+    @property
+    def detail(self) -> str | None:
+        """What happened this time."""
+        return self.description
+
+    @property
+    def name(self) -> str:
+        """The title: the class's own, else the status's phrase."""
+        return self.title or title_of(self.code)
+
+    def document(self, *, instance: str | None = None, request_id: str | None = None) -> dict[str, Any]:
+        """Return the problem document as JSON values."""
+        document: dict[str, Any] = {"type": self.type, "title": self.name, "status": self.code}
+        if self.description is not None:
+            document["detail"] = self.description
+        if instance is not None:
+            document["instance"] = instance
+        if request_id is not None:
+            document["request_id"] = request_id
+        if self.errors:
+            document["errors"] = [part.document() for part in self.errors]
+        return document | self.members
+
+    def get_body(self, environ: Any = None, scope: Any = None) -> str:  # noqa: ARG002  (werkzeug's signature)
+        """Return the document as JSON text: an app without our handlers still answers with it."""
+        return json.dumps(self.document(), separators=(",", ":"))
+
+    def get_headers(self, environ: Any = None, scope: Any = None) -> list[tuple[str, str]]:  # noqa: ARG002  (the same)
+        """Return the response headers."""
+        return [("Content-Type", PROBLEM_JSON), *self.headers.to_wsgi_list()]
 
 
 class BadRequest(Problem, exceptions.BadRequest):
@@ -149,3 +276,96 @@ def abort(status: int, detail: str | None = None, **members: Any) -> NoReturn:
     if not 400 <= status <= 599:
         raise ValueError(f"abort({status}): a problem has a status from 400 to 599; return other answers")
     raise problem_for(status, detail, **members)
+
+
+PREFIX = "/problems/"
+"""Types that begin so are documented by the service itself, each at its own address."""
+
+
+class MalformedBody(BadRequest):
+    """The body is not what its media type says, or two parsers would read it differently."""
+
+    type = PREFIX + "malformed-body"
+    title = "Malformed Body"
+
+
+class ValidationFailed(UnprocessableContent):
+    """The request does not fit its schema; `errors` names each part that was refused."""
+
+    type = PREFIX + "validation"
+    title = "Validation Failed"
+
+
+class AlreadyExists(Conflict):
+    """Something with these values is stored already; `errors` names the fields."""
+
+    type = PREFIX + "already-exists"
+    title = "Already Exists"
+
+
+class BrokenReference(Conflict):
+    """The request refers to something that does not exist, or something still refers to what it would remove."""
+
+    type = PREFIX + "broken-reference"
+    title = "Broken Reference"
+
+
+class ChangedMeanwhile(Conflict):
+    """Somebody else changed the resource since it was read: read it again."""
+
+    type = PREFIX + "changed-meanwhile"
+    title = "Changed Meanwhile"
+
+
+class RequestInProgress(Conflict):
+    """The same request is being served at the moment: ask again as `Retry-After` says, and get its reply."""
+
+    type = PREFIX + "request-in-progress"
+    title = "Request in Progress"
+
+
+class IdempotencyKeyReused(UnprocessableContent):
+    """Another request had this idempotency key: a new request needs a new one."""
+
+    type = PREFIX + "idempotency-key-reused"
+    title = "Idempotency Key Reused"
+
+
+class DatabaseUnavailable(ServiceUnavailable):
+    """The database cannot do the work now, and nothing was changed: come back as `Retry-After` says."""
+
+    type = PREFIX + "database-unavailable"
+    title = "Database Unavailable"
+
+
+class DatabaseTimeout(GatewayTimeout):
+    """The database did not answer in time."""
+
+    type = PREFIX + "database-timeout"
+    title = "Database Timeout"
+
+
+class DeadlineExceeded(GatewayTimeout):
+    """The service did not finish within its time limit, and nothing was changed."""
+
+    type = PREFIX + "deadline-exceeded"
+    title = "Deadline Exceeded"
+
+
+def documented_types() -> dict[str, type[Problem]]:
+    """Return every problem whose type this service documents, by what follows the prefix; a service's own too."""
+    found = {problem.type.removeprefix(PREFIX): problem for problem in subclasses(Problem) if is_documented(problem)}
+    return dict(sorted(found.items()))
+
+
+def is_documented(problem: type[Problem]) -> bool:
+    """Tell whether a problem says itself that it has a type here."""
+    own: str = vars(problem).get("type", "")
+    return own.startswith(PREFIX)
+
+
+def subclasses(problem: type[Problem]) -> Iterator[type[Problem]]:
+    """Walk all classes below one."""
+    for below in problem.__subclasses__():
+        yield below
+        yield from subclasses(below)

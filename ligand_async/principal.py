@@ -1,10 +1,12 @@
-"""Who is calling."""
+"""Who is calling, and requirements on the caller, made of roles, scopes and claims."""
 
-from collections.abc import Mapping
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +32,204 @@ class Principal:
     client_id: str | None = None
     expires_at: datetime | None = None
     token_id: str | None = None
+
+
+SCOPE = re.compile(r"[!#-\[\]-~]+")  # RFC 6749 section 3.3
+
+
+class Requirement(ABC):
+    """What `requires` asks of a principal; made by `role`, `scope` and `claim`, joined by `&`, `|` and `~`."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def is_met(self, principal: Principal) -> bool:
+        """Tell whether a principal is what is asked for."""
+
+    def parts(self) -> Iterator["Requirement"]:
+        """Yield this requirement and all that it is made of."""
+        yield self
+
+    def scopes(self) -> frozenset[str]:
+        """Return scopes that a token must have; of alternatives, those of the first that asks for any."""
+        return frozenset()
+
+    def __and__(self, other: "Requirement") -> "Requirement":
+        return AllOf(self, other) if isinstance(other, Requirement) else NotImplemented
+
+    def __or__(self, other: "Requirement") -> "Requirement":
+        return AnyOf(self, other) if isinstance(other, Requirement) else NotImplemented
+
+    def __invert__(self) -> "Requirement":
+        return Not(self)
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError("requirements are joined by & | and ~, not by `and`, `or` and `not`")
+
+
+@dataclass(frozen=True, slots=True)
+class HasRole(Requirement):
+    """A role, as the issuer's claim profile tells."""
+
+    name: str
+
+    def is_met(self, principal: Principal) -> bool:
+        """Tell whether the principal has it."""
+        return self.name in principal.roles
+
+    def __str__(self) -> str:
+        return f"role {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class HasScope(Requirement):
+    """A scope of the access token (RFC 6749 section 3.3)."""
+
+    name: str
+
+    def is_met(self, principal: Principal) -> bool:
+        """Tell whether the token has it."""
+        return self.name in principal.scopes
+
+    def scopes(self) -> frozenset[str]:
+        """Return the scope."""
+        return frozenset({self.name})
+
+    def __str__(self) -> str:
+        return f"scope {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class HasClaim(Requirement):
+    """A claim with a value; of a claim that is a list, one of its items."""
+
+    name: str
+    value: str | int | bool
+
+    def is_met(self, principal: Principal) -> bool:
+        """Tell whether the token says so; `true` is not `1`, and text is no number."""
+        found: Any = principal.claims.get(self.name)
+        values = found if isinstance(found, list | tuple) else (found,)
+        return any(type(value) is type(self.value) and value == self.value for value in values)
+
+    def __str__(self) -> str:
+        return f"claim {self.name}={self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf(Requirement):
+    """Both of two requirements."""
+
+    left: Requirement
+    right: Requirement
+
+    def is_met(self, principal: Principal) -> bool:
+        """Tell whether the principal meets both."""
+        return self.left.is_met(principal) and self.right.is_met(principal)
+
+    def parts(self) -> Iterator[Requirement]:
+        """Yield this requirement and all that it is made of."""
+        yield self
+        yield from self.left.parts()
+        yield from self.right.parts()
+
+    def scopes(self) -> frozenset[str]:
+        """Return those of both."""
+        return self.left.scopes() | self.right.scopes()
+
+    def __str__(self) -> str:
+        return " and ".join(f"({part})" if isinstance(part, AnyOf) else str(part) for part in (self.left, self.right))
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf(Requirement):
+    """One of two requirements, or both."""
+
+    left: Requirement
+    right: Requirement
+
+    def is_met(self, principal: Principal) -> bool:
+        """Tell whether the principal meets one."""
+        return self.left.is_met(principal) or self.right.is_met(principal)
+
+    def parts(self) -> Iterator[Requirement]:
+        """Yield this requirement and all that it is made of."""
+        yield self
+        yield from self.left.parts()
+        yield from self.right.parts()
+
+    def scopes(self) -> frozenset[str]:
+        """Return those of the first that has any."""
+        return self.left.scopes() or self.right.scopes()
+
+    def __str__(self) -> str:
+        return f"{self.left} or {self.right}"
+
+
+@dataclass(frozen=True, slots=True)
+class Not(Requirement):
+    """A requirement that must not be met."""
+
+    part: Requirement
+
+    def is_met(self, principal: Principal) -> bool:
+        """Tell whether the principal does not meet it."""
+        return not self.part.is_met(principal)
+
+    def parts(self) -> Iterator[Requirement]:
+        """Yield this requirement and what it denies."""
+        yield self
+        yield from self.part.parts()
+
+    def __str__(self) -> str:
+        return f"not ({self.part})" if isinstance(self.part, AllOf | AnyOf) else f"not {self.part}"
+
+
+def role(name: str) -> Requirement:
+    """Require a role.
+
+    Args:
+        name: Compared exactly; `allowed_roles`, where it is set, must have it.
+
+    Raises:
+        ValueError: The name is empty, not printable, or begins or ends with a space.
+    """
+    return HasRole(checked(name, "role"))
+
+
+def scope(name: str) -> Requirement:
+    """Require a scope of the access token.
+
+    Args:
+        name: One scope, such as `pets:write`.
+
+    Raises:
+        ValueError: No token can have a scope of that name (RFC 6749 section 3.3).
+    """
+    return HasScope(checked(name, "scope"))
+
+
+def claim(name: str, value: str | int | bool) -> Requirement:
+    """Require a claim with a value; of a claim that is a list, one of its items.
+
+    Args:
+        name: The claim's whole name.
+        value: Compared exactly, type included.
+
+    Raises:
+        ValueError: The name is empty, not printable, or begins or ends with a space.
+        TypeError: The value is none of these types.
+    """
+    if not isinstance(value, str | int | bool):
+        raise TypeError("claim() compares with a text, a whole number, True or False")
+    return HasClaim(checked(name, "claim"), value)
+
+
+def checked(name: str, kind: str) -> str:
+    """Return a name that some token can carry."""
+    if not isinstance(name, str):
+        raise TypeError(f"{kind}() takes a name; join several requirements by & or |")
+    fits = SCOPE.fullmatch(name) if kind == "scope" else name and name.isprintable() and name == name.strip()
+    if not fits:
+        raise ValueError(f"{kind}() takes one name that a token can carry; join several requirements by & or |")
+    return name

@@ -6,8 +6,8 @@ from typing import Protocol
 from quart import Response
 from quart.wrappers.base import BaseRequestWebsocket
 
+from ligand_async.errors import Problem
 from ligand_async.principal import Principal
-from ligand_async.problem import Problem
 
 
 class HealthCheck(Protocol):

@@ -16,7 +16,7 @@ from blinker import NamedSignal
 from quart import Quart, current_app
 
 from ligand_async import signals
-from ligand_async.delivery import announce, consult, deliver, failures_of
+from ligand_async.signals import announce, consult, deliver, failures_of
 from tests.shop import make_app
 from tests.web.serving import NEVER_OPENED
 

@@ -2,14 +2,22 @@
 
 import json
 from http import HTTPStatus
-from typing import Any
 
 import pytest
 from werkzeug import exceptions
 
 from ligand_async import errors
-from ligand_async.errors import Conflict, NotFound, UnprocessableContent, abort, problem_class, problem_for
-from ligand_async.problem import InvalidPart, Problem, title_of
+from ligand_async.errors import (
+    Conflict,
+    InvalidPart,
+    NotFound,
+    Problem,
+    UnprocessableContent,
+    abort,
+    problem_class,
+    problem_for,
+    title_of,
+)
 
 ERRORS = [status for status in HTTPStatus if status >= HTTPStatus.BAD_REQUEST]
 
@@ -118,9 +126,10 @@ def test_it_answers_without_our_handlers() -> None:
     assert problem.get_headers() == [("Content-Type", "application/problem+json"), ("X-Any", "thing")]
 
 
-@pytest.mark.parametrize("name", [name for name in vars(errors) if name[0].isupper() and name != "Problem"])
-def test_classes_are_werkzeugs_too(name: str) -> None:
+CLASSES = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Problem)]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in CLASSES if kind is not Problem], ids=lambda kind: kind.__name__)
+def test_classes_are_werkzeugs_too(kind: type[Problem]) -> None:
     """`except werkzeug.exceptions.NotFound` catches ours."""
-    found: Any = getattr(errors, name)
-    if isinstance(found, type) and issubclass(found, Problem):
-        assert issubclass(found, exceptions.default_exceptions[found.code])
+    assert issubclass(kind, exceptions.default_exceptions[kind.code])

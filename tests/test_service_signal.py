@@ -10,8 +10,7 @@ from quart import Quart
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import Conflict, Signal, on_commit, operation
-from ligand_async.delivery import failures_of
-from ligand_async.signals import changes_committed
+from ligand_async.signals import changes_committed, failures_of
 from ligand_async.web.quart import LigandQuart
 from tests.faults.items import count_items
 from tests.shop import Item, db, make_app, routes, running

@@ -5,9 +5,8 @@ from typing import Any
 
 from quart import Quart
 
-from ligand_async.marks import access_mark
-from ligand_async.owners import owners_of
-from ligand_async.requirement import Requirement
+from ligand_async.marks import access_mark, owners_of
+from ligand_async.principal import Requirement
 
 
 class AccessError(RuntimeError):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ligand_async.auth.authenticators import BearerAuthenticator
 from ligand_async.auth.refusals import InvalidRequest, bearer_challenge
-from ligand_async.problem import Problem
+from ligand_async.errors import Problem
 from ligand_async.protocols import Authenticator
 
 

@@ -10,7 +10,7 @@ from ligand_async.auth.enforcement import enforcement_of
 from ligand_async.auth.lost_marks import lost_marks
 from ligand_async.auth.routes import Route, routes_of
 from ligand_async.context import service_of
-from ligand_async.requirement import HasRole
+from ligand_async.principal import HasRole
 from ligand_async.settings import Settings
 
 STRICT = frozenset({"prod", "stage"})

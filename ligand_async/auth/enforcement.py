@@ -9,16 +9,13 @@ from quart.wrappers.base import BaseRequestWebsocket
 from ligand_async.auth.access import Access, access_of
 from ligand_async.auth.authenticators import BearerAuthenticator
 from ligand_async.auth.challenges import Challenges
-from ligand_async.auth.patience import Patience, Unanswered
 from ligand_async.auth.refusals import InsufficientScope, InvalidToken
 from ligand_async.context import principal_var, service_of
-from ligand_async.delivery import announce
-from ligand_async.errors import ServiceUnavailable, Unauthorized
-from ligand_async.principal import Principal
-from ligand_async.problem import Problem
+from ligand_async.errors import Problem, ServiceUnavailable, Unauthorized
+from ligand_async.principal import Principal, Requirement
 from ligand_async.protocols import Authenticator, DenyList
-from ligand_async.requirement import Requirement
-from ligand_async.signals import access_denied, authentication_failed, principal_authenticated
+from ligand_async.signals import access_denied, announce, authentication_failed, principal_authenticated
+from ligand_async.tasks import Patience, Unanswered
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from quart import Blueprint, Quart
 
-from ligand_async.marks import AccessMark, access_mark, marked_around, marked_for_access
-from ligand_async.wrapping import behind, copied_from
+from ligand_async.marks import AccessMark, access_mark, behind, copied_from, marked_around, marked_for_access
 
 LOCAL = "<locals>"
 

@@ -20,10 +20,9 @@ from ligand_async.auth.tokens.introspection_client import IntrospectionClient
 from ligand_async.auth.tokens.key_set import KeySet
 from ligand_async.auth.tokens.profiles import PROFILES, adapt_profile
 from ligand_async.auth.tokens.verifier import JWKSVerifier, TrustedIssuer
-from ligand_async.delivery import announce
 from ligand_async.protocols import Authenticator, DenyList, HealthCheck
 from ligand_async.settings import Settings
-from ligand_async.signals import token_keys_rotated
+from ligand_async.signals import announce, token_keys_rotated
 
 IssuerVerifier = JWKSVerifier | IntrospectionVerifier
 PLAIN = frozenset({"local", "testing"})  # where an issuer may be asked without TLS

@@ -7,8 +7,14 @@ from quart import Quart
 from ligand_async.data.change_log import ChangeLog
 from ligand_async.data.observers import observers_of, watch_session
 from ligand_async.data.sessions import UnitSession
-from ligand_async.delivery import consult, deliver, receivers_of
-from ligand_async.signals import changes_committed, changes_flushing, changes_rolled_back
+from ligand_async.signals import (
+    changes_committed,
+    changes_flushing,
+    changes_rolled_back,
+    consult,
+    deliver,
+    receivers_of,
+)
 
 
 class ChangeSignals:

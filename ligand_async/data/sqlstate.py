@@ -10,13 +10,14 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from ligand_async.data.constraints import columns_of, is_primary_key
 from ligand_async.data.faults import ConnectionLost, DatabaseUnreachable, StatementTimedOut, ValueRefused
-from ligand_async.problem import InvalidPart, Problem
-from ligand_async.problem_types import (
+from ligand_async.errors import (
     AlreadyExists,
     BrokenReference,
     ChangedMeanwhile,
     DatabaseTimeout,
     DatabaseUnavailable,
+    InvalidPart,
+    Problem,
     ValidationFailed,
 )
 

@@ -13,12 +13,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm.exc import DetachedInstanceError
 
-from ligand_async.containment import Containment
-from ligand_async.context import Unit, current_deadline, unit_var
+from ligand_async.context import Unit, unit_var
 from ligand_async.data.change_signals import ChangeSignals
 from ligand_async.data.faults import ConnectionLost, StatementTimedOut
-from ligand_async.data.finish import finish_regardless
 from ligand_async.data.sessions import UnitSession
+from ligand_async.tasks import Containment, current_deadline, finish_regardless
 
 logger = logging.getLogger(__name__)
 

@@ -21,8 +21,7 @@ from ligand_async.docs.problems import (
 )
 from ligand_async.docs.returns import parts_of
 from ligand_async.docs.schemas import Schemas
-from ligand_async.errors import TooManyRequests
-from ligand_async.problem import Problem
+from ligand_async.errors import Problem, TooManyRequests
 from ligand_async.web.limits import is_limited
 from ligand_async.web.output import BODILESS
 

@@ -11,8 +11,7 @@ from ligand_async.data.models import Timestamped
 from ligand_async.data.origins import is_flat
 from ligand_async.docs.endpoints import Endpoint
 from ligand_async.docs.returns import parts_of
-from ligand_async.errors import PreconditionFailed, PreconditionRequired
-from ligand_async.problem import Problem, title_of
+from ligand_async.errors import PreconditionFailed, PreconditionRequired, Problem, title_of
 from ligand_async.web.conditional import REQUIRING
 from ligand_async.web.pages.page import Page
 from ligand_async.web.validators import TAGGED

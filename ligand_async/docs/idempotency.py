@@ -3,9 +3,7 @@
 from typing import Any
 
 from ligand_async.docs.endpoints import Endpoint
-from ligand_async.errors import BadRequest
-from ligand_async.problem import Problem
-from ligand_async.problem_types import IdempotencyKeyReused, RequestInProgress
+from ligand_async.errors import BadRequest, IdempotencyKeyReused, Problem, RequestInProgress
 from ligand_async.web.idempotency import HEADER, MAX_KEY
 
 PATTERN = rf'^("[ !#-\[\]-~]{{1,{MAX_KEY}}}"|[!#-+\--:<-~]{{1,{MAX_KEY}}})$'

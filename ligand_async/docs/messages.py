@@ -6,7 +6,7 @@ from typing import Any
 from pydantic.json_schema import JsonSchemaValue
 from quart_schema.validation import DataSource
 
-from ligand_async.problem import title_of
+from ligand_async.errors import title_of
 from ligand_async.web.pages.params import OffsetParams, PageParams
 
 MEDIA_TYPES = {

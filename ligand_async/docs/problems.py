@@ -10,17 +10,21 @@ from ligand_async.auth.access import Access
 from ligand_async.docs.endpoints import Endpoint
 from ligand_async.docs.limits import RETRY_AFTER
 from ligand_async.docs.schemas import PREFIX
+from ligand_async.errors import PREFIX as PREFIX_OF_TYPES
 from ligand_async.errors import (
+    PROBLEM_JSON,
     ContentTooLarge,
+    DatabaseUnavailable,
     Forbidden,
+    MalformedBody,
     NotFound,
+    Problem,
     ServiceUnavailable,
     Unauthorized,
     UnsupportedMediaType,
+    ValidationFailed,
+    title_of,
 )
-from ligand_async.problem import PROBLEM_JSON, Problem, title_of
-from ligand_async.problem_types import PREFIX as PREFIX_OF_TYPES
-from ligand_async.problem_types import DatabaseUnavailable, MalformedBody, ValidationFailed
 
 INVALID_PART: JsonSchemaValue = {
     "description": "One part of a request that was refused; one of pointer, parameter, header and cookie names it.",

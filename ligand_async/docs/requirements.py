@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ligand_async.requirement import AllOf, AnyOf, HasClaim, HasRole, HasScope, Not, Requirement
+from ligand_async.principal import AllOf, AnyOf, HasClaim, HasRole, HasScope, Not, Requirement
 
 MOST = 16  # alternatives; more than that tell nobody anything
 

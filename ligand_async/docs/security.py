@@ -16,7 +16,7 @@ from ligand_async.auth.tokens.verifier import JWKSVerifier
 from ligand_async.context import service_of
 from ligand_async.docs.endpoints import Endpoint
 from ligand_async.docs.requirements import Alternative, alternatives_of, words_of
-from ligand_async.requirement import HasScope
+from ligand_async.principal import HasScope
 
 Scheme = dict[str, Any]
 

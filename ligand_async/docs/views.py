@@ -11,7 +11,7 @@ from ligand_async.docs.page import policy_of, render_page
 from ligand_async.docs.security import client_of, origins_of
 from ligand_async.errors import NotFound
 from ligand_async.marks import access_mark, public, requires
-from ligand_async.requirement import HasRole
+from ligand_async.principal import HasRole
 
 REVALIDATE = "no-cache"
 FOREVER = "public, max-age=31536000, immutable"

@@ -6,9 +6,8 @@ from typing import Any
 
 from uuid_utils.compat import uuid7
 
-from ligand_async.errors import problem_for
+from ligand_async.errors import PROBLEM_JSON, problem_for
 from ligand_async.ops.access import Access, client_of, path_of
-from ligand_async.problem import PROBLEM_JSON
 
 SAFE_HEADERS = (
     (b"cache-control", b"no-store"),

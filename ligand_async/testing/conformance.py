@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 from quart import Quart, Response
 
 from ligand_async.docs.document import EXTENSION
-from ligand_async.problem import PROBLEM_JSON
+from ligand_async.errors import PROBLEM_JSON
 from ligand_async.testing.documented import Documented, Operation
 from ligand_async.testing.presence import Presence
 from ligand_async.testing.shapes import Part

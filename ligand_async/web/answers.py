@@ -8,8 +8,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from ligand_async.context import current_request_id
-from ligand_async.errors import InternalServerError, problem_for
-from ligand_async.problem import PROBLEM_JSON, Problem
+from ligand_async.errors import PROBLEM_JSON, InternalServerError, Problem, problem_for
 from ligand_async.web.problems import OF_THE_BODY, instance_of, problem_of_http
 
 LONGEST_DETAIL = 500  # characters; what is longer is a page

@@ -7,9 +7,8 @@ from typing import Any, cast
 from quart import Quart, Request
 
 from ligand_async.context import current_operation_id, current_principal
-from ligand_async.delivery import announce, receivers_of
 from ligand_async.marks import operation_mark
-from ligand_async.signals import operation_completed
+from ligand_async.signals import announce, operation_completed, receivers_of
 
 STARTED = "ligand_async.started"
 

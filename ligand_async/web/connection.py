@@ -6,7 +6,7 @@ from typing import Any
 from quart import Request, Response
 from quart.asgi import ASGIHTTPConnection
 
-from ligand_async.containment import Containment
+from ligand_async.tasks import Containment
 
 EVENT_STREAM = "text/event-stream"
 

@@ -3,8 +3,7 @@
 from quart import Quart, Response, current_app, request
 from werkzeug.http import http_date
 
-from ligand_async.marks import DeprecationMark, deprecation_mark
-from ligand_async.owners import owners_of
+from ligand_async.marks import DeprecationMark, deprecation_mark, owners_of
 
 
 def deprecation_of(app: Quart, endpoint: str, method: str) -> DeprecationMark | None:

@@ -8,9 +8,8 @@ from typing import Any
 
 from uuid_utils.compat import uuid7
 
-from ligand_async.deadline import Deadline
-from ligand_async.errors import ContentTooLarge, problem_for
-from ligand_async.problem import PROBLEM_JSON, Problem
+from ligand_async.errors import PROBLEM_JSON, ContentTooLarge, Problem, problem_for
+from ligand_async.tasks import Deadline
 from ligand_async.web.problems import instance_of
 from ligand_async.web.stages import Headers, Reply, Stage
 

@@ -9,8 +9,7 @@ from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from werkzeug.datastructures import Headers, MultiDict
 
-from ligand_async.problem import InvalidPart
-from ligand_async.problem_types import ValidationFailed
+from ligand_async.errors import InvalidPart, ValidationFailed
 from ligand_async.web.invalid import DETAIL, MAX_PARTS, refuse, wire_path
 from ligand_async.web.times import takes_time, without_numbers
 

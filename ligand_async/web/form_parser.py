@@ -9,8 +9,7 @@ from urllib.parse import parse_qsl
 from quart.formparser import FormDataParser
 from werkzeug.datastructures import MultiDict
 
-from ligand_async.errors import ContentTooLarge
-from ligand_async.problem_types import MalformedBody
+from ligand_async.errors import ContentTooLarge, MalformedBody
 
 MULTIPART = "multipart/form-data"
 

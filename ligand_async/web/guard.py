@@ -7,11 +7,9 @@ from typing import Any
 
 from werkzeug.exceptions import HTTPException
 
-from ligand_async.containment import Containment
-from ligand_async.context import deadline_var, principal_var, request_id_var
-from ligand_async.deadline import NO_DEADLINE, Deadline
-from ligand_async.errors import problem_for
-from ligand_async.problem import Problem
+from ligand_async.context import principal_var, request_id_var
+from ligand_async.errors import Problem, problem_for
+from ligand_async.tasks import NO_DEADLINE, Containment, Deadline, deadline_var
 from ligand_async.web.connection import ResponseTimedOut
 from ligand_async.web.exchange import Exchange
 from ligand_async.web.problems import problem_of_http

@@ -17,10 +17,8 @@ from ligand_async.context import current_principal
 from ligand_async.data import idempotency
 from ligand_async.data.database import Database
 from ligand_async.data.idempotency import Reply
-from ligand_async.errors import BadRequest
+from ligand_async.errors import BadRequest, IdempotencyKeyReused, InvalidPart, RequestInProgress
 from ligand_async.marks import IdempotentMark
-from ligand_async.problem import InvalidPart
-from ligand_async.problem_types import IdempotencyKeyReused, RequestInProgress
 from ligand_async.web.body import read_bytes
 
 HEADER = "Idempotency-Key"

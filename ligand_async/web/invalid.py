@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from ligand_async.problem import InvalidPart
-from ligand_async.problem_types import ValidationFailed
+from ligand_async.errors import InvalidPart, ValidationFailed
 
 Place = Literal["pointer", "parameter", "header", "cookie"]
 Location = tuple[str | int, ...]

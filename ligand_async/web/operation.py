@@ -20,8 +20,8 @@ from quart_schema.validation import (
 )
 from werkzeug.wrappers import Response as WerkzeugResponse
 
+from ligand_async.errors import Problem
 from ligand_async.marks import OperationMark, SessionMode, stamp_operation
-from ligand_async.problem import Problem
 from ligand_async.web.inputs import Inputs, OperationError, read_inputs
 from ligand_async.web.output import Output
 from ligand_async.web.run import Run

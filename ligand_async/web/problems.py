@@ -19,8 +19,7 @@ from werkzeug.exceptions import HTTPException, SecurityError, default_exceptions
 from ligand_async.auth.enforcement import add_challenges
 from ligand_async.context import current_request_id
 from ligand_async.data.sqlstate import problem_of
-from ligand_async.errors import problem_for
-from ligand_async.problem import PROBLEM_JSON, Problem
+from ligand_async.errors import PROBLEM_JSON, Problem, problem_for
 from ligand_async.protocols import ProblemRenderer
 from ligand_async.web.invalid import Place, refuse
 

@@ -12,12 +12,8 @@ from quart.typing import ResponseTypes
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter, RequestRedirect
 
-from ligand_async.containment import Containment
-from ligand_async.context import current_deadline
-from ligand_async.deadline import GRACE
-from ligand_async.delivery import deliver
-from ligand_async.service_signal import Signal
-from ligand_async.signals import service_draining, service_started
+from ligand_async.signals import Signal, deliver, service_draining, service_started
+from ligand_async.tasks import GRACE, Containment, current_deadline
 from ligand_async.web.completion import begin_operation, complete_operation
 from ligand_async.web.connection import HTTPConnection
 from ligand_async.web.converters import CONVERTERS

@@ -10,11 +10,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from ligand_async.auth.enforcement import enforcement_of
-from ligand_async.context import current_deadline, current_principal, service_of
+from ligand_async.context import current_principal, service_of
 from ligand_async.data.database import Database
-from ligand_async.data.finish import finish_in_time
 from ligand_async.data.unit import UnitOfWork
 from ligand_async.marks import OperationMark, idempotent_mark, is_conditional
+from ligand_async.tasks import current_deadline, finish_in_time
 from ligand_async.web.answers import check_status
 from ligand_async.web.conditional import SAFE_METHODS, expect_preconditions, preconditions_var
 from ligand_async.web.fields import refuse_unknown

@@ -10,7 +10,7 @@ from typing import Any
 
 import jiter
 
-from ligand_async.problem_types import MalformedBody
+from ligand_async.errors import MalformedBody
 from ligand_async.web.finite import find_infinite
 from ligand_async.web.invalid import refuse_part
 from ligand_async.web.nul import find_nul

@@ -5,9 +5,7 @@ from typing import Any
 from quart import Request, current_app
 
 from ligand_async.context import service_of
-from ligand_async.errors import UnsupportedMediaType
-from ligand_async.problem import Problem
-from ligand_async.problem_types import MalformedBody
+from ligand_async.errors import MalformedBody, Problem, UnsupportedMediaType
 from ligand_async.web.form_parser import FormLimits, StrictFormDataParser
 from ligand_async.web.scan import scan
 

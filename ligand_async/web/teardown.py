@@ -9,9 +9,7 @@ from quart.ctx import RequestContext, WebsocketContext
 from quart.globals import request_ctx, websocket_ctx
 from quart.signals import appcontext_tearing_down, request_tearing_down, websocket_tearing_down
 
-from ligand_async.containment import Containment
-from ligand_async.context import current_deadline
-from ligand_async.deadline import GRACE
+from ligand_async.tasks import GRACE, Containment, current_deadline
 
 logger = logging.getLogger(__name__)
 

@@ -8,10 +8,8 @@ from typing import Any
 from quart import Blueprint, Response, request
 from quart_schema import hide
 
-from ligand_async.errors import NotFound
+from ligand_async.errors import PREFIX, NotFound, Problem, documented_types, title_of
 from ligand_async.marks import public
-from ligand_async.problem import Problem, title_of
-from ligand_async.problem_types import PREFIX, documented_types
 
 POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 PAGE = (

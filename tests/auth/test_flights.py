@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from ligand_async.auth.tokens.flights import Flights
+from ligand_async.tasks import Flights
 
 
 class Work:

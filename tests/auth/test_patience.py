@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ligand_async.auth.patience import Patience, Unanswered
+from ligand_async.tasks import Patience, Unanswered
 
 
 async def answer(*, after: float | None = None, error: Exception | None = None) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ligand_async import Principal, Requirement, claim, role, scope
-from ligand_async.requirement import HasRole
+from ligand_async.principal import HasRole
 from tests.auth.guarding import CALLERS, caller
 
 ADMIN, USER, WRITER = CALLERS["admin"], CALLERS["user"], CALLERS["writer"]

@@ -12,8 +12,13 @@ from quart import Blueprint, Quart, current_app
 from ligand_async import Authenticator, BasicAuthenticator, BearerAuthenticator, Principal, public, requires, role
 from ligand_async.auth.basic import BasicCredentials
 from ligand_async.auth.tokens.keys import Pace
-from ligand_async.delivery import failures_of
-from ligand_async.signals import access_denied, authentication_failed, principal_authenticated, token_keys_rotated
+from ligand_async.signals import (
+    access_denied,
+    authentication_failed,
+    failures_of,
+    principal_authenticated,
+    token_keys_rotated,
+)
 from tests.auth.guarding import CALLERS, WordVerifier, bearer, guarded, statuses
 from tests.auth.issuing import Issuer
 from tests.auth.verifying import Clock, make_service, verifying

@@ -7,9 +7,8 @@ from quart import Quart
 from sqlalchemy import text
 
 from ligand_async.data.audit import attempts
-from ligand_async.delivery import deliver
 from ligand_async.errors import Unauthorized
-from ligand_async.signals import access_denied, authentication_failed
+from ligand_async.signals import access_denied, authentication_failed, deliver
 from tests.data.auditing import ADA, acting, db, events, make_bank, running_bank
 
 REQUIREMENT = "role('admin')"

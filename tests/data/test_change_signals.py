@@ -15,12 +15,11 @@ from uuid_utils.compat import uuid7
 
 from ligand_async import Change, Conflict, current_request_id, on_commit, operation
 from ligand_async.changes import FlushObserver
-from ligand_async.containment import StrayExit
 from ligand_async.data.collecting import watcher_of
 from ligand_async.data.faults import ConnectionLost
 from ligand_async.data.observers import observe_flushes
-from ligand_async.delivery import ReceiverTimedOut
-from ligand_async.signals import changes_committed, changes_flushing, changes_rolled_back
+from ligand_async.signals import ReceiverTimedOut, changes_committed, changes_flushing, changes_rolled_back
+from ligand_async.tasks import StrayExit
 from tests.data.changing import hearing
 from tests.faults.items import count_items, make_service, post
 from tests.shop import Item, Shelf, db, make_app, routes, running

@@ -15,7 +15,7 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from ligand_async.data.faults import ConnectionLost, DatabaseUnreachable, StatementTimedOut, WriteOnReadSession
 from ligand_async.data.sqlstate import problem_of
-from ligand_async.problem import InvalidPart, Problem
+from ligand_async.errors import InvalidPart, Problem
 from tests.shop import Base, Item, Shelf, db, make_app, running
 
 NOWHERE = UUID("00000000-0000-0000-0000-00000000dead")

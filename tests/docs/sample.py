@@ -14,8 +14,7 @@ from quart_schema import DataSource, hide, tag_blueprint, validate_querystring, 
 from quart_schema.pydantic import File
 
 from ligand_async.docs.extension import init_docs
-from ligand_async.errors import Conflict, NotFound
-from ligand_async.problem import Problem
+from ligand_async.errors import Conflict, NotFound, Problem
 from ligand_async.web.body import Form
 from ligand_async.web.media import Media
 from ligand_async.web.operation import operation

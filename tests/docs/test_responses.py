@@ -9,8 +9,7 @@ from quart import Blueprint, Response
 from quart_schema import document_response, validate_response
 from typing_extensions import TypedDict
 
-from ligand_async.errors import NotFound
-from ligand_async.problem import Problem
+from ligand_async.errors import NotFound, Problem
 from ligand_async.web.media import Media
 from ligand_async.web.operation import operation
 from tests.docs.describing import describe, make_app, operations

@@ -10,8 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from quart import Blueprint
 from typing_extensions import TypedDict
 
-from ligand_async.errors import Conflict
-from ligand_async.problem import InvalidPart
+from ligand_async.errors import Conflict, InvalidPart
 from ligand_async.web.operation import operation
 from tests.docs import namesakes, sample
 from tests.docs.describing import answer_schema, describe, make_app, operations

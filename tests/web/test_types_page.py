@@ -4,13 +4,12 @@ import inspect
 
 import pytest
 
-from ligand_async import Problem, problem_types
-from ligand_async.problem_types import PREFIX, documented_types
+from ligand_async import Problem, errors
+from ligand_async.errors import PREFIX, documented_types
 from tests.docs.describing import describe
 from tests.web.serving import app_of, ask, send
 
-OURS = [kind for kind in vars(problem_types).values() if getattr(kind, "__module__", "") == problem_types.__name__]
-OURS = [kind for kind in OURS if inspect.isclass(kind)]
+OURS = [kind for kind in documented_types().values() if kind.__module__ == errors.__name__]
 
 
 class OutOfStock(Problem):

@@ -9,8 +9,8 @@ import httpx2
 from ligand_async.auth.calling.connection import UpstreamConnection
 from ligand_async.auth.calling.failures import UpstreamFailed, failure_of_answer, too_late
 from ligand_async.auth.calling.outgoing_token import OutgoingToken
-from ligand_async.context import current_deadline
 from ligand_async.errors import Forbidden
+from ligand_async.tasks import current_deadline
 
 logger = logging.getLogger(__name__)
 

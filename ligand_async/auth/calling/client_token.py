@@ -13,8 +13,7 @@ from ligand_async.auth.calling.failures import RETRY_AFTER, unavailable
 from ligand_async.auth.tokens.client_auth import client_auth
 from ligand_async.auth.tokens.fetcher import Fetcher, FetchError
 from ligand_async.auth.tokens.metadata import discover
-from ligand_async.errors import BadGateway
-from ligand_async.problem import Problem
+from ligand_async.errors import BadGateway, Problem
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 import httpx2
 from werkzeug.http import parse_date
 
-from ligand_async.errors import BadGateway, GatewayTimeout, ServiceUnavailable
-from ligand_async.problem import Problem
+from ligand_async.errors import BadGateway, GatewayTimeout, Problem, ServiceUnavailable
 
 RETRY_AFTER = 5  # seconds, where the other service does not say
 LONGEST_RETRY_AFTER = 86_400

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from ligand_async.auth.refusals import InvalidToken
 from ligand_async.auth.tokens.circuit import CircuitOpen
-from ligand_async.auth.tokens.flights import Flights
 from ligand_async.auth.tokens.introspection_answer import read_answer
 from ligand_async.auth.tokens.introspection_client import IntrospectionClient, Unanswered
 from ligand_async.auth.tokens.token_cache import MAX_AGE, TokenCache
 from ligand_async.auth.tokens.verifier import TrustedIssuer
 from ligand_async.errors import ServiceUnavailable
 from ligand_async.principal import Principal
+from ligand_async.tasks import Flights
 
 MAX_TOKEN = 4 * 1024  # characters
 SHAPE = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)  # b64token of RFC 6750 section 2.1

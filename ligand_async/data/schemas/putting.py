@@ -3,8 +3,7 @@
 from typing import Any
 
 from ligand_async.data.schemas.derived import DerivedSchema
-from ligand_async.problem import InvalidPart
-from ligand_async.problem_types import ValidationFailed
+from ligand_async.errors import InvalidPart, ValidationFailed
 
 
 def check_entity(schema: DerivedSchema, entity: Any) -> None:

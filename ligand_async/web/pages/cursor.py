@@ -10,8 +10,7 @@ from typing import Any
 
 from sqlalchemy.types import TypeEngine
 
-from ligand_async.problem import InvalidPart
-from ligand_async.problem_types import ValidationFailed
+from ligand_async.errors import InvalidPart, ValidationFailed
 from ligand_async.web.invalid import DETAIL
 from ligand_async.web.pages.order import PageNotPossible
 from ligand_async.web.pages.values import read_value, write_value
