@@ -18,7 +18,7 @@ from ligand_async.ops.health import init_health
 from ligand_async.ops.logs import init_logs
 from ligand_async.protocols import Authenticator, DenyList, ProblemRenderer
 from ligand_async.settings import Settings
-from ligand_async.settings.checks import check_config, check_production
+from ligand_async.settings.model import check_config, check_production
 from ligand_async.web.binding import check_operations
 from ligand_async.web.cors import CORS
 from ligand_async.web.deprecation import init_deprecation

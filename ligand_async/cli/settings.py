@@ -9,8 +9,8 @@ from quart.cli import ScriptInfo, pass_script_info
 
 from ligand_async.cli.service import load_service
 from ligand_async.settings import Settings
-from ligand_async.settings.text import parts
-from ligand_async.settings.urls import MASK, DatabaseAddress, masked, without_passwords
+from ligand_async.settings.sources import parts
+from ligand_async.settings.types import MASK, DatabaseAddress, masked, without_passwords
 
 COLUMNS = ("setting", "variable", "value", "source")
 

@@ -3,7 +3,7 @@
 from sqlalchemy import URL
 
 from ligand_async.settings import SettingsError
-from ligand_async.settings.urls import read_database_url, sqlite_file
+from ligand_async.settings.types import read_database_url, sqlite_file
 
 ASYNC_DRIVERS = {
     "postgres": "postgresql+asyncpg",

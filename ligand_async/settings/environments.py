@@ -1,6 +1,7 @@
-"""The environments: rows of defaults."""
+"""The environments as rows of defaults, and the secret key that `local` makes once and keeps."""
 
 import atexit
+import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from secrets import token_hex, token_urlsafe
 from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Any, Literal, get_args
+
+from ligand_async.settings.mistakes import Mistake
 
 Environment = Literal["prod", "stage", "local", "testing", "cli"]
 
@@ -75,3 +78,48 @@ def remove_directory(path: Path, process: int) -> None:
     """Remove a directory, unless this is a fork of the process that made it."""
     if os.getpid() == process:
         rmtree(path, ignore_errors=True)
+
+
+def secret_key_file(database_file: Path | None, name: str) -> Path:
+    """Return where the key is kept: beside the SQLite database, else in the working directory.
+
+    Args:
+        database_file: The SQLite database, if there is one.
+        name: What the file is called where there is none, without suffix.
+    """
+    if database_file is None:
+        return Path(f"{name}.secret_key")
+    return database_file.with_name(f"{database_file.name}.secret_key")
+
+
+def keep_secret_key(path: Path) -> str:
+    """Return the key kept in a file, after making both if need be.
+
+    Processes that start at once agree on one key: each takes the file's lock before it looks inside.
+
+    Args:
+        path: The file, readable by its owner only (mode 0600).
+
+    Raises:
+        OSError: The file cannot be made, read or written.
+        ValueError: The file holds something else than a key.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "r+", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        os.fchmod(file.fileno(), 0o600)
+        key = file.read().strip()
+        if not key:
+            key = token_urlsafe(MIN_SECRET_KEY)
+            file.write(f"{key}\n")
+            file.flush()
+            os.fsync(file.fileno())
+    if len(key) < MIN_SECRET_KEY:
+        raise ValueError("the file holds no whole key")
+    return key
+
+
+def not_kept(path: Path, variable: str) -> Mistake:
+    """Describe a key that cannot be kept."""
+    remedy = f"make its directory writable, or delete the file if it holds something else, or set {variable}"
+    return Mistake("secret_key", variable, f"cannot be kept in {path.name}", remedy)

@@ -1,8 +1,12 @@
-"""What is wrong with the settings, and what to do about it."""
+"""Mistakes in the settings: what is wrong, what may have been meant, and what to do about it."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Self
+
+from pydantic.fields import FieldInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +64,84 @@ def start_hint(environment: str, prefix: str) -> str | None:
         f"To run on your own machine, set {prefix}ENVIRONMENT=local: "
         "prod, the default, starts only when everything is set and safe."
     )
+
+
+UNPREFIXED = {"database_url": "DATABASE_URL", "port": "PORT"}
+PROTECTED = frozenset({"title", "version", "client_name"})
+CONFIG_FILE = "config_file"
+
+# Read by the command line and by the test tools, whatever the service's prefix is.
+TOOL_VARIABLES = re.compile(r"LIGAND_(APP|REQUIRE|SOAK|TEST_[A-Z0-9_]+)")
+
+# Kubernetes describes each of its Services to every container by such variables: a Service named like the
+# prefix would otherwise stop the service with mistakes that nobody made.
+SERVICE_LINKS = re.compile(
+    r"([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+SERVICE_LINK_PORT = re.compile(r"(tcp|udp|sctp)://")
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """The names of one settings class.
+
+    Attributes:
+        prefix: What its environment variables begin with.
+        fields: Its settings by key.
+    """
+
+    prefix: str
+    fields: Mapping[str, FieldInfo]
+
+    @property
+    def section(self) -> str:
+        """The prefix as the name of a section or a file."""
+        return self.prefix.rstrip("_").lower()
+
+    def variable(self, key: str) -> str:
+        """Return the environment variable of a setting."""
+        return f"{self.prefix}{key.upper()}"
+
+    def variables(self, key: str) -> tuple[str, ...]:
+        """Return all environment variables of a setting, the strongest first."""
+        prefixed = self.variable(key)
+        return (prefixed, UNPREFIXED[key]) if key in UNPREFIXED else (prefixed,)
+
+    def known_variables(self) -> frozenset[str]:
+        """Return every prefixed variable that means something."""
+        return frozenset(self.variable(key) for key in (*self.fields, CONFIG_FILE))
+
+    def is_foreign(self, variable: str, value: str) -> bool:
+        """Tell whether a variable begins with our prefix only because something else set it."""
+        if TOOL_VARIABLES.fullmatch(variable):
+            return True
+        name = variable.removeprefix(self.prefix)
+        if SERVICE_LINKS.fullmatch(name):
+            return True
+        return (name == "PORT" or name.endswith("_PORT")) and SERVICE_LINK_PORT.match(value) is not None
+
+    def closest(self, key: str) -> str | None:
+        """Return the setting that a wrong key may mean."""
+        word = key.upper().removeprefix(self.prefix).lower()
+        return next(iter(get_close_matches(word, self.fields, n=1)), None)
+
+    def unknown(self, key: str, *, place: str, variable: str | None = None) -> Mistake:
+        """Describe a name that is no setting.
+
+        Args:
+            key: The name, without the prefix if it is a variable's.
+            place: Where it stands: `arguments`, `environment` or a file's name.
+            variable: The name of the variable, if it is one.
+        """
+        word, problem = key.lower(), f"in {place} is no setting"
+        if word in PROTECTED:
+            return Mistake(key, variable, f"in {place} belongs to the code", f"give it to create_app({word}=...)")
+        if word == CONFIG_FILE:
+            return Mistake(key, variable, problem, f"set the variable {self.variable(CONFIG_FILE)}")
+        if word == self.section:
+            return Mistake(key, variable, problem, "put its keys at the top of the file")
+        meant = self.closest(key)
+        if meant is not None:
+            name = self.variable(meant) if variable else meant
+            return Mistake(key, variable, problem, f"did you mean {name}?")
+        return Mistake(key, variable, problem, "remove it, or declare it in your subclass of Settings")

@@ -1,6 +1,7 @@
-"""The settings of a service, and how all of them are read."""
+"""The settings of a service: how they are declared, read and checked."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -13,15 +14,68 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from ligand_async.settings.declaring import Rows, check_fields, check_prefix, check_rows, merge_rows
-from ligand_async.settings.defaults import UNSET, resolve
-from ligand_async.settings.mistakes import Mistake, SettingsError, start_hint
-from ligand_async.settings.oidc import OIDCSettings
-from ligand_async.settings.secret import keep_secret_key, not_kept
+from ligand_async.settings.environments import ENVIRONMENTS, STRICT, keep_secret_key, not_kept
+from ligand_async.settings.fields import OIDCSettings
+from ligand_async.settings.mistakes import CONFIG_FILE, PROTECTED, Mistake, SettingsError, Vocabulary, start_hint
+from ligand_async.settings.rules import UNSET, debug_mistake, resolve, testing_mistake
 from ligand_async.settings.validation import invalid
-from ligand_async.settings.vocabulary import Vocabulary
+
+PREFIX = re.compile(r"[A-Z][A-Z0-9_]*_")
+
+Rows = Mapping[str, Mapping[str, Any]]
+
+
+def check_prefix(prefix: str) -> None:
+    """Refuse a prefix that would not stand out among the variables of a process.
+
+    Raises:
+        TypeError: It is not upper-case with `_` at its end.
+    """
+    if PREFIX.fullmatch(prefix) is None:
+        raise TypeError(f"prefix {prefix!r} of settings must be upper-case and end with '_', such as 'PETSTORE_'")
+
+
+def merge_rows(inherited: Rows, added: Rows) -> Rows:
+    """Lay a subclass's rows of defaults over those of its base."""
+    environments = {**inherited, **added}
+    return MappingProxyType({name: {**inherited.get(name, {}), **added.get(name, {})} for name in environments})
+
+
+def check_rows(rows: Rows, keys: Iterable[str]) -> None:
+    """Refuse rows of defaults that could never hold.
+
+    Raises:
+        TypeError: An environment or a key is unknown, or a secret key would stand in the code.
+    """
+    allowed = frozenset(keys) - {"environment"}
+    for name, row in rows.items():
+        if name not in ENVIRONMENTS:
+            raise TypeError(f"defaults for {name!r}: the environments are {', '.join(ENVIRONMENTS)}")
+        if unknown := sorted(set(row) - allowed):
+            raise TypeError(f"defaults for {name!r} name no setting: {', '.join(unknown)}")
+        if name in STRICT and "secret_key" in row:
+            raise TypeError(f"defaults for {name!r} hold secret_key; a secret in the code is none")
+
+
+def check_fields(bases: Iterable[type], fields: Mapping[str, FieldInfo]) -> None:
+    """Refuse settings that could not be read or would hide something.
+
+    Raises:
+        TypeError: A name is reserved, taken or not lower-case, or a setting has an alias.
+    """
+    for key, info in fields.items():
+        if key in PROTECTED or key == CONFIG_FILE:
+            raise TypeError(f"setting {key!r} has a reserved name; choose another")
+        if key != key.lower():
+            raise TypeError(f"setting {key!r} must be lower-case; its variable is the upper-case one")
+        if info.alias is not None or info.validation_alias is not None:
+            raise TypeError(f"setting {key!r} has an alias; rename it, or choose the prefix")
+        if any(hasattr(base, key) and key not in getattr(base, "model_fields", ()) for base in bases):
+            raise TypeError(f"setting {key!r} hides an attribute of Settings; choose another name")
+
 
 __all__ = ["Mistake", "Settings", "SettingsError"]
 
@@ -131,3 +185,57 @@ class Settings(OIDCSettings):
                 variable = self.vocabulary().variable(name)
                 raise AttributeError(f"setting {name!r} is not set, cli needs nothing; set {variable} to read it")
             return super().__getattr__(name)
+
+
+def check_production(settings: Settings, *, debug: bool, testing: bool) -> None:
+    """Refuse debug and testing mode in `prod` and `stage`.
+
+    Called when the app is made and again when it starts: Quart's command line turns debug on in between.
+
+    Args:
+        settings: The service's settings.
+        debug: The app's debug mode.
+        testing: The app's testing mode.
+
+    Raises:
+        SettingsError: One of them is on.
+    """
+    if settings.environment not in STRICT:
+        return
+    mistakes = [debug_mistake()] if debug else []
+    if testing:
+        mistakes.append(testing_mistake())
+    if mistakes:
+        hint = start_hint(settings.environment, settings.vocabulary().prefix)
+        raise SettingsError.listing(mistakes, hint=hint)
+
+
+def check_config(config: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """Return `create_app(config=...)`, whose keys must be upper-case and must not hide a setting.
+
+    Args:
+        config: What goes to `app.config` for Quart and its extensions.
+        settings: The service's settings.
+
+    Raises:
+        SettingsError: With every key that is refused.
+    """
+    vocabulary = settings.vocabulary()
+    mistakes = [mistake for key in config if (mistake := refused(vocabulary, key))]
+    if mistakes:
+        raise SettingsError.listing(mistakes)
+    return dict(config)
+
+
+def refused(vocabulary: Vocabulary, key: str) -> Mistake | None:
+    """Describe what is wrong with a key of `app.config`, if anything is."""
+    word = key.lower()
+    setting = key.upper().removeprefix(vocabulary.prefix).lower()
+    if word in PROTECTED:
+        return Mistake(key, None, "in config belongs to the service", f"give it to create_app({word}=...)")
+    if setting in vocabulary.fields:
+        remedy = f"give it to Settings.load({setting}=...) or set the variable"
+        return Mistake(key, vocabulary.variable(setting), "in config is a setting", remedy)
+    if not key.isupper():
+        return Mistake(key, None, "in config is not upper-case, Quart would ignore it", f"write {key.upper()}")
+    return None

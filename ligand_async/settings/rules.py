@@ -1,14 +1,26 @@
-"""What the settings of an environment must hold, beyond each one's type."""
+"""What the settings of an environment must hold beyond each one's type, and the defaults that hold otherwise."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any
 
 from pydantic import SecretStr
 
-from ligand_async.settings.environments import MIN_SECRET_KEY, REQUIRED_IN_STRICT, STRICT
-from ligand_async.settings.mistakes import Mistake
-from ligand_async.settings.vocabulary import Vocabulary
+from ligand_async.settings.environments import (
+    ENVIRONMENTS,
+    MIN_SECRET_KEY,
+    REQUIRED_IN_STRICT,
+    STRICT,
+    chosen_by_nobody,
+    environment_defaults,
+    secret_key_file,
+)
+from ligand_async.settings.mistakes import Mistake, Vocabulary
+from ligand_async.settings.sources import Given, gather
+from ligand_async.settings.types import read_database_url, sqlite_file
 
 NEW_KEY = f"python3 -c 'import secrets; print(secrets.token_urlsafe({MIN_SECRET_KEY}))'"
 DEBUG_VARIABLES = ("QUART_DEBUG", "FLASK_DEBUG")
@@ -72,3 +84,152 @@ def testing_mistake() -> Mistake:
 def reveal(value: Any) -> Any:
     """Return what a secret holds, and anything else as it is."""
     return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+HTTPS_IN_STRICT = ("oidc_issuer", "oauth_authorization_url", "oauth_token_url")
+FOR_INTROSPECTION = ("oidc_issuer", "oidc_client_id", "oidc_client_secret")
+
+
+def about_callers(vocabulary: Vocabulary, environment: str, values: Mapping[str, Any]) -> list[Mistake]:
+    """Return what is missing or unsafe among the settings about callers.
+
+    Args:
+        vocabulary: The names that are known.
+        environment: The environment; `cli` needs nothing.
+        values: The values given, by key.
+    """
+    if environment == "cli":
+        return []
+    keys = {*HTTPS_IN_STRICT, *FOR_INTROSPECTION, "oidc_audience", "oidc_tokens"}
+    values = {key: values.get(key, vocabulary.fields[key].default) for key in keys}
+    plain = HTTPS_IN_STRICT if environment in STRICT else ()
+    found = [plain_http(vocabulary, key) for key in plain if any(map(is_plain_http, items(values[key])))]
+    if values["oidc_issuer"] and not values["oidc_audience"]:
+        issuer = vocabulary.variable("oidc_issuer")
+        remedy = "set it to what the issuer's tokens call this service in `aud`"
+        found.append(
+            Mistake(
+                "oidc_audience", vocabulary.variable("oidc_audience"), f"is not set, which {issuer} asks for", remedy
+            )
+        )
+    if values["oidc_tokens"] in ("opaque", "both"):
+        found += [for_introspection(vocabulary, key) for key in FOR_INTROSPECTION if not values[key]]
+    return found
+
+
+def items(value: Any) -> Iterator[Any]:
+    """Yield what a setting of several holds, whether it is one text or a list."""
+    if isinstance(value, list | tuple):
+        yield from value
+    else:
+        yield value
+
+
+def is_plain_http(value: Any) -> bool:
+    """Tell whether a value is a URL that anyone on the way can read and change."""
+    return isinstance(value, str) and value.lower().startswith("http:")
+
+
+def plain_http(vocabulary: Vocabulary, key: str) -> Mistake:
+    """Describe an address without TLS."""
+    return Mistake(key, vocabulary.variable(key), "is plain http", "use its https address")
+
+
+def for_introspection(vocabulary: Vocabulary, key: str) -> Mistake:
+    """Describe what introspection lacks."""
+    tokens = vocabulary.variable("oidc_tokens")
+    problem, remedy = f"is not set, which {tokens} asks for", f"set it, or set {tokens}=jwt"
+    return Mistake(key, vocabulary.variable(key), problem, remedy)
+
+
+# Stands for a setting that `cli` does without, while pydantic looks at the others.
+UNSET = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """All that is known before pydantic sees it.
+
+    Attributes:
+        environment: The environment's name; empty where an unknown one was chosen.
+        given: Every value with its source, defaults included.
+        mistakes: What is wrong so far.
+        key_file: Where the secret key is kept, if that is where it comes from.
+    """
+
+    environment: str
+    given: dict[str, Given]
+    mistakes: list[Mistake]
+    key_file: Path | None
+
+
+def resolve(
+    vocabulary: Vocabulary,
+    rows: Mapping[str, Mapping[str, Any]],
+    environment: str | None,
+    overrides: Mapping[str, Any],
+) -> Resolved:
+    """Read every source, add the defaults, and apply the environment's rules.
+
+    Args:
+        vocabulary: The names that are known.
+        rows: The service's defaults by environment.
+        environment: The environment's name, if the caller chose one.
+        overrides: Keyword arguments.
+    """
+    gathered = gather(vocabulary, environment, overrides)
+    mistakes = gathered.mistakes
+    chosen = gathered.given.setdefault("environment", Given(chosen_by_nobody.get(), "default")).value
+    if chosen not in ENVIRONMENTS:
+        return Resolved("", gathered.given, mistakes, None)
+    given = lay_defaults(vocabulary, rows, chosen, gathered.given)
+    absent = missing(vocabulary, chosen, given)
+    key_file = None
+    if chosen == "local" and "secret_key" in absent:
+        absent.remove("secret_key")
+        database = read_database_url(str(reveal(given["database_url"].value)))
+        key_file = secret_key_file(sqlite_file(database), vocabulary.section)
+        # Made and read once all the rest is right; until then any key serves.
+        given["secret_key"] = Given(token_urlsafe(MIN_SECRET_KEY), key_file.name)
+    if chosen == "cli":
+        given |= {key: Given(UNSET, "not set") for key in absent}
+    else:
+        known = {mistake.key for mistake in mistakes}
+        mistakes += [not_set(vocabulary, key) for key in absent if key not in known]
+    values = {key: one.value for key, one in given.items()}
+    mistakes += unsafe(vocabulary, chosen, values)
+    mistakes += about_callers(vocabulary, chosen, values)
+    return Resolved(chosen, given, mistakes, key_file)
+
+
+def lay_defaults(
+    vocabulary: Vocabulary, rows: Mapping[str, Mapping[str, Any]], environment: str, given: Mapping[str, Given]
+) -> dict[str, Given]:
+    """Return what is given with the environment's defaults under it.
+
+    A service's own row is stronger than the default in its class, and that is stronger than the framework's row.
+
+    Args:
+        vocabulary: The names that are known.
+        rows: The service's defaults by environment.
+        environment: The environment's name.
+        given: What the sources say.
+    """
+    source = f"default of {environment}"
+    whole = {key: Given(value, source) for key, value in rows.get(environment, {}).items()} | dict(given)
+    for key, make in environment_defaults(
+        environment, name=vocabulary.section, port=port_in(vocabulary, whole)
+    ).items():
+        if key not in whole and vocabulary.fields[key].is_required():
+            whole[key] = Given(make(), source)
+    return whole
+
+
+def port_in(vocabulary: Vocabulary, given: Mapping[str, Given]) -> int:
+    """Return the port in use; one that is no port is a mistake found elsewhere."""
+    default: int = vocabulary.fields["port"].default
+    try:
+        port = int(given["port"].value)
+    except (KeyError, TypeError, ValueError):
+        return default
+    return port if 0 < port < 65536 else default

@@ -1,18 +1,21 @@
 """Where settings come from, the strongest first: arguments, variables, dotenv files, a config file."""
 
+import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from configparser import ConfigParser
+from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from dotenv import dotenv_values
+from pydantic import BaseModel
+from pydantic_settings import BaseSettings, JsonConfigSettingsSource, TomlConfigSettingsSource, YamlConfigSettingsSource
 from quart.helpers import get_load_dotenv
 
-from ligand_async.settings.files import UnreadableFile, read_document
-from ligand_async.settings.mistakes import Mistake
-from ligand_async.settings.text import parse_text
-from ligand_async.settings.vocabulary import CONFIG_FILE, Vocabulary
+from ligand_async.settings.mistakes import CONFIG_FILE, Mistake, Vocabulary
 
 DOTENV_FILES = (".env", ".quartenv", ".flaskenv")
 
@@ -161,3 +164,130 @@ def give_text(
         layer.mistakes.append(Mistake(key, name, "is not valid JSON", f"correct it in {written.place}"))
     else:
         layer.given[key] = replace(written, value=value)
+
+
+COLLECTIONS: tuple[type, ...] = (Sequence, Set)
+STRUCTURES: tuple[type, ...] = (Mapping, BaseModel)
+
+
+def parse_text(annotation: Any, text: str) -> Any:
+    """Turn text into what pydantic can validate for a type.
+
+    Collections are written as `a,b` or as a JSON list, mappings and models as JSON; all else stays text.
+
+    Args:
+        annotation: The setting's type.
+        text: What stands in the variable.
+
+    Raises:
+        ValueError: It should be JSON and is not.
+    """
+    kinds = {kind for branch in branches(annotation) if (kind := kind_of(branch))}
+    if "collection" in kinds and not text.lstrip().startswith("["):
+        return [item.strip() for item in text.split(",") if item.strip()]
+    if kinds:
+        return json.loads(text)
+    return text
+
+
+def parts(annotation: Any) -> Iterator[Any]:
+    """Yield an annotation and everything inside it, the metadata of `Annotated` too."""
+    yield annotation
+    for argument in get_args(annotation):
+        yield from parts(argument)
+
+
+def branches(annotation: Any) -> Iterator[Any]:
+    """Yield the types that a value may have: unions and `Annotated` opened, parameters dropped."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from branches(annotation.__origin__)
+    elif origin in (Union, UnionType):
+        yield from (leaf for argument in get_args(annotation) for leaf in branches(argument))
+    else:
+        yield origin or annotation
+
+
+def kind_of(kind: Any) -> str | None:
+    """Tell how a type is written: as a `collection`, as a `structure`, or plainly."""
+    if not isinstance(kind, type) or issubclass(kind, (str, bytes)):
+        return None
+    if issubclass(kind, COLLECTIONS):
+        return "collection"
+    return "structure" if issubclass(kind, STRUCTURES) or is_dataclass(kind) else None
+
+
+class UnreadableFile(Exception):
+    """A config file cannot be used.
+
+    Args:
+        problem: What is wrong, without the file's content.
+        remedy: What to do.
+    """
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(problem, remedy)
+        self.problem = problem
+        self.remedy = remedy
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a config file says.
+
+    Attributes:
+        values: By key.
+        is_text: The values are text, as in a variable, and not typed by the format.
+    """
+
+    values: Mapping[str, Any]
+    is_text: bool
+
+
+def read_ini(path: Path, section: str) -> Mapping[str, Any]:
+    """Read one section of an INI file."""
+    parser = ConfigParser(interpolation=None)
+    parser.read_string(path.read_text(encoding="utf-8"))
+    if section not in parser:
+        raise UnreadableFile(f"names a file without a section [{section}]", f"put the settings under [{section}]")
+    return dict(parser[section])
+
+
+READERS: dict[str, Callable[[Path], Mapping[str, Any]]] = {
+    ".toml": lambda path: TomlConfigSettingsSource(BaseSettings, toml_file=path)(),
+    ".yaml": lambda path: YamlConfigSettingsSource(BaseSettings, yaml_file=path)(),
+    ".yml": lambda path: YamlConfigSettingsSource(BaseSettings, yaml_file=path)(),
+    ".json": lambda path: JsonConfigSettingsSource(BaseSettings, json_file=path)(),
+}
+INI_SUFFIXES = frozenset({".ini", ".cfg"})
+
+
+def read_document(path: Path, section: str) -> Document:
+    """Read a config file.
+
+    Args:
+        path: The file; its suffix tells the format.
+        section: The section of an INI file that holds the settings; the others are not read.
+
+    Raises:
+        UnreadableFile: The file is missing, or not what its suffix says.
+    """
+    path = path.expanduser()
+    is_text = path.suffix.lower() in INI_SUFFIXES
+    reader = READERS.get(path.suffix.lower())
+    if reader is None and not is_text:
+        raise UnreadableFile("names a file of an unknown kind", "name a .toml, .yaml, .yml, .json, .ini or .cfg file")
+    if not path.is_file():
+        raise UnreadableFile("names a file that does not exist", "correct the path; it starts at the working directory")
+    try:
+        return Document(reader(path) if reader else read_ini(path, section), is_text)
+    except UnreadableFile:
+        raise
+    except Exception as error:  # noqa: BLE001  # the four parsers' errors share no base class
+        # Their messages quote the file: only the line is told.
+        lines = re.findall(r"line:?\s+(\d+)", str(error))
+        where = f" at line {lines[-1]}" if lines else ""
+        kind = "INI" if is_text else path.suffix[1:].upper()
+        raise UnreadableFile(
+            f"names a file that cannot be read{where}", f"make it {kind} with keys and values"
+        ) from None

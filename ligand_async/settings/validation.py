@@ -9,11 +9,9 @@ from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ErrorType
 
-from ligand_async.settings.mistakes import Mistake
+from ligand_async.settings.mistakes import Mistake, Vocabulary
 from ligand_async.settings.rules import reveal
-from ligand_async.settings.sources import Given
-from ligand_async.settings.text import parts
-from ligand_async.settings.vocabulary import Vocabulary
+from ligand_async.settings.sources import Given, parts
 
 # Pydantic's own messages and ours (`ligand_...`) are fixed; all others are the text of a service's validator,
 # perhaps with the value in it.

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any
 
-from ligand_async.settings.network import ANY_ORIGIN
+from ligand_async.settings.types import ANY_ORIGIN
 from ligand_async.web.stages import Headers, Reply
 
 METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE"

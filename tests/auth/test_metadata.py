@@ -8,7 +8,7 @@ from ligand_async.auth.tokens.fetcher import Fetcher, FetchError
 from ligand_async.auth.tokens.key_source import KeySource
 from ligand_async.auth.tokens.metadata import Metadata, discover, metadata_urls
 from ligand_async.errors import ServiceUnavailable
-from ligand_async.settings.oidc import DEFAULT_ALGORITHMS
+from ligand_async.settings.fields import DEFAULT_ALGORITHMS
 from tests.auth.issuing import KEYS, METADATA, OAUTH_METADATA, Issuer, to_json
 from tests.auth.verifying import Clock, fetcher, verify, verifying
 

@@ -12,7 +12,7 @@ from hypothesis import given, strategies
 from pydantic import BaseModel, Field, SecretStr
 
 from ligand_async.settings import Settings, SettingsError
-from ligand_async.settings.text import parse_text
+from ligand_async.settings.sources import parse_text
 from tests.bare import leave_bare
 
 

@@ -17,7 +17,7 @@ from quart.typing import TestClientProtocol as Client
 from quart.views import MethodView
 
 from ligand_async import Settings, SettingsError, create_app, limit, operation, public
-from ligand_async.quotas import Quota, read_quotas
+from ligand_async.settings.types import Quota, read_quotas
 from ligand_async.testing.tokens import authorization
 from ligand_async.web import counters
 from ligand_async.web.counters import MemoryCounters, SharedCounters

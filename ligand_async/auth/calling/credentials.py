@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from ligand_async.auth.tokens.client_auth import AuthMethod
 from ligand_async.settings import Settings, SettingsError
-from ligand_async.settings.oidc import is_issuer
+from ligand_async.settings.fields import is_issuer
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 

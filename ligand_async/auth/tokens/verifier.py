@@ -16,7 +16,7 @@ from ligand_async.auth.tokens.keys import DEFAULT_PACE, IssuerKeys, Pace
 from ligand_async.auth.tokens.profiles import ClaimProfile, principal_of
 from ligand_async.auth.tokens.token_cache import TokenCache
 from ligand_async.principal import Principal
-from ligand_async.settings.oidc import DEFAULT_ALGORITHMS
+from ligand_async.settings.fields import DEFAULT_ALGORITHMS
 
 
 @dataclass(frozen=True, slots=True)

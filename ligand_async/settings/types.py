@@ -1,0 +1,225 @@
+"""Validated types of settings: URLs, proxies, origins and quotas."""
+
+import re
+from dataclasses import dataclass
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic_core import PydanticCustomError
+from sqlalchemy import URL
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+MASK = "***"
+PASSWORD = re.compile(r"(?<=://)([^/@:\s]*):\S*(?=@)")
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseAddress:
+    """Marks a secret as a database URL, which can be shown without its password."""
+
+
+def read_database_url(text: str) -> URL | None:
+    """Return a SQLAlchemy URL, or None where the text is none."""
+    try:
+        return make_url(text)
+    except (ArgumentError, ValueError):
+        return None
+
+
+def sqlite_file(url: URL | None) -> Path | None:
+    """Return the file that a SQLite URL names; None for another database and for one in memory."""
+    if url is None or url.get_backend_name() != "sqlite":
+        return None
+    name = (url.database or "").partition("?")[0].removeprefix("file:")
+    if name in {"", ":memory:"} or url.query.get("mode") == "memory":
+        return None
+    return Path(name)
+
+
+def check_database_url(value: SecretStr) -> SecretStr:
+    """Refuse what is no URL, and SQLite in memory, which is another database for each connection."""
+    url = read_database_url(value.get_secret_value())
+    if url is None:
+        raise PydanticCustomError(
+            "ligand_database_url",
+            "write it as postgresql://user:password@host/database or sqlite+aiosqlite:///path/to/file.db",
+        )
+    if url.get_backend_name() == "sqlite" and sqlite_file(url) is None:
+        raise PydanticCustomError("ligand_in_memory", "an in-memory database is refused, name a file")
+    return value
+
+
+def check_service_url(value: str) -> str:
+    """Refuse what no client can call; return the URL without a slash at its end."""
+    try:
+        url = urlsplit(value)
+        whole = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0 and url.username is None
+    except ValueError:
+        whole = False
+    if not whole or not value.isprintable() or any(mark in value for mark in "?# "):
+        raise PydanticCustomError(
+            "ligand_service_url", "write it as https://host or https://host:port/path, no user, query or fragment"
+        )
+    return value.rstrip("/")
+
+
+def masked(value: str) -> str:
+    """Show a database URL without its password and options, so that it can be printed.
+
+    Args:
+        value: The URL; what cannot be read as one is hidden wholly.
+    """
+    url = read_database_url(value)
+    if url is None:
+        return MASK
+    shown = url.set(query={}).render_as_string(hide_password=True)
+    return f"{shown}?{MASK}" if url.query else shown
+
+
+def without_passwords(text: str) -> str:
+    """Hide the password of every URL in a text."""
+    return PASSWORD.sub(rf"\1:{MASK}", text)
+
+
+DatabaseURL = Annotated[SecretStr, AfterValidator(check_database_url), DatabaseAddress()]
+ServiceURL = Annotated[str, AfterValidator(check_service_url)]
+
+SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+PART = re.compile(r"\s*([0-9]{1,9})\s*(?:/|\s+per\s+)\s*([0-9]{1,4})?\s*(second|minute|hour|day)s?\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Quota:
+    """So many requests in a window.
+
+    Attributes:
+        seconds: How long a window is.
+        amount: How many requests it takes.
+    """
+
+    seconds: int
+    amount: int
+
+
+def read_quotas(text: str) -> tuple[Quota, ...]:
+    """Read quotas, such as `10/minute` or `10 per 5 minutes; 1000/day`; return them with the shortest window first.
+
+    Raises:
+        ValueError: The text is something else, a number in it is 0, or two windows are of the same length.
+    """
+    found = [PART.fullmatch(part) for part in re.split("[;,]", text)]
+    quotas = sorted(
+        Quota(int(match[2] or 1) * SECONDS[match[3].lower()], int(match[1])) for match in found if match is not None
+    )
+    lengths = {quota.seconds for quota in quotas}
+    if len(lengths) != len(found) or not all(quota.amount and quota.seconds for quota in quotas):
+        raise ValueError("write it as 10/minute, or 10 per 5 minutes; 1000/day, each window once")
+    return tuple(quotas)
+
+
+ANY_ORIGIN = "*"
+MAX_HOPS = 9
+DEFAULT_PORTS = {"http": 80, "https": 443}
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+HOST = re.compile(r"(?:\*\.)?[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
+FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+
+def take_hops(value: Any) -> Any:
+    """Take a plain number for a hop count."""
+    return (str(value),) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def check_proxies(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse what is neither one hop count nor networks."""
+    if len(value) == 1 and value[0].isdecimal():
+        if value[0].isascii() and 1 <= int(value[0]) <= MAX_HOPS:
+            return value
+    elif all(map(is_network, value)):
+        return value
+    raise PydanticCustomError(
+        "ligand_proxies",
+        "write how many proxies there are, 1 to 9, or their networks, such as 10.0.0.0/8,127.0.0.1; leave it empty "
+        "when there are none",
+    )
+
+
+def is_network(text: str) -> bool:
+    """Tell whether a text is a network, or one address."""
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return True
+
+
+def check_origins(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse what no browser would send as an origin (RFC 6454 section 7)."""
+    if value == (ANY_ORIGIN,) or all(map(is_origin, value)):
+        return value
+    raise PydanticCustomError(
+        "ligand_origins",
+        "write origins as browsers send them, https://app.example.org: scheme and host in lower case, a port only if "
+        "it is not the scheme's own, no path; or * alone",
+    )
+
+
+def is_origin(text: str) -> bool:
+    """Tell whether a text is the origin of a page."""
+    if ORIGIN.fullmatch(text) is None:
+        return False
+    try:
+        url = urlsplit(text)
+        return url.port != 0 and (url.port is None or url.port != DEFAULT_PORTS.get(url.scheme))
+    except ValueError:
+        return False
+
+
+def check_hosts(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse what no `Host` header could match."""
+    if all(map(HOST.fullmatch, value)):
+        return value
+    raise PydanticCustomError(
+        "ligand_hosts",
+        "write hosts in lower case without scheme and port, api.example.org, or *.example.org for all below it",
+    )
+
+
+def check_field_names(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse what is no name of a header."""
+    if all(map(FIELD_NAME.fullmatch, value)) and "*" not in value:
+        return value
+    raise PydanticCustomError("ligand_field_names", "write names of headers, such as X-Tenant")
+
+
+def check_quotas(value: str) -> str:
+    """Refuse what is no quota."""
+    try:
+        read_quotas(value)
+    except ValueError as error:
+        raise PydanticCustomError("ligand_quotas", "write it as 100/minute, or 10/second; 1000 per 2 hours") from error
+    return value
+
+
+def check_redis_url(value: SecretStr) -> SecretStr:
+    """Refuse what is no address of a Redis."""
+    try:
+        url = urlsplit(value.get_secret_value())
+        whole = url.scheme in {"redis", "rediss"} and bool(url.hostname) and url.port != 0
+    except ValueError:
+        whole = False
+    if not whole:
+        raise PydanticCustomError("ligand_redis_url", "write it as redis://host:6379/0, or rediss:// for TLS")
+    return value
+
+
+Proxies = Annotated[tuple[str, ...], BeforeValidator(take_hops), AfterValidator(check_proxies)]
+Hosts = Annotated[tuple[str, ...], AfterValidator(check_hosts)]
+Origins = Annotated[tuple[str, ...], AfterValidator(check_origins)]
+FieldNames = Annotated[tuple[str, ...], AfterValidator(check_field_names)]
+Quotas = Annotated[str, AfterValidator(check_quotas)]
+RedisURL = Annotated[SecretStr, AfterValidator(check_redis_url)]
