@@ -10,13 +10,12 @@ from ligand_async.auth.calling.answer import read_model
 from ligand_async.auth.calling.credentials import ClientCredentials, ForwardToken
 from ligand_async.auth.calling.service_client import ServiceClient
 from ligand_async.auth.refusals import InsufficientScope, InvalidToken
-from ligand_async.changes import Change
 from ligand_async.context import Service, current_principal, current_request_id, service_of
 from ligand_async.data.audit import AuditEvent, AuditTrail
-from ligand_async.data.clock import UTCDateTime, utc_now
+from ligand_async.data.changes import Change
 from ligand_async.data.database import Database
-from ligand_async.data.lookup import first_or_404, get_or_404, one_or_404
-from ligand_async.data.models import Identified, Model, Timestamped, Versioned
+from ligand_async.data.models import Identified, Model, Timestamped, UTCDateTime, Versioned, utc_now
+from ligand_async.data.reading import first_or_404, get_or_404, one_or_404
 from ligand_async.data.schemas import CreateSchema, PatchSchema, ReadSchema, UnknownColumnType
 from ligand_async.data.unit import on_commit
 from ligand_async.errors import (

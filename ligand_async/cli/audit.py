@@ -17,9 +17,9 @@ from ligand_async.cli.running import open_database, run
 from ligand_async.cli.service import ServiceError, load_app
 from ligand_async.data.audit import AuditEvent, AuditTrail, EventFilter
 from ligand_async.data.audit import export as exporting
-from ligand_async.data.audit.pruning import PRUNED_AT_ONCE
+from ligand_async.data.audit.trail import PRUNED_AT_ONCE
 from ligand_async.data.database import Database
-from ligand_async.data.migrations.explaining import words_of
+from ligand_async.data.migrations.errors import words_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ligand_async.cli.running import open_database, run
 from ligand_async.cli.service import ServiceError, load_app
 from ligand_async.data.idempotency import prune_replies
-from ligand_async.data.migrations.explaining import words_of
+from ligand_async.data.migrations.errors import words_of
 
 
 @click.group("idempotency")

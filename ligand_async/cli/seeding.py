@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async.cli.running import open_database
-from ligand_async.data.migrations.explaining import words_of
+from ligand_async.data.migrations.errors import words_of
 
 Seed = Callable[[AsyncSession], Awaitable[None]]
 

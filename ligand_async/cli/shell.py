@@ -16,7 +16,7 @@ from ligand_async.cli.running import open_database, run, service_with_database
 from ligand_async.cli.service import load_app
 from ligand_async.context import service_of
 from ligand_async.data.database import Database
-from ligand_async.data.observers import observers_of, watch_session
+from ligand_async.data.flushes import observers_of, watch_session
 from ligand_async.data.sessions import OwnedSession
 
 

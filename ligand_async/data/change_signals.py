@@ -4,8 +4,7 @@ from typing import Self
 
 from quart import Quart
 
-from ligand_async.data.change_log import ChangeLog
-from ligand_async.data.observers import observers_of, watch_session
+from ligand_async.data.flushes import ChangeLog, observers_of, watch_session
 from ligand_async.data.sessions import UnitSession
 from ligand_async.signals import (
     changes_committed,

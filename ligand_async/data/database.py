@@ -14,11 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import DeclarativeBase
 
 from ligand_async.data.audit import AuditTrail
-from ligand_async.data.engines import Engines, make_engine
+from ligand_async.data.engines import Engines, make_engine, parse_database_url
 from ligand_async.data.idempotency import make_idempotency_table
-from ligand_async.data.retry import may_run_again, pause_before
-from ligand_async.data.unit import UnitOfWork
-from ligand_async.data.urls import parse_database_url
+from ligand_async.data.unit import UnitOfWork, may_run_again, pause_before
 from ligand_async.marks import SessionMode
 from ligand_async.settings import Settings
 from ligand_async.tasks import current_deadline, finish_regardless

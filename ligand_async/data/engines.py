@@ -1,22 +1,30 @@
-"""The engines of one app: one that writes, one that reads, and those of the replicas."""
+"""The engines of one app: their URLs, their event listeners, and what SQLite needs."""
 
 import asyncio
 import logging
+import re
+import time
 from collections.abc import Iterator
 from itertools import cycle
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import URL, event
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import URL, Connection, ExceptionContext, event
+from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
+from sqlalchemy.util.concurrency import in_greenlet
 
-from ligand_async.data.listeners import give_up_connection_that_writes, listen_everywhere, listen_on_reads
-from ligand_async.data.sqlite import listen_on_sqlite
-from ligand_async.data.urls import is_sqlite, parse_database_url
+from ligand_async.data.errors import (
+    ConnectionLost,
+    DatabaseUnreachable,
+    StatementTimedOut,
+    ValueRefused,
+    WriteOnReadSession,
+)
 from ligand_async.marks import SessionMode
-from ligand_async.settings import Settings
+from ligand_async.settings import Settings, SettingsError
+from ligand_async.settings.types import read_database_url, sqlite_file
 
 logger = logging.getLogger(__name__)
 
@@ -132,3 +140,203 @@ def postgresql_options(settings: Settings, *, reads: bool) -> dict[str, Any]:
         "default_transaction_read_only": "on" if reads else "off",
     }
     return {"connect_args": connect_args, **({"isolation_level": "AUTOCOMMIT"} if reads else {})}
+
+
+ASYNC_DRIVERS = {
+    "postgres": "postgresql+asyncpg",
+    "postgresql": "postgresql+asyncpg",
+    "postgresql+asyncpg": "postgresql+asyncpg",
+    "sqlite": "sqlite+aiosqlite",
+    "sqlite+aiosqlite": "sqlite+aiosqlite",
+}
+
+
+def parse_database_url(text: str) -> URL:
+    """Turn a database URL into one that SQLAlchemy's asyncio engine takes.
+
+    `postgres://`, `postgresql://` and `sqlite://` get the driver this framework runs on.
+
+    Args:
+        text: The URL; the text never appears in an error.
+
+    Raises:
+        SettingsError: It is not a URL, it names another database or driver, or it is an in-memory SQLite database,
+            which every connection would see as its own.
+    """
+    url = read_database_url(text)
+    if url is None:
+        raise SettingsError(
+            "the database URL cannot be read; write it as postgresql://user:password@host/database "
+            "or sqlite:///path/to/file.db"
+        )
+    driver = ASYNC_DRIVERS.get(url.drivername)
+    if driver is None:
+        raise SettingsError(
+            f"the database URL names {url.drivername!r}; this framework runs on postgresql+asyncpg and sqlite+aiosqlite"
+        )
+    url = url.set(drivername=driver)
+    if is_sqlite(url) and sqlite_file(url) is None:
+        raise SettingsError("in-memory SQLite is a database per connection; name a file (in tests, one in tmp_path)")
+    return url
+
+
+def is_sqlite(url: URL) -> bool:
+    """Tell whether a URL names SQLite."""
+    return url.get_backend_name() == "sqlite"
+
+
+# A read session reads: these would change what it is, for itself and for whoever gets the connection next. The pragmas
+# left alone are those that SQLAlchemy reflects a schema with.
+CHANGES_THE_SESSION = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
+    r"(?:set|reset|discard|begin|start|commit|end|rollback|do|call|copy|prepare|listen|unlisten"
+    r"|pragma(?!\s+[\w.\"]*(?:table|index|foreign_key)_\w+\()|attach|detach|vacuum|load)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def listen_everywhere(engine: AsyncEngine) -> None:
+    """Name connection failures and timeouts, and hand out no connection that is already closed."""
+    sync_engine = engine.sync_engine
+    event.listen(sync_engine, "do_connect", connect_or_name_the_failure)
+    event.listen(sync_engine, "handle_error", name_bare_errors)
+    event.listen(sync_engine, "checkout", refuse_closed_connection)
+
+
+def listen_on_reads(engine: AsyncEngine) -> None:
+    """Refuse what would turn a read session into another, and name the mistake when the database refuses a write."""
+    event.listen(engine.sync_engine, "before_cursor_execute", refuse_session_changes)
+    event.listen(engine.sync_engine, "handle_error", name_refused_writes)
+
+
+def connect_or_name_the_failure(dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
+    """Connect; a bare `OSError` of the driver becomes `DatabaseUnreachable`."""
+    try:
+        return dialect.connect(*arguments, **options)
+    except OSError as error:  # TimeoutError and socket.gaierror are OSErrors
+        raise DatabaseUnreachable(f"no connection to the {dialect.name} database: {type(error).__name__}") from error
+
+
+def name_bare_errors(context: ExceptionContext) -> BaseException | None:
+    """Name what the drivers raise as Python's own errors, and give up the connection that it made useless."""
+    error = context.original_exception
+    match error:
+        case TimeoutError():  # before OSError, which it is
+            context.is_disconnect = True
+            context.invalidate_pool_on_disconnect = False
+            return StatementTimedOut("the database did not answer a statement in time")
+        case OSError():
+            context.is_disconnect = True
+            return ConnectionLost(f"the connection to the database broke: {type(error).__name__}")
+        case OverflowError() | UnicodeEncodeError():  # SQLite's driver, before any SQL
+            return ValueRefused(f"the database driver cannot send a value: {type(error).__name__}")
+        case _:
+            return None
+
+
+def name_refused_writes(context: ExceptionContext) -> BaseException | None:
+    """Say what the handler did, where the database only says that it is read-only."""
+    error = context.original_exception
+    if getattr(error, "sqlstate", None) == "25006" or "readonly database" in str(error):
+        return WriteOnReadSession(
+            'a session that reads cannot write: declare @operation(session="write"), or use db.transaction()'
+        )
+    return None
+
+
+def refuse_closed_connection(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
+    """Let the pool replace a connection that its peer has closed: no I/O, unlike a ping."""
+    is_closed = getattr(dbapi_connection.driver_connection, "is_closed", None)
+    if is_closed is not None and is_closed():
+        raise DisconnectionError("the connection was closed while it was idle")
+
+
+def refuse_session_changes(_connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
+    """Keep a read session a read session."""
+    if CHANGES_THE_SESSION.match(statement) or "set_config" in statement:
+        raise WriteOnReadSession(
+            "a read session cannot change its own state or transaction; ask for another with "
+            '@operation(session="write") or db.transaction()'
+        )
+
+
+def give_up_connection_that_writes(connection: Connection, *_rest: Any) -> None:
+    """Catch what hid a change of `default_transaction_read_only`: the server reports it without being asked."""
+    driver: Any = connection.connection.driver_connection
+    if getattr(driver.get_settings(), "default_transaction_read_only", "on") != "on":
+        connection.invalidate()
+        raise WriteOnReadSession(
+            "a statement made a read session writable; its connection was given up. Use db.transaction() to write"
+        )
+
+
+DEADLINE = "ligand_deadline"
+INSTRUCTIONS_BETWEEN_LOOKS = 10_000  # of SQLite's machine, well under a millisecond
+
+
+def listen_on_sqlite(engine: AsyncEngine, *, reads: bool, statement_timeout: float) -> None:
+    """Set the pragmas of new connections, begin transactions as writers or readers do, bound the time of statements.
+
+    Args:
+        engine: An engine of SQLite.
+        reads: Whether SQLite must refuse every write on it.
+        statement_timeout: Seconds; 0 for none.
+    """
+    sync_engine = engine.sync_engine
+    event.listen(sync_engine, "connect", set_read_pragmas if reads else set_pragmas)
+    event.listen(sync_engine, "begin", begin_snapshot if reads else begin_immediate)
+    event.listen(sync_engine, "invalidate", stop_and_roll_back)
+    if statement_timeout:
+        listen_on_time(engine, statement_timeout)
+
+
+def set_pragmas(dbapi_connection: Any, _record: Any) -> None:
+    """Make SQLite keep its promises: foreign keys, and readers beside the writer."""
+    cursor = dbapi_connection.cursor()
+    for pragma in ("journal_mode=WAL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def set_read_pragmas(dbapi_connection: Any, record: Any) -> None:
+    """Set the same, and let SQLite itself refuse every write."""
+    set_pragmas(dbapi_connection, record)
+    cursor = dbapi_connection.cursor()
+    cursor.execute("PRAGMA query_only=ON")
+    cursor.close()
+
+
+def begin_immediate(connection: Connection) -> None:
+    """Take SQLite's write lock at once: a lock taken later fails with SQLITE_BUSY in the middle of the work."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def begin_snapshot(connection: Connection) -> None:
+    """Begin where one moment was asked for; other reads are one statement each."""
+    statement = connection.get_execution_options().get("ligand_begin")
+    if statement is not None:
+        connection.connection.dbapi_connection.cursor().execute(statement)  # type: ignore[union-attr]  # checked out, so there is one
+
+
+def stop_and_roll_back(dbapi_connection: Any, *_rest: Any) -> None:
+    """End what a cancelled task left running in the connection's thread: SQLite's own close would leave it its lock."""
+    if in_greenlet():
+        dbapi_connection.run_async(lambda driver: driver.interrupt())
+        dbapi_connection.run_async(lambda driver: driver.rollback())
+
+
+def listen_on_time(engine: AsyncEngine, statement_timeout: float) -> None:
+    """Interrupt statements that run longer, in seconds: SQLite has no `statement_timeout` of its own."""
+
+    def look_at_the_clock(dbapi_connection: Any, record: Any) -> None:
+        def is_late() -> bool:
+            deadline: float = record.info.get(DEADLINE, float("inf"))
+            return time.monotonic() > deadline
+
+        dbapi_connection.run_async(lambda driver: driver.set_progress_handler(is_late, INSTRUCTIONS_BETWEEN_LOOKS))
+
+    def set_deadline(connection: Connection, *_rest: Any) -> None:
+        connection.info[DEADLINE] = time.monotonic() + statement_timeout
+
+    event.listen(engine.sync_engine, "connect", look_at_the_clock)
+    event.listen(engine.sync_engine, "before_cursor_execute", set_deadline)

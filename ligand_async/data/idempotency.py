@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ligand_async.data.clock import UTCDateTime
+from ligand_async.data.models import UTCDateTime
 
 NAME = "idempotency_key"
 PRUNED_AT_ONCE = 10_000  # rows of one transaction

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import ORMExecuteState, Session
 from sqlalchemy.util.concurrency import in_greenlet
 
-from ligand_async.data.faults import LazyLoadRefused, SessionMisused
+from ligand_async.data.errors import LazyLoadRefused, SessionMisused
 
 logger = logging.getLogger(__name__)
 

@@ -1,21 +1,22 @@
-"""The unit of work: one session, one task, one commit, and what follows it."""
+"""The unit of work: one session, one task, one commit, what follows it, and when it may run again."""
 
 import asyncio
 import inspect
 import logging
+import random
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Token
 from types import TracebackType
 from typing import Any, Self
 
 from quart import Quart
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm.exc import DetachedInstanceError
 
 from ligand_async.context import Unit, unit_var
 from ligand_async.data.change_signals import ChangeSignals
-from ligand_async.data.faults import ConnectionLost, StatementTimedOut
+from ligand_async.data.errors import ConnectionLost, StatementTimedOut, is_stale_plan, sqlstate_of
 from ligand_async.data.sessions import UnitSession
 from ligand_async.tasks import Containment, current_deadline, finish_regardless
 
@@ -186,3 +187,32 @@ async def run_callback(callback: Callback) -> None:
         logger.exception("on_commit callback %s did not end within %s s", name, CALLBACK_TIMEOUT)
     except Exception:
         logger.exception("on_commit callback %s failed; the commit stands", name)
+
+
+MAX_ATTEMPTS = 3
+SERIALIZATION_FAILURES = {"40001", "40P01"}
+
+
+def may_run_again(error: SQLAlchemyError, attempt: int, *, reads: bool, retry_safe: bool) -> bool:
+    """Tell whether the unit that failed with an error is run once more.
+
+    Args:
+        error: What the database said.
+        attempt: How often it has run, from 1.
+        reads: Whether its session reads: then a dead connection or a stale plan is no reason to fail, once.
+        retry_safe: Whether the operation declares that it may run again.
+    """
+    if isinstance(error, ConnectionLost):
+        return reads and attempt == 1
+    if not isinstance(error, DBAPIError):
+        return False
+    if reads:
+        return attempt == 1 and (error.connection_invalidated or is_stale_plan(error))
+    if not retry_safe or attempt >= MAX_ATTEMPTS:
+        return False
+    return sqlstate_of(error) in SERIALIZATION_FAILURES or is_stale_plan(error)
+
+
+async def pause_before(attempt: int) -> None:
+    """Wait a few random milliseconds, so that two units that collided do not collide again."""
+    await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311  (not a secret)

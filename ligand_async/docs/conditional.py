@@ -8,7 +8,7 @@ from quart import Quart
 
 from ligand_async.context import EXTENSION, Service
 from ligand_async.data.models import Timestamped
-from ligand_async.data.origins import is_flat
+from ligand_async.data.versions import is_flat
 from ligand_async.docs.endpoints import Endpoint
 from ligand_async.docs.returns import parts_of
 from ligand_async.errors import PreconditionFailed, PreconditionRequired, Problem, title_of

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.exc import StaleDataError
 
 from ligand_async.context import service_of
-from ligand_async.data.origins import Origin, origin_of_entity
-from ligand_async.data.sqlstate import is_key_taken
+from ligand_async.data.errors import is_key_taken
+from ligand_async.data.versions import Origin, origin_of_entity
 from ligand_async.errors import PreconditionFailed, PreconditionRequired
 from ligand_async.web.conditions import Conditions, Selected
 

@@ -7,7 +7,7 @@ from typing import Self
 from werkzeug.datastructures import ETags, Headers
 from werkzeug.http import parse_date, parse_etags
 
-from ligand_async.data.origins import Origin, digest
+from ligand_async.data.versions import Origin, digest
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from sqlalchemy import Select
 from sqlalchemy.sql import ColumnElement
 
-from ligand_async.data.selection import is_column
+from ligand_async.data.reading import is_column
 
 DESCENDING = "-"
 

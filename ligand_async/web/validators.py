@@ -7,7 +7,7 @@ from quart import Response, request
 from quart.wrappers.response import DataBody
 from werkzeug.http import remove_entity_headers
 
-from ligand_async.data.origins import Origin, digest, origin_of, origin_of_entity
+from ligand_async.data.versions import Origin, digest, origin_of, origin_of_entity
 from ligand_async.errors import PreconditionFailed
 from ligand_async.web.conditional import CHANGED, preconditions_var
 from ligand_async.web.conditions import Conditions, Selected

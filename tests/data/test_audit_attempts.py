@@ -6,7 +6,7 @@ import pytest
 from quart import Quart
 from sqlalchemy import text
 
-from ligand_async.data.audit import attempts
+from ligand_async.data.audit import refused
 from ligand_async.errors import Unauthorized
 from ligand_async.signals import access_denied, authentication_failed, deliver
 from tests.data.auditing import ADA, acting, db, events, make_bank, running_bank
@@ -51,7 +51,7 @@ async def test_attempts_are_written_while_the_service_runs(database_url: str) ->
 
 async def test_more_than_the_trail_can_bear_are_counted(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A flood fills neither the memory nor the disk: what is over the bounds is a number."""
-    monkeypatch.setattr(attempts, "MOST_WAITING", 5)
+    monkeypatch.setattr(refused, "MOST_WAITING", 5)
     async with running_bank(app := make_bank(sqlite_url)):
         for _ in range(12):
             await fail(app)
@@ -62,7 +62,7 @@ async def test_more_than_the_trail_can_bear_are_counted(sqlite_url: str, monkeyp
     (left_out,) = [event.new for event in found if event.action == "attempts_left_out"]
     assert left_out is not None
     assert len(kept) + left_out["count"] == 12
-    assert len(kept) <= 5 + attempts.MOST_AT_ONCE
+    assert len(kept) <= 5 + refused.MOST_AT_ONCE
 
 
 async def test_attempts_of_another_app_are_its_own(sqlite_url: str) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from ligand_async import AuditTrail, Database, Model
-from ligand_async.data.audit import pruning
+from ligand_async.data.audit import trail
 from ligand_async.data.migrations import autogenerate, check, create_directory, downgrade, upgrade, write_sql
 from tests.data.auditing import Seat, audit, db, events, make_bank, told
 from tests.data.auditing import running_bank as running
@@ -51,7 +51,7 @@ async def test_events_are_not_changed_or_deleted(app: Quart, database_url: str) 
 
 async def test_old_events_can_be_pruned(app: Quart, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pruning deletes a bounded number, says how many, leaves an event, and the table as protected as before."""
-    monkeypatch.setattr(pruning, "PRUNED_AT_ONCE", 2)
+    monkeypatch.setattr(trail, "PRUNED_AT_ONCE", 2)
     before = datetime.now(UTC) + SOON
     counts = []
     async with db.read() as session:

@@ -14,10 +14,9 @@ from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from ligand_async import Change, Conflict, current_request_id, on_commit, operation
-from ligand_async.changes import FlushObserver
-from ligand_async.data.collecting import watcher_of
-from ligand_async.data.faults import ConnectionLost
-from ligand_async.data.observers import observe_flushes
+from ligand_async.data.changes import FlushObserver
+from ligand_async.data.errors import ConnectionLost
+from ligand_async.data.flushes import observe_flushes, watcher_of
 from ligand_async.signals import ReceiverTimedOut, changes_committed, changes_flushing, changes_rolled_back
 from ligand_async.tasks import StrayExit
 from tests.data.changing import hearing

@@ -17,7 +17,7 @@ from sqlalchemy import (
     func,
 )
 
-from ligand_async.data.constraints import columns_of
+from ligand_async.data.errors import columns_of
 from ligand_async.data.models import NAMING_CONVENTION
 
 metadata = MetaData(naming_convention=NAMING_CONVENTION)

@@ -10,7 +10,7 @@ from sqlalchemy import NullPool, inspect, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import Settings
-from ligand_async.data.faults import WriteOnReadSession
+from ligand_async.data.errors import WriteOnReadSession
 from ligand_async.testing.databases import PostgresServer
 from tests.proxy import proxied
 from tests.shop import Item, Shelf, db, make_app, running

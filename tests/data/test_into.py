@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, mapped_column
 
 from ligand_async import Database, Identified, Model, first_or_404, get_or_404, one_or_404
-from ligand_async.data.faults import LazyLoadRefused
-from ligand_async.data.into import IntoNotPossible, project
+from ligand_async.data.errors import LazyLoadRefused
+from ligand_async.data.reading import IntoNotPossible, project
 from tests.data.statements import captured, columns_of
 from tests.shop import Item, Shelf, db, make_app, running
 

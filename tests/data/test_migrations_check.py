@@ -18,7 +18,7 @@ from ligand_async.data.migrations import (
     upgrade,
     write_sql,
 )
-from ligand_async.data.migrations.squawk import find_locks, find_squawk
+from ligand_async.data.migrations.comparison import find_locks, find_squawk
 from tests.data.migrating import EMPTY, create_table, fetch, make_base, settings_for, write_migration
 
 
@@ -227,7 +227,7 @@ async def test_failing_linter_is_an_error(tmp_path: Path) -> None:
 
 async def test_hanging_linter_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A linter that does not end is ended."""
-    monkeypatch.setattr("ligand_async.data.migrations.squawk.TIMEOUT", 0.2)
+    monkeypatch.setattr("ligand_async.data.migrations.comparison.TIMEOUT", 0.2)
     program = tmp_path / "squawk"
     program.write_text("#!/bin/sh\nexec sleep 60\n")
     program.chmod(0o755)

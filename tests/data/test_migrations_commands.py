@@ -19,7 +19,7 @@ from ligand_async.data.migrations import (
     stamp,
     upgrade,
 )
-from ligand_async.data.migrations.explaining import reason_of
+from ligand_async.data.migrations.errors import reason_of
 from tests.data.migrating import EMPTY, create_table, fetch, settings_for, tables_of, write_migration
 
 

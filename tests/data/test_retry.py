@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from ligand_async.data.faults import ConnectionLost, DatabaseUnreachable, StatementTimedOut
-from ligand_async.data.retry import MAX_ATTEMPTS, may_run_again
+from ligand_async.data.errors import ConnectionLost, DatabaseUnreachable, StatementTimedOut
+from ligand_async.data.unit import MAX_ATTEMPTS, may_run_again
 
 
 class Refusal(Exception):

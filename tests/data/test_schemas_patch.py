@@ -7,7 +7,7 @@ import pytest
 from pydantic import MISSING, BaseModel, Field, ValidationError
 
 from ligand_async import PatchSchema
-from ligand_async.data.schemas.putting import merge
+from ligand_async.data.schemas.derived import merge
 from tests.data.library import Card, Everyday, Film, Loan, Reader, Ticket
 
 

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import text
 
 from ligand_async import SettingsError
-from ligand_async.data.urls import parse_database_url
+from ligand_async.data.engines import parse_database_url
 from tests.shop import db, make_app, running
 
 

@@ -35,7 +35,7 @@ from ligand_async import (
     public,
 )
 from ligand_async.context import principal_var
-from ligand_async.data.faults import WriteOnReadSession
+from ligand_async.data.errors import WriteOnReadSession
 from ligand_async.marks import operation_mark
 from tests.shop import Item, db, make_app, names, routes, running
 from tests.web.serving import app_of, ask, send

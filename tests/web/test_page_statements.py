@@ -10,7 +10,7 @@ from sqlalchemy import ForeignKeyConstraint, Index, String, UniqueConstraint, fu
 from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, joinedload, mapped_column, selectinload
 
 from ligand_async import CursorParams, Model, OffsetParams, paginate
-from ligand_async.data.into import IntoNotPossible
+from ligand_async.data.reading import IntoNotPossible
 from ligand_async.web.pages.order import PageNotPossible, order_of
 from ligand_async.web.pages.values import write_value
 from tests.data.statements import captured

@@ -1,8 +1,7 @@
 """The audit trail: who changed what, and when, kept in the transaction of the change."""
 
-from ligand_async.data.audit.events import AuditEvent
+from ligand_async.data.audit.events import AuditEvent, EventFilter
 from ligand_async.data.audit.guard import AuditWriteRefused, UnrecordedStatement
-from ligand_async.data.audit.reading import EventFilter
 from ligand_async.data.audit.trail import AuditTrail
 
 __all__ = ["AuditEvent", "AuditTrail", "AuditWriteRefused", "EventFilter", "UnrecordedStatement"]

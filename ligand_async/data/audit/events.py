@@ -1,18 +1,24 @@
-"""One event of the audit trail: as it is kept, and as it is read."""
+"""Events of the audit trail: as they are kept, redacted, asked for and read."""
 
+import json
+import math
+import types
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, Literal
 from uuid import UUID
 
+from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 from quart import has_request_context, has_websocket_context, request, websocket
-from sqlalchemy import Row, inspect
+from sqlalchemy import ARRAY, JSON, Column, Row, Select, Table, inspect, select
+from sqlalchemy.orm import Mapper
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from ligand_async.changes import Change
 from ligand_async.context import current_operation_id, current_principal, current_request_id
-from ligand_async.data.audit.redaction import hidden_columns, is_audited, redact
-from ligand_async.data.audit.values import write_key, write_values
+from ligand_async.data.changes import PRIVATE, Change
 from ligand_async.principal import Principal
 
 
@@ -103,3 +109,175 @@ def columns_of_change(change: Change) -> dict[str, Any] | None:
         "old": None if change.action == "insert" else write_values(old),
         "new": None if change.action == "delete" else write_values(new),
     }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventFilter:
+    """Which events are asked for: those that are all of what is given.
+
+    Attributes:
+        entity: The name of a mapped class.
+        key: A primary key, written as the trail writes it.
+        principal: The subject of who did it.
+        action: What was done.
+        since: The first moment.
+        until: The first moment that is too late.
+    """
+
+    entity: str | None = None
+    key: str | None = None
+    principal: str | None = None
+    action: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def select(self, table: Table) -> Select[Any]:
+        """Return the statement of the events, in no order."""
+        statement = select(*table.c)
+        for column, value in (
+            (table.c.entity, self.entity),
+            (table.c.key, self.key),
+            (table.c.subject, self.principal),
+            (table.c.action, self.action),
+        ):
+            if value is not None:
+                statement = statement.where(column == value)
+        if self.since is not None:
+            statement = statement.where(table.c.at >= self.since)
+        if self.until is not None:
+            statement = statement.where(table.c.at < self.until)
+        return statement
+
+
+def newest_first(statement: Select[Any], table: Table) -> Select[Any]:
+    """Sort events for reading."""
+    return statement.order_by(table.c.at.desc(), table.c.id.desc())
+
+
+def oldest_first(statement: Select[Any], table: Table) -> Select[Any]:
+    """Sort events as they happened."""
+    return statement.order_by(table.c.at, table.c.id)
+
+
+MARK = "audit"
+"""In the `info` of a column or table: False leaves it out; of a column `"redacted"` hides its values."""
+
+REDACTED = "[redacted]"
+
+Hidden = Literal["private", "left out", "redacted"]
+
+
+@lru_cache(maxsize=4096)
+def hidden_columns(mapper: Mapper[Any]) -> Mapping[str, Hidden]:
+    """Return the attributes whose values the trail does not hold, and why.
+
+    Raises:
+        ValueError: A mark says something else.
+    """
+    found: dict[str, Hidden] = {}
+    for attribute in mapper.column_attrs:
+        column = attribute.columns[0]
+        if not isinstance(column, Column):
+            continue
+        mark = column.info.get(MARK, True)
+        if mark not in (True, False, "redacted"):
+            raise ValueError(f'{mapper.class_.__name__}.{attribute.key}: info={{"audit": …}} is False or "redacted"')
+        if column.info.get(PRIVATE):
+            found[attribute.key] = "private"
+        elif mark is not True:
+            found[attribute.key] = "redacted" if mark == "redacted" else "left out"
+    return found
+
+
+def is_audited(mapper: Mapper[Any]) -> bool:
+    """Tell whether the trail is of a class."""
+    table = mapper.local_table
+    return not isinstance(table, Table) or table.info.get(MARK, True) is not False
+
+
+def redact(values: Mapping[str, Any], hidden: Mapping[str, Hidden]) -> dict[str, Any]:
+    """Return what the trail may hold of some values."""
+    shown = {}
+    for name, value in values.items():
+        match hidden.get(name):
+            case None:
+                shown[name] = value
+            case "redacted":
+                shown[name] = None if value is None else REDACTED
+    return shown
+
+
+BASE64 = ConfigDict(val_json_bytes="base64", ser_json_bytes="base64", arbitrary_types_allowed=True)
+
+
+def write_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values as JSON holds them: moments in ISO 8601, decimals as text, bytes in base64, members by value."""
+    return {name: write_value(value) for name, value in values.items()}
+
+
+def write_value(value: Any) -> Any:
+    """Return one value as JSON holds it."""
+    if value is None or type(value) in {str, int, bool}:  # most are
+        return value
+    written = to_jsonable_python(value, bytes_mode="base64", fallback=str)
+    return name_not_finite(written)
+
+
+def name_not_finite(written: Any) -> Any:
+    """Name what is no number, which JSON has no word for and PostgreSQL refuses."""
+    match written:
+        case float() if not math.isfinite(written):
+            return "NaN" if math.isnan(written) else "Infinity" if written > 0 else "-Infinity"
+        case list():
+            return [name_not_finite(item) for item in written]
+        case dict():
+            return {name: name_not_finite(item) for name, item in written.items()}
+        case _:
+            return written
+
+
+def write_key(key: Any) -> str:
+    """Return a primary key as text: of one column its value, of several a JSON array."""
+    values = [write_value(value) for value in key] if isinstance(key, tuple) else [write_value(key)]
+    if len(values) > 1:
+        return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+    return values[0] if isinstance(values[0], str) else json.dumps(values[0], ensure_ascii=False)
+
+
+def read_value(written: Any, type_: TypeEngine[Any]) -> Any:
+    """Return what a value was.
+
+    Args:
+        written: As `write_value` returned it.
+        type_: That of its column. What it does not know, as after a change of the column, stays as it was written.
+    """
+    if written is None or isinstance(type_, JSON):
+        return written
+    try:
+        adapter = adapter_of(python_type(type_))
+        return written if adapter is None else adapter.validate_json(json.dumps(written))
+    except (NotImplementedError, ValidationError):
+        return written
+
+
+def python_type(type_: TypeEngine[Any]) -> Any:
+    """Return the Python type of a column's values.
+
+    Raises:
+        NotImplementedError: The column's type does not say.
+    """
+    if isinstance(type_, ARRAY):
+        return types.GenericAlias(list, (type_.item_type.python_type,))
+    if isinstance(type_, TypeDecorator) and type_.python_type is object:  # its author did not say
+        return python_type(type_.impl_instance)
+    return type_.python_type
+
+
+@lru_cache(maxsize=256)
+def adapter_of(kind: Any) -> TypeAdapter[Any] | None:
+    """Return what reads a type from JSON, or None where nothing does."""
+    try:
+        # An enumeration and the like bring a config of their own.
+        return TypeAdapter(kind, config=BASE64)
+    except (PydanticSchemaGenerationError, TypeError):
+        return None

@@ -1,4 +1,4 @@
-"""The table `audit_event`: one row for each changed entity and for each refused attempt."""
+"""The table `audit_event`: one row for each changed entity and each refused attempt, kept by triggers."""
 
 from datetime import datetime
 from typing import Any
@@ -8,8 +8,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from uuid_utils.compat import uuid7
 
-from ligand_async.data.audit.protection import write_end_of_protection, write_protection
-from ligand_async.data.clock import UTCDateTime, utc_now
+from ligand_async.data.models import UTCDateTime, utc_now
 
 NAME = "audit_event"
 
@@ -78,3 +77,70 @@ def drop_remains(table: Table, connection: Connection, **_options: Any) -> None:
     """Drop what the triggers of a dropped table leave."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(write_end_of_protection("postgresql", table.name, table.schema)[-1])
+
+
+PRUNES = "ligand.audit_prune"
+"""The parameter of PostgreSQL that lets a transaction delete, if it is `on`: a hurdle, not a wall."""
+
+REFUSAL = "rows of audit_event are not changed or deleted"
+
+FUNCTION = f"""\
+CREATE OR REPLACE FUNCTION {{function}}() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_OP = 'DELETE' AND current_setting('{PRUNES}', true) = 'on' THEN
+    RETURN OLD;
+  END IF;
+  RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = '{REFUSAL}';
+END
+$$"""
+
+
+def write_protection(dialect: str, table: str, schema: str | None = None) -> list[str]:
+    """Return the statements that make the triggers of a table.
+
+    On PostgreSQL those for rows are inherited by partitions, the one for TRUNCATE is not.
+
+    Args:
+        dialect: `postgresql` or `sqlite`.
+        table: Its name.
+        schema: Where it is, if not in the default schema.
+    """
+    names = quote(table, schema)
+    if dialect == "sqlite":
+        return [
+            f"CREATE TRIGGER {quote(f'{table}_no_{verb}', schema)} BEFORE {verb.upper()} ON {quote(table)} "
+            f"BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END"
+            for verb in ("update", "delete")
+        ]
+    function = quote(f"{table}_refuse", schema)
+    rows = f"BEFORE UPDATE OR DELETE ON {names} FOR EACH ROW"
+    whole = f"BEFORE TRUNCATE ON {names} FOR EACH STATEMENT"
+    return [
+        FUNCTION.format(function=function),
+        f"CREATE TRIGGER {quote(f'{table}_rows')} {rows} EXECUTE FUNCTION {function}()",
+        f"CREATE TRIGGER {quote(f'{table}_all')} {whole} EXECUTE FUNCTION {function}()",
+    ]
+
+
+def write_end_of_protection(dialect: str, table: str, schema: str | None = None) -> list[str]:
+    """Return the statements that drop the triggers of a table.
+
+    Args:
+        dialect: `postgresql` or `sqlite`.
+        table: Its name.
+        schema: Where it is, if not in the default schema.
+    """
+    if dialect == "sqlite":
+        return [f"DROP TRIGGER IF EXISTS {quote(f'{table}_no_{verb}', schema)}" for verb in ("update", "delete")]
+    names = quote(table, schema)
+    return [
+        f"DROP TRIGGER IF EXISTS {quote(f'{table}_rows')} ON {names}",
+        f"DROP TRIGGER IF EXISTS {quote(f'{table}_all')} ON {names}",
+        f"DROP FUNCTION IF EXISTS {quote(f'{table}_refuse', schema)}()",
+    ]
+
+
+def quote(name: str, schema: str | None = None) -> str:
+    """Return a name as both databases read it."""
+    quoted = '"' + name.replace('"', '""') + '"'
+    return quoted if schema is None else f"{quote(schema)}.{quoted}"

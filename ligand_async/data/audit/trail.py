@@ -1,25 +1,33 @@
-"""`AuditTrail`: what a service keeps of who changed what, and how it asks for it."""
+"""`AuditTrail`: who changed what, the history of one entity, and the deletion of old events."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from quart import Quart
-from sqlalchemy import Select, Table, insert, inspect
+from sqlalchemy import Select, Table, delete, func, insert, inspect, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapper, Session
 
-from ligand_async.changes import Change
-from ligand_async.data.audit.attempts import Attempts, Transaction
-from ligand_async.data.audit.events import AuditEvent, columns_of_change, origin
+from ligand_async.data.audit.events import (
+    AuditEvent,
+    EventFilter,
+    columns_of_change,
+    hidden_columns,
+    is_audited,
+    newest_first,
+    oldest_first,
+    origin,
+    read_value,
+    redact,
+    write_key,
+    write_values,
+)
 from ligand_async.data.audit.guard import OWN, OnBulk, StatementGuard, note_record
-from ligand_async.data.audit.history import read_history, rebuild
-from ligand_async.data.audit.pruning import count_before, prune
-from ligand_async.data.audit.reading import EventFilter, newest_first, oldest_first
-from ligand_async.data.audit.redaction import hidden_columns, is_audited, redact
-from ligand_async.data.audit.table import make_audit_table
-from ligand_async.data.audit.values import write_key, write_values
-from ligand_async.data.observers import observe_flushes
+from ligand_async.data.audit.refused import Attempts, Transaction
+from ligand_async.data.audit.table import PRUNES, make_audit_table, write_end_of_protection, write_protection
+from ligand_async.data.changes import Change
+from ligand_async.data.flushes import observe_flushes
 
 OPTIONS: Mapping[str, Any] = {OWN: True}
 
@@ -187,3 +195,122 @@ class AuditTrail:
 def tables_of(mapper: Mapper[Any]) -> list[str]:
     """Return the names of the tables that a class is stored in."""
     return [str(getattr(table, "name", table)) for table in mapper.tables]
+
+
+async def read_history(
+    session: AsyncSession, table: Table, entity: type[Any], key: Any, *, asked: EventFilter
+) -> list[AuditEvent]:
+    """Return what happened to one entity, the oldest event first."""
+    mapper: Mapper[Any] = inspect(entity)
+    names = {one.class_.__name__ for one in mapper.self_and_descendants}
+    statement = asked.select(table).where(table.c.entity.in_(sorted(names)), table.c.key == write_key(key))
+    return [AuditEvent.of(row) for row in await session.execute(oldest_first(statement, table))]
+
+
+async def rebuild(
+    session: AsyncSession, table: Table, entity: type[Any], key: Any, moment: datetime
+) -> Mapping[str, Any] | None:
+    """Return what an entity was at a moment, by attribute, or None where it was not there.
+
+    A value is what the last event before the moment made of it; else what the first event after it found; else what
+    it is now.
+    """
+    events = await read_history(session, table, entity, key, asked=EventFilter())
+    before = [event for event in events if event.at <= moment]
+    after = [event for event in events if event.at > moment]
+    if not was_there(before, after):
+        return None
+    mapper: Mapper[Any] = inspect(entity)
+    types = {attribute.key: attribute.columns[0].type for attribute in mapper.column_attrs}
+    values = {
+        name: read_value(value, types[name]) if name in types else value
+        for name, value in (look_ahead(after) | replay(before)).items()
+    }
+    hidden = hidden_columns(mapper)
+    if not any(event.action == "delete" for event in after):
+        touched = {name for event in after for name in (*(event.old or {}), *(event.new or {}))}
+        now = await read_now(session, mapper, key, [name for name in types if name not in touched])
+        if now is None and not events:
+            return None
+        values = dict(now or {}) | values
+    return {name: value for name, value in values.items() if name not in hidden}
+
+
+def was_there(before: Sequence[AuditEvent], after: Sequence[AuditEvent]) -> bool:
+    """Tell whether an entity was there between two parts of its history; without any it may have been."""
+    if before:
+        return before[-1].action != "delete"
+    return not after or after[0].action != "insert"
+
+
+def replay(events: Sequence[AuditEvent]) -> dict[str, Any]:
+    """Return the values that events have made, as far as they tell."""
+    values: dict[str, Any] = {}
+    for event in events:
+        if event.action in {"insert", "delete"}:
+            values = {}
+        for name in event.old or {}:
+            values.pop(name, None)  # it is another now, even where the event does not tell which
+        values |= event.new or {}
+    return values
+
+
+def look_ahead(events: Sequence[AuditEvent]) -> dict[str, Any]:
+    """Return the values that later events have found, as far as they tell."""
+    values: dict[str, Any] = {}
+    seen: set[str] = set()
+    for event in events:
+        values |= {name: value for name, value in (event.old or {}).items() if name not in seen}
+        seen |= {*(event.old or {}), *(event.new or {})}
+        if event.action == "delete":
+            break
+    return values
+
+
+async def read_now(
+    session: AsyncSession, mapper: Mapper[Any], key: Any, names: Sequence[str]
+) -> Mapping[str, Any] | None:
+    """Return some values of an entity as they are stored, or None where it is not."""
+    keys = key if isinstance(key, tuple) else (key,)
+    conditions = [column == value for column, value in zip(mapper.primary_key, keys, strict=True)]
+    columns = [mapper.attrs[name].columns[0].label(name) for name in names] or [mapper.primary_key[0]]
+    row = (await session.execute(select(*columns).select_from(mapper.class_).where(*conditions))).first()
+    if row is None:
+        return None
+    return dict(row._mapping) if names else {}
+
+
+PRUNED_AT_ONCE = 10_000  # rows of one transaction
+PRUNING_OPTIONS: Mapping[str, Any] = {OWN: True}
+
+
+async def count_before(session: AsyncSession, table: Table, before: datetime) -> int:
+    """Return how many events are older than a moment."""
+    return await session.scalar(select(func.count()).select_from(table).where(table.c.at < before)) or 0
+
+
+async def prune(session: AsyncSession, table: Table, before: datetime) -> int:
+    """Delete events that are older than a moment, up to 10,000, and return how many there were.
+
+    PostgreSQL's trigger lets through who sets a parameter for the transaction. SQLite has no such thing: its trigger
+    is dropped and made again, in the transaction, which nobody else sees.
+    """
+    old = select(table.c.at, table.c.id).where(table.c.at < before).order_by(table.c.at, table.c.id)
+    statement = delete(table).where(tuple_(table.c.at, table.c.id).in_(old.limit(PRUNED_AT_ONCE))).returning(table.c.id)
+    dialect = session.get_bind().dialect.name
+    _, trigger = write_protection("sqlite", table.name)
+    _, drop = write_end_of_protection("sqlite", table.name)
+    if dialect == "sqlite":
+        await session.execute(text(drop))
+    else:
+        await session.execute(select(func.set_config(PRUNES, "on", True)))
+    pruned = len((await session.execute(statement, execution_options=PRUNING_OPTIONS)).all())
+    if dialect == "sqlite":
+        await session.execute(text(trigger), execution_options=PRUNING_OPTIONS)
+    else:
+        await session.execute(select(func.set_config(PRUNES, "off", True)))
+    if pruned:
+        told = {"before": before.isoformat(), "count": pruned}
+        event = {**origin(), "action": "prune", "entity": None, "key": None, "old": None, "new": told}
+        await session.execute(insert(table).inline(), [event], execution_options=PRUNING_OPTIONS)
+    return pruned

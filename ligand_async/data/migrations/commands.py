@@ -1,17 +1,35 @@
-"""The commands of `ligand db`, as functions: for a running loop, where the command line drives its own."""
+"""The commands of `ligand db` as functions for a running loop, and the files that they write."""
 
+import io
 import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
 
-from ligand_async.data.migrations.attempts import PATIENCE, Patience, Report, migrate
-from ligand_async.data.migrations.directory import find_directory
-from ligand_async.data.migrations.runner import Migrated, connect, look, run_in_environment
+from ligand_async.data.engines import parse_database_url
+from ligand_async.data.migrations.errors import MigrationsNotFound, naming_failures
+from ligand_async.data.migrations.lock import process_turn
+from ligand_async.data.migrations.runner import (
+    PATIENCE,
+    Environment,
+    Migrated,
+    Patience,
+    Report,
+    connect,
+    look,
+    make_config,
+    migrate,
+    run_in_environment,
+)
 from ligand_async.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -139,3 +157,199 @@ async def current(database: Migrated, settings: Settings, directory: Path) -> tu
             directory,
             lambda config: run_in_environment(config, MigrationContext.get_current_heads),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where in the history a new migration goes; Alembic's own words and defaults.
+
+    Attributes:
+        head: The revision to follow.
+        splice: Whether that may be one that others follow already.
+        branch_label: A name for the branch that begins here.
+        rev_id: The revision's id, instead of a random one.
+        depends_on: Revisions of other branches that must come first.
+    """
+
+    head: str = "head"
+    splice: bool = False
+    branch_label: str | None = None
+    rev_id: str | None = None
+    depends_on: Sequence[str] | None = None
+
+
+AT_HEAD = Placement()
+
+
+async def autogenerate(
+    database: Migrated, settings: Settings, directory: Path, message: str, placement: Placement = AT_HEAD
+) -> Path | None:
+    """Write a migration that makes the database what the models say, to be read before it is run.
+
+    Returns:
+        The file, or None where there is nothing to do.
+
+    Raises:
+        MigrationError: The database is not at the head.
+    """
+
+    def skip_if_empty(_context: MigrationContext, _revision: Any, directives: list[Any]) -> None:
+        if directives and directives[0].upgrade_ops.is_empty():
+            directives.clear()
+
+    def work(config: Config) -> Path | None:
+        return path_of(
+            command.revision(
+                config,
+                message,
+                autogenerate=True,
+                process_revision_directives=skip_if_empty,
+                **options_of(placement),
+            )
+        )
+
+    async with connect(database, settings) as connection:
+        return await look(connection, database, settings, directory, work)
+
+
+def new_revision(directory: Path, message: str, placement: Placement = AT_HEAD) -> Path | None:
+    """Write an empty migration, for what cannot be derived: data, views, extensions."""
+    with naming_failures(directory):
+        return path_of(command.revision(make_config(directory), message, **options_of(placement)))
+
+
+def merge(directory: Path, revisions: Sequence[str], message: str, placement: Placement = AT_HEAD) -> Path | None:
+    """Write a migration that joins the heads of two branches."""
+    with naming_failures(directory):
+        script = command.merge(
+            make_config(directory), list(revisions), message, placement.branch_label, placement.rev_id
+        )
+        return path_of(script)
+
+
+def options_of(placement: Placement) -> dict[str, Any]:
+    """Return a placement as Alembic's keyword arguments."""
+    return {
+        "head": placement.head,
+        "splice": placement.splice,
+        "branch_label": placement.branch_label,
+        "rev_id": placement.rev_id,
+        "depends_on": list(placement.depends_on) if placement.depends_on else None,
+    }
+
+
+def path_of(script: Any) -> Path | None:
+    """Return the file of what Alembic wrote, if it wrote one."""
+    return Path(script.path) if isinstance(script, Script) else None
+
+
+def scripts(directory: Path, since: str | None = None) -> list[Script]:
+    """Return the migrations, the newest first.
+
+    Args:
+        directory: As `find_directory` returns it.
+        since: Only those after this revision.
+
+    Raises:
+        MigrationError: They do not fit together, or there is no such revision.
+    """
+    with naming_failures(directory):
+        script = ScriptDirectory.from_config(make_config(directory))
+        return list(script.iterate_revisions("heads", since or "base"))
+
+
+async def write_sql(
+    database: Migrated,
+    settings: Settings,
+    directory: Path,
+    revision: str,
+    *,
+    down: bool = False,
+    dialect: str | None = None,
+) -> str:
+    """Return the SQL of an upgrade or downgrade, without connecting.
+
+    Args:
+        database: The service's.
+        settings: Its URL names the dialect; `database_lock_timeout` is set in the SQL for PostgreSQL.
+        directory: As `find_directory` returns it.
+        revision: A revision, or `from:to`; a downgrade needs both.
+        down: Whether to go down.
+        dialect: Another dialect than the database's.
+
+    Raises:
+        MigrationError: A migration looks at the database, as rebuilding a table on SQLite does.
+    """
+    dialect = dialect or parse_database_url(settings.database_url.get_secret_value()).get_backend_name()
+    output = io.StringIO()
+    environment = Environment(database.metadata, dialect, settings.database_lock_timeout)
+    run = command.downgrade if down else command.upgrade
+    async with process_turn():
+        with naming_failures(directory):
+            run(make_config(directory, environment, output), revision, sql=True)
+    return output.getvalue()
+
+
+DEFAULT_NAME = "migrations"
+PROJECT_MARKS = ("pyproject.toml", ".git")
+TEMPLATES = {"env.py.template": "env.py", "script.py.mako": "script.py.mako"}
+
+
+def find_directory(directory: str | os.PathLike[str] | None = None, *, beside: str | Path | None = None) -> Path:
+    """Find the migrations directory of a service.
+
+    Without a directory, it is the `migrations` beside the app, or in the nearest directory above it up to the root of
+    its project; then the one in the current directory, where an image keeps what is not part of the installed package.
+
+    Args:
+        directory: The one to use, relative to the current directory.
+        beside: The app's `root_path`.
+
+    Raises:
+        MigrationsNotFound: Nothing that `create_directory` writes is there.
+    """
+    if directory is not None:
+        candidates = [Path(directory)]
+    else:
+        above = [] if beside is None else list(directories_up_to_project(Path(beside)))
+        candidates = [parent / DEFAULT_NAME for parent in (*above, Path.cwd())]
+    for candidate in candidates:
+        if is_ours(candidate):
+            return candidate.resolve()
+    looked = f"{candidates[0]}" if directory is not None else f"{candidates[0]} and {candidates[-1]}"
+    raise MigrationsNotFound(
+        f"no migrations found (looked at {looked}): run `ligand db init`, or name the directory with --directory"
+    )
+
+
+def directories_up_to_project(start: Path) -> Iterator[Path]:
+    """Yield a directory and those above it, up to the one that holds the project."""
+    for directory in (start, *start.parents):
+        yield directory
+        if any((directory / mark).exists() for mark in PROJECT_MARKS):
+            return
+
+
+def is_ours(directory: Path) -> bool:
+    """Tell whether a directory's `env.py` calls this framework: others also call their directories `migrations`."""
+    environment = directory / "env.py"
+    return environment.is_file() and "run_environment" in environment.read_text(encoding="utf-8")
+
+
+def create_directory(directory: str | os.PathLike[str] = DEFAULT_NAME) -> Path:
+    """Write an empty migrations directory: `env.py`, the template of a migration, and `versions/`.
+
+    Args:
+        directory: A directory that does not exist yet, or is empty.
+
+    Raises:
+        MigrationsNotFound: There is something in it already.
+    """
+    target = Path(directory)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise MigrationsNotFound(f"{target} exists and is not empty; name another with --directory")
+    (target / "versions").mkdir(parents=True)
+    templates = files(__package__) / "templates"
+    for source, name in TEMPLATES.items():
+        (target / name).write_bytes((templates / source).read_bytes())
+    return target

@@ -1,14 +1,52 @@
-"""The columns of a mapped class, and who gives them their values."""
+"""The columns of a mapped class and who gives them their values: defaults, constants, the database."""
 
 import dataclasses
+import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Column, FetchedValue, Table
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
+from sqlalchemy import Column, ColumnClause, DefaultClause, FetchedValue, Table, TextClause
 from sqlalchemy.orm import ColumnProperty, Mapper
+from sqlalchemy.sql.elements import BindParameter, False_, Null, True_
 from sqlalchemy.types import TypeEngine
 
-from ligand_async.data.schemas.constants import constant_of
+from ligand_async.data.schemas.types import is_json, wire_of
+
+QUOTED = re.compile(r"\s*'((?:[^']|'')*)'\s*(?:::[\w\s]+(?:\(\d+(?:,\s*\d+)?\))?(?:\[\])*)?\s*")
+BARE = re.compile(r"\s*\(?\s*([+-]?\d+(?:\.\d+)?|true|false|null)\s*\)?\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A value written down in a `server_default`, as SQL text or in Python."""
+
+    value: Any
+
+
+def constant_of(server_default: FetchedValue) -> Constant | None:
+    """Return the constant that a server default is, or None where it is the database's to make, such as `now()`."""
+    if not isinstance(server_default, DefaultClause):
+        return None
+    match server_default.arg:
+        case str() as text:
+            return Constant(text)
+        case TextClause(text=text) | ColumnClause(is_literal=True, name=text):
+            quoted = QUOTED.fullmatch(text)
+            if quoted:
+                return Constant(quoted[1].replace("''", "'"))
+            bare = BARE.fullmatch(text)
+            return None if bare is None else Constant(None if bare[1].lower() == "null" else bare[1])
+        case True_() | False_() as boolean:
+            return Constant(isinstance(boolean, True_))
+        case Null():
+            return Constant(None)
+        case BindParameter(value=value):
+            return Constant(value)
+    return None
+
 
 TIMES = {"created_at", "updated_at"}  # those of `Timestamped`, or of a service that keeps them itself
 PRIVATE = "private"
@@ -130,3 +168,78 @@ def is_set_by_database(column: Column[Any]) -> bool:
     if isinstance(server_default, FetchedValue) and constant_of(server_default) is None:
         return True
     return default is not None and bool(default.is_clause_element or default.is_sequence)
+
+
+def default_of(column: MappedColumn) -> Any:
+    """Make the value that a new row would have: the default, a server's too where it is a constant, else null.
+
+    Raises:
+        TypeError: There is none, or it cannot be read.
+    """
+    if column.init is not None and column.init.default_factory is not dataclasses.MISSING:
+        return column.init.default_factory()
+    for item in column.columns:
+        default: Any = item.default
+        if default is not None and default.is_callable:
+            return default.arg(None)  # SQLAlchemy wraps it to take a context, of which there is none
+    constant = constant_default(column)
+    if constant is not None:
+        return constant.value
+    if column.is_nullable:
+        return None
+    raise TypeError(f"{column.model.__name__}.{column.name} has no default that could be put in its place")
+
+
+def constant_default(column: MappedColumn) -> Constant | None:
+    """Return a default that is always the same, as the attribute has it, or None where there is no such.
+
+    Raises:
+        TypeError: It is written in SQL and cannot be read.
+    """
+    for item in column.columns:
+        default: Any = item.default
+        if default is not None and default.is_scalar:
+            return Constant(default.arg)
+        written = server_constant(item)
+        if written is not None and isinstance(written.value, str):
+            return Constant(read_sql(written.value, column))
+        if written is not None:
+            return written
+    return None
+
+
+def server_constant(column: Column[Any]) -> Constant | None:
+    """Return a server default that is a constant."""
+    server_default = column.server_default
+    return constant_of(server_default) if isinstance(server_default, FetchedValue) else None
+
+
+def read_sql(text: str, column: MappedColumn) -> Any:
+    """Read a constant of SQL as a value of its column.
+
+    Raises:
+        TypeError: It is none.
+    """
+    adapter = adapter_of(column)
+    read = adapter.validate_json if is_json(column.type) else adapter.validate_python
+    try:
+        return read(text)
+    except ValidationError:
+        name = f"{column.model.__name__}.{column.name}"
+        raise TypeError(f"the server_default of {name} cannot be read; give the column a default=, too") from None
+
+
+@cache
+def adapter_of(column: MappedColumn) -> TypeAdapter[Any]:
+    """Return what reads and writes the values of a column."""
+    return TypeAdapter(wire_of(column.type, column.name).taken)
+
+
+def documented_default(column: MappedColumn) -> Any:
+    """Return the default as JSON has it, or None where there is none to show."""
+    adapter = adapter_of(column)
+    try:
+        constant = constant_default(column)
+        return None if constant is None else adapter.dump_python(constant.value, mode="json", warnings="error")
+    except (TypeError, PydanticSerializationError):
+        return None

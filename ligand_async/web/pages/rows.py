@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from sqlalchemy import Row, Select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ligand_async.data.selection import Selection, select_into
+from ligand_async.data.reading import Selection, select_into
 from ligand_async.web.pages.order import Order, PageNotPossible, order_of
 from ligand_async.web.pages.page import Page
 

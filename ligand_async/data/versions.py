@@ -1,4 +1,4 @@
-"""What a value was read from: which stored thing, and at which version of it."""
+"""The version of what was read: from which stored thing a value comes."""
 
 import hashlib
 from collections.abc import Callable

@@ -1,0 +1,354 @@
+"""Reading: one thing or 404, and statements that select straight into a schema."""
+
+from collections.abc import Callable, Collection, Container, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, get_args, overload
+
+from pydantic import BaseModel
+from sqlalchemy import Row, Select, inspect, select
+from sqlalchemy.exc import MultipleResultsFound
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import (
+    ColumnProperty,
+    InstrumentedAttribute,
+    Mapper,
+    QueryableAttribute,
+    RelationshipProperty,
+    load_only,
+    selectinload,
+)
+from sqlalchemy.orm.strategy_options import _AbstractLoad  # what Load.options() takes; it has no public name
+from sqlalchemy.sql import ColumnElement
+
+from ligand_async.data.versions import origin_names, origin_of_row, remember_origin
+from ligand_async.errors import NotFound
+
+E = TypeVar("E")
+S = TypeVar("S", bound=BaseModel)
+
+
+@overload
+async def get_or_404(session: AsyncSession, entity: type[E], key: Any) -> E: ...
+@overload
+async def get_or_404(session: AsyncSession, entity: type[E], key: Any, *, into: type[S]) -> S: ...
+async def get_or_404(session: AsyncSession, entity: type[E], key: Any, *, into: type[S] | None = None) -> E | S:
+    """Return the entity with a primary key, or the schema made of it.
+
+    Args:
+        session: The unit's session.
+        entity: A mapped class.
+        key: Its primary key; a tuple where it has several columns.
+        into: A schema: only its columns are read, and what its entity tag is made of.
+
+    Raises:
+        NotFound: There is none.
+    """
+    if into is None:
+        found = await session.get(entity, key)
+        if found is None:
+            raise not_found(entity)
+        return found
+    columns = inspect(entity).primary_key
+    values = key if isinstance(key, tuple) else (key,)
+    statement = select(entity).where(*(column == value for column, value in zip(columns, values, strict=True)))
+    return await first_or_404(session, statement, into=into)
+
+
+@overload
+async def first_or_404(session: AsyncSession, statement: Select[E]) -> E: ...
+@overload
+async def first_or_404(session: AsyncSession, statement: Select[Any], *, into: type[S]) -> S: ...
+async def first_or_404(session: AsyncSession, statement: Select[Any], *, into: type[S] | None = None) -> Any:
+    """Return the first result of a statement.
+
+    Raises:
+        NotFound: There is none.
+        IntoNotPossible: `into` cannot be read by this statement.
+    """
+    results = await read_at_most(session, statement, 1, into)
+    if not results:
+        raise not_found(statement)
+    return results[0]
+
+
+@overload
+async def one_or_404(session: AsyncSession, statement: Select[E]) -> E: ...
+@overload
+async def one_or_404(session: AsyncSession, statement: Select[Any], *, into: type[S]) -> S: ...
+async def one_or_404(session: AsyncSession, statement: Select[Any], *, into: type[S] | None = None) -> Any:
+    """Return the only result of a statement.
+
+    Raises:
+        NotFound: There is none.
+        MultipleResultsFound: There are several: a fault of the statement, so a 500.
+        IntoNotPossible: `into` cannot be read by this statement.
+    """
+    results = await read_at_most(session, statement, 2, into)
+    if not results:
+        raise not_found(statement)
+    if len(results) > 1:
+        raise MultipleResultsFound("one_or_404() found several; narrow the statement or use first_or_404()")
+    return results[0]
+
+
+async def read_at_most(session: AsyncSession, statement: Select[Any], limit: int, into: type[S] | None) -> list[Any]:
+    """Read up to so many results, as the statement's entities or as schemas."""
+    limited = statement.limit(limit)
+    if into is None:
+        return list((await session.scalars(limited)).unique())
+    projection = project(limited, into, with_origin=True)
+    if projection.entities:
+        return [build_from(into, entity, entity) for entity in (await session.scalars(projection.statement)).unique()]
+    mapper = entity_of(statement, into)
+    return [build_from(into, row, mapper) for row in await session.execute(projection.statement)]
+
+
+def build_from(schema: type[S], read: Any, source: Any) -> S:
+    """Make a schema that knows what it was read from: an entity, or a row with its mapper."""
+    value = build(schema, read)
+    remember_origin(value, source, None if read is source else origin_of_row(source, read))
+    return value
+
+
+def not_found(subject: Any) -> NotFound:
+    """Make the 404, naming what was looked for by its kind, never by its key."""
+    entity = subject.column_descriptions[0].get("entity") if isinstance(subject, Select) else subject
+    return NotFound(f"no such {getattr(entity, '__name__', 'resource').lower()}")
+
+
+class IntoNotPossible(TypeError):
+    """A statement or schema that `into=` cannot serve; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """What a statement selects for a schema: columns as rows, or entities with what they need and no more."""
+
+    statement: Select[Any]
+    entities: bool
+
+
+def project(
+    statement: Select[Any], schema: type[BaseModel], *, with_origin: bool = False, besides: Collection[str] = ()
+) -> Projection:
+    """Narrow a `select(Entity)` to the fields of a schema.
+
+    A flat schema selects columns and makes no entity. One with nested schemas loads entities by `load_only` and
+    `selectinload`.
+
+    Args:
+        statement: What selects the entity.
+        schema: What is made of it.
+        with_origin: Read the version, too, of which its entity tag is made.
+        besides: What the schema finds elsewhere.
+
+    Raises:
+        IntoNotPossible: The statement is not a plain select of one entity, or the entity lacks a field of the schema.
+    """
+    mapper = entity_of(statement, schema)
+    names = attributes_of(mapper, schema, besides)
+    more = origin_names(mapper) if with_origin else ()
+    if any(isinstance(mapper.attrs.get(name), RelationshipProperty) for name in names):
+        return Projection(statement.options(*loader_options(mapper, schema, more, besides)), entities=True)
+    columns = [getattr(mapper.class_, name) for name in sorted({*names, *more})]
+    return Projection(statement.with_only_columns(*columns, maintain_column_froms=True), entities=False)
+
+
+def check_shape(statement: Select[Any], schema: type[BaseModel]) -> None:
+    """Refuse a statement whose meaning its columns are part of.
+
+    Raises:
+        IntoNotPossible: It is one.
+    """
+    if not isinstance(statement, Select):
+        raise IntoNotPossible(f"into={schema.__name__} needs a select(); from_statement() has columns of its own")
+    if statement._distinct or statement._group_by_clauses:  # no public accessor in SQLAlchemy 2.1
+        raise IntoNotPossible(
+            f"into={schema.__name__} changes the selected columns, which changes what DISTINCT and GROUP BY mean; "
+            "select what you need and build the schema by hand"
+        )
+
+
+def entity_of(statement: Select[Any], schema: type[BaseModel]) -> Mapper[Any]:
+    """Return the mapper of the one entity that a statement selects."""
+    check_shape(statement, schema)
+    descriptions = statement.column_descriptions
+    entity = descriptions[0].get("entity") if len(descriptions) == 1 else None
+    if entity is None or descriptions[0]["expr"] is not entity or descriptions[0]["aliased"]:
+        raise IntoNotPossible(f"into={schema.__name__} needs a select() of exactly one entity, not aliased")
+    mapper: Mapper[Any] = entity.__mapper__
+    return mapper
+
+
+def attributes_of(mapper: Mapper[Any], schema: type[BaseModel], besides: Collection[str] = ()) -> dict[str, Any]:
+    """Return the annotations of a schema's fields by the attribute that each is read from; those found elsewhere aside.
+
+    Raises:
+        IntoNotPossible: The entity lacks some of them.
+    """
+    attributes, missing = names_read({*mapper.all_orm_descriptors.keys(), *besides}, schema)
+    if missing:
+        raise IntoNotPossible(
+            f"{schema.__name__} has fields that {mapper.class_.__name__} lacks: {', '.join(sorted(missing))}; "
+            "read the entity and build the schema from it by hand"
+        )
+    return {name: annotation for name, annotation in attributes.items() if name not in besides}
+
+
+def names_read(known: Container[str], schema: type[BaseModel]) -> tuple[dict[str, Any], list[str]]:
+    """Return the annotations of a schema's fields by the name that each is read from, and what is not known."""
+    if not schema.__pydantic_complete__:
+        schema.model_rebuild()  # it names a schema that was defined later
+    by_name = schema.model_config.get("populate_by_name") or schema.model_config.get("validate_by_name")
+    attributes, missing = {}, []
+    for name, field in schema.model_fields.items():
+        alias = field.validation_alias
+        candidates = [alias] if isinstance(alias, str) else []
+        if alias is None or by_name:
+            candidates.append(name)
+        found = next((candidate for candidate in candidates if candidate in known), None)
+        if found is None:
+            missing.append(candidates[0] if candidates else name)
+        else:
+            attributes[found] = field.annotation
+    return attributes, missing
+
+
+def loader_options(
+    mapper: Mapper[Any],
+    schema: type[BaseModel],
+    more: Iterable[str] = (),
+    besides: Collection[str] = (),
+    within: tuple[type[BaseModel], ...] = (),
+) -> list[_AbstractLoad]:
+    """Return options that load a schema's columns and more, and its nested schemas by one more query each.
+
+    Raises:
+        IntoNotPossible: The entity lacks a field of the schema, or a schema holds itself.
+    """
+    if schema in within:
+        raise IntoNotPossible(
+            f"{schema.__name__} holds itself, and into= cannot know how deep; "
+            "load with selectinload(…, recursion_depth=…) and build the schema by hand"
+        )
+    options: list[_AbstractLoad] = []
+    columns: list[InstrumentedAttribute[Any]] = [getattr(mapper.class_, name) for name in more]
+    for name, annotation in attributes_of(mapper, schema, besides).items():
+        attribute = getattr(mapper.class_, name)
+        match mapper.attrs.get(name):
+            case RelationshipProperty() as relationship:
+                nested = schema_within(annotation)
+                option = selectinload(attribute)
+                if nested is not None:
+                    option = option.options(*loader_options(relationship.mapper, nested, within=(*within, schema)))
+                options.append(option)
+            case ColumnProperty():
+                columns.append(attribute)
+    if columns:
+        # Not raiseload: a later reader of the same entity gets our own error, with its remedy.
+        options.append(load_only(*columns))
+    return options
+
+
+def schema_within(annotation: Any) -> type[BaseModel] | None:
+    """Find the schema in an annotation such as `list[Owner]` or `Owner | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := schema_within(part))), None)
+
+
+def build(schema: type[S], row: Any) -> S:
+    """Make a schema of a row or an entity, by its attributes."""
+    return schema.model_validate(row, from_attributes=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection(Generic[S]):
+    """A statement that selects what a schema needs and no more.
+
+    Attributes:
+        rows: The statement as it was, without what it says about loading.
+        statement: What is to be read; columns may be added to it.
+        named: What the statement selected by name, before it was narrowed.
+        entities: Whether its first column is an entity.
+        build: Makes the schema of a row.
+    """
+
+    rows: Select[Any]
+    statement: Select[Any]
+    named: dict[str, Any]
+    entities: bool
+    build: Callable[[Row[Any]], S]
+
+
+class Labelled:
+    """An entity, and what was selected beside it."""
+
+    def __init__(self, entity: Any, row: Row[Any], labels: frozenset[str]) -> None:
+        self._entity = entity
+        self._row = row
+        self._labels = labels
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._row if name in self._labels else self._entity, name)
+
+
+def select_into(statement: Select[Any], schema: type[S]) -> Selection[S]:
+    """Narrow any select to the fields of a schema.
+
+    Raises:
+        IntoNotPossible: The statement has DISTINCT or GROUP BY, selects two entities or an alias, or lacks a field.
+    """
+    check_shape(statement, schema)
+    statement = without_loading(statement)
+    first, *others = statement.column_descriptions
+    if is_column(first["expr"]):
+        return select_columns(statement, schema)
+    if not all(is_column(other["expr"]) for other in others):
+        raise IntoNotPossible(f"into={schema.__name__} needs a select() of exactly one entity, and of named columns")
+    named = {other["name"]: other["expr"] for other in others}
+    alone = statement.with_only_columns(first["expr"], maintain_column_froms=True) if others else statement
+    projection = project(alone, schema, besides=named.keys())
+    read, _ = names_read(named, schema)
+    narrowed = projection.statement.add_columns(*(named[name] for name in read))
+    labels = frozenset(read)
+
+    def build_row(row: Row[Any]) -> S:
+        if not projection.entities:
+            return build(schema, row)
+        return build(schema, Labelled(row[0], row, labels) if labels else row[0])
+
+    return Selection(statement, narrowed, named, projection.entities, build_row)
+
+
+def select_columns(statement: Select[Any], schema: type[S]) -> Selection[S]:
+    """Narrow a select of columns.
+
+    Raises:
+        IntoNotPossible: It lacks a field.
+    """
+    named = {column["name"]: column["expr"] for column in statement.column_descriptions}
+    read, missing = names_read(named, schema)
+    if missing:
+        raise IntoNotPossible(
+            f"{schema.__name__} has fields that the statement does not select: {', '.join(sorted(missing))}; "
+            'select them, by .label("…") where they are called otherwise'
+        )
+    narrowed = statement.with_only_columns(*(named[name] for name in read), maintain_column_froms=True)
+    return Selection(statement, narrowed, named, False, lambda row: build(schema, row))
+
+
+def without_loading(statement: Select[Any]) -> Select[Any]:
+    """Drop what a statement says about loading attributes: the schema says it, and rows of columns have none."""
+    # SQLAlchemy 2.1 has no public way to take an option back. Others, such as with_loader_criteria(), stay.
+    kept = tuple(option for option in statement._with_options if not isinstance(option, _AbstractLoad))
+    if len(kept) == len(statement._with_options):
+        return statement
+    copy = statement.options()
+    copy._with_options = kept
+    return copy
+
+
+def is_column(selected: Any) -> bool:
+    """Tell whether what is selected is a value of each row, and no entity."""
+    return isinstance(selected, ColumnElement | QueryableAttribute)
