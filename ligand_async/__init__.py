@@ -3,13 +3,13 @@
 from ligand_async import signals
 from ligand_async.app import create_app
 from ligand_async.auth.access import AccessError
-from ligand_async.auth.api_key import APIKeyAuthenticator
-from ligand_async.auth.authenticators import BearerAuthenticator
-from ligand_async.auth.basic import BasicAuthenticator, BasicCredentials
-from ligand_async.auth.calling.answer import read_model
-from ligand_async.auth.calling.credentials import ClientCredentials, ForwardToken
-from ligand_async.auth.calling.service_client import ServiceClient
-from ligand_async.auth.refusals import InsufficientScope, InvalidToken
+from ligand_async.auth.authenticators import (
+    APIKeyAuthenticator,
+    BasicAuthenticator,
+    BasicCredentials,
+    BearerAuthenticator,
+)
+from ligand_async.auth.errors import InsufficientScope, InvalidToken
 from ligand_async.context import Service, current_principal, current_request_id, service_of
 from ligand_async.data.audit import AuditEvent, AuditTrail
 from ligand_async.data.changes import Change
@@ -54,6 +54,8 @@ from ligand_async.principal import Principal, Requirement, claim, role, scope
 from ligand_async.protocols import Authenticator, DenyList, TokenVerifier
 from ligand_async.settings import Settings, SettingsError
 from ligand_async.signals import Signal
+from ligand_async.upstream.client import ServiceClient, read_model
+from ligand_async.upstream.credentials import ClientCredentials, ForwardToken
 from ligand_async.web.audit import make_audit_blueprint
 from ligand_async.web.body import Form
 from ligand_async.web.conditional import check_preconditions

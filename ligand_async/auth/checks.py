@@ -1,15 +1,18 @@
-"""Whether who may call is said in a way that holds: asked once, when the app starts."""
+"""Checks at start that access marks hold: on registered functions, with names that exist."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
+from itertools import chain
+from types import FunctionType
+from typing import Any
 
-from quart import Quart
+from quart import Blueprint, Quart
 
-from ligand_async.auth.access import AccessError, check_class
+from ligand_async.auth.access import AccessError, Route, check_class, routes_of
 from ligand_async.auth.enforcement import enforcement_of
-from ligand_async.auth.lost_marks import lost_marks
-from ligand_async.auth.routes import Route, routes_of
 from ligand_async.context import service_of
+from ligand_async.marks import AccessMark, access_mark, behind, copied_from, marked_around, marked_for_access
 from ligand_async.principal import HasRole
 from ligand_async.settings import Settings
 
@@ -65,3 +68,118 @@ def unreachable(app: Quart, routes: list[Route]) -> Iterator[str]:
                 f"{route} ({route.endpoint}) needs a principal, and nothing tells who is calling; "
                 f"set {variable}, give create_app() authenticators, or mark the route @public"
             )
+
+
+LOCAL = "<locals>"
+
+
+def lost_marks(app: Quart) -> Iterator[str]:
+    """List the marks that somebody wrote and that decide nothing in this app, each with what to do.
+
+    Three kinds: a decorator without `functools.wraps` hides the mark of what is below it; a decorator above the route's
+    has made another function, and the mark is on that one; or what is marked was never registered at all. The last is
+    told only of what stands in a module beside this app, or beside one of its blueprints, as a global: anything else
+    may belong to another app of the process.
+    """
+    handlers = {endpoint: [*handlers_of(view)] for endpoint, view in app.view_functions.items()}
+    registered = Registered(chain.from_iterable(handlers.values()))
+    told: set[int] = set()
+    for endpoint, handler in ((endpoint, handler) for endpoint, found in handlers.items() for handler in found):
+        for marked, mark in [*marked_below(handler, registered), *marked_above(handler, registered)]:
+            told.add(id(marked))
+            yield (
+                f"{endpoint}: the mark {mark} is on a function that is not the registered one; put the route's "
+                "decorator on top of all others, and let your own decorators use functools.wraps"
+            )
+    for marked in never_registered(app, registered):
+        if id(marked) not in told:
+            name = f"{marked.__module__}.{marked.__qualname__}"
+            yield (
+                f"{name}: no route leads to it, and its mark is {access_mark(marked)}; "
+                "put the route's decorator on top of all others, register it, or take the mark away"
+            )
+
+
+def handlers_of(view: Any) -> Iterator[Any]:
+    """Yield a view, and of the view of a class the class's own functions and bases, too."""
+    yield view
+    view_class = getattr(view, "view_class", None)
+    for base in view_class.__mro__ if view_class is not None else ():
+        yield base
+        yield from (getattr(found, "__func__", found) for found in vars(base).values() if callable(found))
+
+
+class Registered:
+    """What is registered with an app: handlers, and what their decorators kept by `functools.wraps`."""
+
+    def __init__(self, handlers: Iterable[Any]) -> None:
+        self._ids = {id(found) for handler in handlers for found in copied_from(handler)}
+
+    def __contains__(self, found: Any) -> bool:
+        return id(found) in self._ids
+
+
+def marked_below(handler: Any, registered: Registered) -> Iterator[tuple[Any, AccessMark]]:
+    """Find marks that a handler's decorators hide."""
+    kept = {id(found) for found in copied_from(handler)}
+    for found in behind(handler):
+        mark = access_mark(found)
+        if mark not in (None, access_mark(handler)) and (id(found) in kept or found not in registered):
+            yield found, mark
+
+
+def marked_above(handler: Any, registered: Registered) -> Iterator[tuple[Any, AccessMark]]:
+    """Find marks on functions that were made around a handler when it was registered already."""
+    for reference, mark in marked_around.get(handler, ()) if isinstance(handler, FunctionType) else ():
+        marked = reference()  # gone by now, where a factory has dropped it
+        if mark == access_mark(handler) or marked in registered:
+            continue
+        if LOCAL in handler.__qualname__ or is_known(marked, handler):
+            yield marked, mark
+
+
+def is_known(marked: Any, definition: Any) -> bool:
+    """Tell whether a module knows what is marked by the name that a function or a class was defined by.
+
+    Else it may be left over, from another app of the process, and waits to be collected.
+    """
+    found: Any = sys.modules.get(definition.__module__)
+    for name in definition.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return any(one is marked for one in [found, *behind(found)])
+
+
+def never_registered(app: Quart, registered: Registered) -> Iterator[Any]:
+    """Find what is marked beside this app or one of its blueprints, and is no part of any view there."""
+    modules = {owner.import_name: owner for owner in (app, *app.blueprints.values()) if is_global(owner)}
+    suspects = [
+        marked
+        for marked in marked_for_access
+        if isinstance(marked, FunctionType | type)
+        and marked.__module__ in modules
+        and marked not in registered
+        and is_known(marked, marked)
+    ]
+    if not suspects:
+        return
+    owners = [app, *(found for name in modules for found in vars(sys.modules[name]).values())]
+    handlers = (handler for owner in owners for view in views_of(owner) for handler in handlers_of(view))
+    known = {id(found) for handler in handlers for found in [handler, *behind(handler)]}
+    yield from (marked for marked in suspects if id(marked) not in known)
+
+
+def is_global(owner: Any) -> bool:
+    """Tell whether an app or a blueprint is a global of its module; else what is marked beside it may be another's."""
+    module = sys.modules.get(owner.import_name)
+    return module is not None and any(found is owner for found in vars(module).values())
+
+
+def views_of(found: Any) -> Iterator[Any]:
+    """Yield the views of an app or a blueprint; whatever else it is, nothing."""
+    if isinstance(found, Quart):
+        yield from found.view_functions.values()
+    elif isinstance(found, Blueprint):
+        for deferred in found.deferred_functions:
+            yield from behind(deferred)
+        for nested, _ in found._blueprints:  # no public accessor in Quart 0.22
+            yield from views_of(nested)

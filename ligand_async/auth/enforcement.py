@@ -1,4 +1,7 @@
-"""Enforcement: before a handler runs, who is calling is found out, and whether they may."""
+"""Enforcement: before a handler runs, the caller is authenticated and checked, or refused with a challenge.
+
+`WWW-Authenticate` offers the challenges of RFC 9110 section 11.6.1 and RFC 6750 section 3.
+"""
 
 import logging
 from collections.abc import Sequence
@@ -8,8 +11,7 @@ from quart.wrappers.base import BaseRequestWebsocket
 
 from ligand_async.auth.access import Access, access_of
 from ligand_async.auth.authenticators import BearerAuthenticator
-from ligand_async.auth.challenges import Challenges
-from ligand_async.auth.refusals import InsufficientScope, InvalidToken
+from ligand_async.auth.errors import InsufficientScope, InvalidRequest, InvalidToken, bearer_challenge
 from ligand_async.context import principal_var, service_of
 from ligand_async.errors import Problem, ServiceUnavailable, Unauthorized
 from ligand_async.principal import Principal, Requirement
@@ -18,6 +20,36 @@ from ligand_async.signals import access_denied, announce, authentication_failed,
 from ligand_async.tasks import Patience, Unanswered
 
 logger = logging.getLogger(__name__)
+
+
+class Challenges:
+    """The challenges of one app.
+
+    Args:
+        realm: The service's title.
+        authenticators: Those of the app.
+    """
+
+    def __init__(self, realm: str, authenticators: Sequence[Authenticator]) -> None:
+        self.realm = realm
+        self.others = [one.challenge for one in authenticators if one.challenge is not None]
+        # A 401 must have a challenge; where no scheme is known at all, it is this one.
+        self.takes_tokens = not self.others or any(isinstance(one, BearerAuthenticator) for one in authenticators)
+
+    def bearer(self, error: str | None = None, *, scope: str | None = None) -> str:
+        """Return the challenge for access tokens."""
+        return bearer_challenge(self.realm, error=error, scope=scope)
+
+    def add(self, problem: Problem) -> None:
+        """Add the challenges to a 401, or to the 400 of RFC 6750, unless it has its own."""
+        if (problem.status != 401 and not isinstance(problem, InvalidRequest)) or "WWW-Authenticate" in problem.headers:
+            return
+        error = getattr(problem, "error", None)
+        if self.takes_tokens or error is not None:
+            problem.headers.add("WWW-Authenticate", self.bearer(error))
+        for challenge in self.others:
+            problem.headers.add("WWW-Authenticate", challenge)
+
 
 EXTENSION = "ligand_enforcement"
 LEAST_PATIENCE = 10.0  # seconds, for authenticators and deny list together

@@ -8,17 +8,19 @@ from collections.abc import Sequence
 from quart import Quart
 
 from ligand_async.auth.authenticators import BearerAuthenticator
-from ligand_async.auth.development.issuer import ALGORITHM, DevelopmentIssuer, development_issuer_of
-from ligand_async.auth.development.transport import InProcess
-from ligand_async.auth.development.views import init_development_issuer
+from ligand_async.auth.development import (
+    ALGORITHM,
+    DevelopmentIssuer,
+    InProcess,
+    development_issuer_of,
+    init_development_issuer,
+)
 from ligand_async.auth.enforcement import init_enforcement
-from ligand_async.auth.tokens.client_auth import client_auth
-from ligand_async.auth.tokens.either import EitherVerifier
-from ligand_async.auth.tokens.fetcher import Fetcher
-from ligand_async.auth.tokens.introspection import IntrospectionVerifier
-from ligand_async.auth.tokens.introspection_client import IntrospectionClient
-from ligand_async.auth.tokens.key_set import KeySet
-from ligand_async.auth.tokens.profiles import PROFILES, adapt_profile
+from ligand_async.auth.tokens.claims import PROFILES, adapt_profile
+from ligand_async.auth.tokens.compact import EitherVerifier
+from ligand_async.auth.tokens.introspection import IntrospectionClient, IntrospectionVerifier
+from ligand_async.auth.tokens.issuer_http import Fetcher, client_auth
+from ligand_async.auth.tokens.keys import KeySet
 from ligand_async.auth.tokens.verifier import JWKSVerifier, TrustedIssuer
 from ligand_async.protocols import Authenticator, DenyList, HealthCheck
 from ligand_async.settings import Settings

@@ -10,7 +10,7 @@ from quart import Quart
 
 from ligand_async.auth.access import Access, access_of
 from ligand_async.auth.authenticators import BearerAuthenticator
-from ligand_async.auth.development.views import issuer_of
+from ligand_async.auth.development import issuer_of
 from ligand_async.auth.enforcement import EXTENSION, enforcement_of
 from ligand_async.auth.tokens.verifier import JWKSVerifier
 from ligand_async.context import service_of

@@ -4,8 +4,7 @@ from collections.abc import Iterable
 
 from quart import Quart
 
-from ligand_async.auth.development.issuer import LIFETIME
-from ligand_async.auth.development.views import issuer_of
+from ligand_async.auth.development import LIFETIME, issuer_of
 
 
 def access_token(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ligand_async.auth.tokens.circuit import Circuit, CircuitOpen
+from ligand_async.auth.tokens.introspection import Circuit, CircuitOpen
 
 
 class Clock:

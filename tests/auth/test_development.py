@@ -14,10 +14,8 @@ from quart.typing import TestClientProtocol as Client
 
 import ligand_async
 from ligand_async import BearerAuthenticator, Principal, Settings, current_principal, operation, requires, role
-from ligand_async.auth.development.issuer import PATH, DevelopmentIssuer, development_issuer_of
-from ligand_async.auth.development.views import issuer_of
-from ligand_async.auth.tokens.fetcher import Fetcher
-from ligand_async.auth.tokens.metadata import discover
+from ligand_async.auth.development import PATH, DevelopmentIssuer, development_issuer_of, issuer_of
+from ligand_async.auth.tokens.issuer_http import Fetcher, discover
 from ligand_async.settings.environments import ENVIRONMENTS
 from ligand_async.testing.tokens import access_token, authorization
 from tests.auth.reading import claims_of

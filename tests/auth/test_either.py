@@ -2,7 +2,7 @@
 
 import pytest
 
-from ligand_async.auth.tokens.either import EitherVerifier
+from ligand_async.auth.tokens.compact import EitherVerifier
 from ligand_async.principal import Principal
 
 

@@ -22,8 +22,7 @@ from ligand_async import (
     role,
     scope,
 )
-from ligand_async.auth.challenges import Challenges
-from ligand_async.auth.enforcement import Enforcement
+from ligand_async.auth.enforcement import Challenges, Enforcement
 from tests.auth.asking import REALM, app_of, get, hang, tell
 from tests.auth.guarding import BAD, CALLERS, PROBLEM, WordVerifier, bearer, guarded, statuses
 from tests.shop import running

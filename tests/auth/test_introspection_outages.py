@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from ligand_async.auth.tokens.introspection import IntrospectionVerifier
-from ligand_async.auth.tokens.introspection_client import COOL_DOWN
+from ligand_async.auth.tokens.introspection import COOL_DOWN, IntrospectionVerifier
 from ligand_async.errors import ServiceUnavailable
 from tests.auth.introspecting import INTROSPECTION, PATIENCE, SECRET, IntrospectingIssuer, outcome
 from tests.auth.issuing import METADATA, to_json

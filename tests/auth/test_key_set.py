@@ -7,7 +7,7 @@ import pytest
 from joserfc.util import int_to_base64
 
 from ligand_async.auth.tokens.compact import read_compact
-from ligand_async.auth.tokens.key_set import MAX_KEYS, KeySet, import_key_set
+from ligand_async.auth.tokens.keys import MAX_KEYS, KeySet, import_key_set
 from ligand_async.settings.fields import DEFAULT_ALGORITHMS
 from tests.auth.issuing import Issuer, SigningKey, rsa_key
 

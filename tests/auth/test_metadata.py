@@ -3,10 +3,9 @@
 import httpx2
 import pytest
 
-from ligand_async.auth.refusals import InvalidToken
-from ligand_async.auth.tokens.fetcher import Fetcher, FetchError
-from ligand_async.auth.tokens.key_source import KeySource
-from ligand_async.auth.tokens.metadata import Metadata, discover, metadata_urls
+from ligand_async.auth.errors import InvalidToken
+from ligand_async.auth.tokens.issuer_http import Fetcher, FetchError, Metadata, discover, metadata_urls
+from ligand_async.auth.tokens.keys import KeySource
 from ligand_async.errors import ServiceUnavailable
 from ligand_async.settings.fields import DEFAULT_ALGORITHMS
 from tests.auth.issuing import KEYS, METADATA, OAUTH_METADATA, Issuer, to_json

@@ -23,7 +23,7 @@ from ligand_async import (
     operation,
     services_of,
 )
-from ligand_async.auth.caller_token import current_caller_token
+from ligand_async.auth.authenticators import current_caller_token
 from tests.auth.upstream import HANG, Reply, Upstream
 from tests.shop import running
 from tests.web.serving import Answer, app_of, send
@@ -156,7 +156,7 @@ async def test_a_failure_is_logged_without_the_path(upstream: Upstream, caplog: 
 
     await call(upstream)
 
-    (record,) = [record for record in caplog.records if record.name == "ligand_async.auth.calling.calls"]
+    (record,) = [record for record in caplog.records if record.name == "ligand_async.upstream.transport"]
     assert record.levelno == logging.WARNING
     assert record.getMessage() == f"call to {upstream.url} failed: it answered 500 (1 attempts)"
 

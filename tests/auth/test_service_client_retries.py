@@ -13,8 +13,8 @@ from ligand_async import (
     ServiceClient,
     ServiceUnavailable,
 )
-from ligand_async.auth.calling import calls
-from ligand_async.auth.calling.failures import UpstreamFailed
+from ligand_async.upstream import transport
+from ligand_async.upstream.failures import UpstreamFailed
 from tests.auth.upstream import RESET, Reply, Upstream, failure, raw
 
 
@@ -33,7 +33,7 @@ async def client(upstream: Upstream) -> AsyncIterator[ServiceClient]:
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries come at once, so that tests need not wait for them."""
-    monkeypatch.setattr(calls, "FIRST_PAUSE", 0.005)
+    monkeypatch.setattr(transport, "FIRST_PAUSE", 0.005)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
@@ -124,11 +124,11 @@ async def test_a_date_to_come_back_at_is_told_in_seconds(upstream: Upstream, cli
 
 async def test_pauses_are_random_and_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Full jitter: anything from nothing to a bound that doubles."""
-    monkeypatch.setattr(calls, "FIRST_PAUSE", 0.1)
+    monkeypatch.setattr(transport, "FIRST_PAUSE", 0.1)
     broken = UpstreamFailed(BadGateway(), "x", may_pass=True)
     bounds = {1: 0.1, 2: 0.2, 3: 0.4, 9: 2.0}
 
     for attempt, bound in bounds.items():
-        pauses = [calls.pause_after(broken, "GET", attempt, 10) or 0.0 for _ in range(300)]
+        pauses = [transport.pause_after(broken, "GET", attempt, 10) or 0.0 for _ in range(300)]
         assert max(pauses) <= bound
         assert (max(pauses), min(pauses)) == pytest.approx((bound, 0), abs=bound / 5)

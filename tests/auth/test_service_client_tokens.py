@@ -20,8 +20,8 @@ from ligand_async import (
     Settings,
     SettingsError,
 )
-from ligand_async.auth.calling.client_token import ClientToken
-from ligand_async.auth.tokens.fetcher import Fetcher
+from ligand_async.auth.tokens.issuer_http import Fetcher
+from ligand_async.upstream.credentials import ClientToken
 from tests.auth.upstream import HANG, RESET, SECRET, TOKEN_PATH, Clock, Reply, Upstream, raw, wait_until
 from tests.web.serving import NEVER_OPENED
 

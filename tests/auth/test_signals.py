@@ -10,7 +10,7 @@ from blinker import NamedSignal
 from quart import Blueprint, Quart, current_app
 
 from ligand_async import Authenticator, BasicAuthenticator, BearerAuthenticator, Principal, public, requires, role
-from ligand_async.auth.basic import BasicCredentials
+from ligand_async.auth.authenticators import BasicCredentials
 from ligand_async.auth.tokens.keys import Pace
 from ligand_async.signals import (
     access_denied,

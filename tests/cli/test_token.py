@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ligand_async import Settings, create_app
-from ligand_async.auth.development.views import issuer_of
+from ligand_async.auth.development import issuer_of
 from ligand_async.cli import ligand
 from tests.auth.reading import claims_of
 from tests.bare import leave_bare

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from ligand_async.auth.refusals import InvalidToken
-from ligand_async.auth.tokens import key_set
+from ligand_async.auth.errors import InvalidToken
+from ligand_async.auth.tokens import keys
 from ligand_async.auth.tokens.compact import CompactToken
 from ligand_async.settings import Settings
 from ligand_async.settings.fields import DEFAULT_ALGORITHMS
@@ -291,13 +291,13 @@ async def test_row_81_deep_json(text: str) -> None:
 async def test_row_82_refused_before_any_cryptography(monkeypatch: pytest.MonkeyPatch) -> None:
     """Row 82: more than 16 KiB, an encrypted token and a compressed one are refused before a signature is looked at."""
     looked_at: list[CompactToken] = []
-    verifies = key_set.PublicKey.verifies
+    verifies = keys.PublicKey.verifies
 
-    def look(key: key_set.PublicKey, token: CompactToken) -> bool:
+    def look(key: keys.PublicKey, token: CompactToken) -> bool:
         looked_at.append(token)
         return verifies(key, token)
 
-    monkeypatch.setattr(key_set.PublicKey, "verifies", look)
+    monkeypatch.setattr(keys.PublicKey, "verifies", look)
     with Issuer() as issuer:
         async with verifying(issuer) as verifier:
             assert await verifier.verify(issuer.mint(x="x" * 11_000))

@@ -8,7 +8,9 @@ from typing import Any
 import jiter
 from joserfc.util import urlsafe_b64decode
 
-from ligand_async.auth.refusals import InvalidToken
+from ligand_async.auth.errors import InvalidToken
+from ligand_async.principal import Principal
+from ligand_async.protocols import TokenVerifier
 
 MAX_TOKEN = 16 * 1024  # characters
 MAX_KEY_ID = 512
@@ -99,3 +101,25 @@ def decode(part: bytes, name: str) -> bytes:
         return urlsafe_b64decode(part)
     except ValueError:
         raise InvalidToken(name) from None  # the same
+
+
+class EitherVerifier:
+    """Takes a token with the look of a signed one for that, and asks about any other; neither gets a second chance.
+
+    Args:
+        jwt: Verifies signed tokens: three parts in base64url.
+        opaque: Verifies the others.
+    """
+
+    def __init__(self, jwt: TokenVerifier, opaque: TokenVerifier) -> None:
+        self.jwt = jwt
+        self.opaque = opaque
+
+    async def verify(self, token: str) -> Principal:
+        """Return the principal of a token.
+
+        Raises:
+            InvalidToken: It is not to be trusted.
+            ServiceUnavailable: Nobody can tell now.
+        """
+        return await (self.jwt if SHAPE.fullmatch(token) else self.opaque).verify(token)

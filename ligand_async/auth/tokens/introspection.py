@@ -1,20 +1,175 @@
-"""The verifier of opaque access tokens: their issuer is asked about each (RFC 7662)."""
+"""Introspection of opaque tokens (RFC 7662): the verifier, its client, its answers, and its circuit breaker."""
 
 import functools
+import logging
+import math
 import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
 
-from ligand_async.auth.refusals import InvalidToken
-from ligand_async.auth.tokens.circuit import CircuitOpen
-from ligand_async.auth.tokens.introspection_answer import read_answer
-from ligand_async.auth.tokens.introspection_client import IntrospectionClient, Unanswered
+import httpx2
+
+from ligand_async.auth.errors import InvalidToken
+from ligand_async.auth.tokens.claims import ClaimProfile, check_claims, principal_of
+from ligand_async.auth.tokens.issuer_http import Fetcher, FetchError, discover
 from ligand_async.auth.tokens.token_cache import MAX_AGE, TokenCache
 from ligand_async.auth.tokens.verifier import TrustedIssuer
 from ligand_async.errors import ServiceUnavailable
 from ligand_async.principal import Principal
 from ligand_async.tasks import Flights
+
+logger = logging.getLogger(__name__)
+
+COOL_DOWN = 1.0  # seconds in which an issuer that did not answer is left alone
+
+# What says that the token is none that could be asked about (RFC 7009 section 2.2.1), and that we are the problem.
+NO_TOKEN = frozenset({"unsupported_token_type", "invalid_token"})
+NOT_US = frozenset({"invalid_client", "unauthorized_client"})
+
+
+class Unanswered(Exception):
+    """It is not known what the token is."""
+
+
+class OutOfOrder(Unanswered):
+    """Nor would it be known of any other token now."""
+
+
+class IntrospectionClient:
+    """The introspection endpoint of one issuer.
+
+    An issuer that does not answer is left alone for a second; then one question tries it.
+
+    Args:
+        issuer: Its identifier.
+        fetcher: What asks.
+        auth: How this service shows who it is.
+    """
+
+    def __init__(self, issuer: str, *, fetcher: Fetcher, auth: httpx2.Auth) -> None:
+        self.issuer = issuer
+        self.fetcher = fetcher
+        self.auth = auth
+        self.circuit = Circuit(cool_down=COOL_DOWN)
+        self.endpoint: str | None = None
+
+    async def ask(self, token: str) -> dict[str, Any]:
+        """Return what the issuer says about a token: an object whose `active` is true or false.
+
+        Raises:
+            Unanswered: It does not say.
+            CircuitOpen: It is not asked now.
+        """
+        with self.circuit.passing(OutOfOrder):
+            endpoint = await self.find_endpoint()
+            form = {"token": token, "token_type_hint": "access_token"}
+            try:
+                status, answer = await self.fetcher.post_form(endpoint, form, auth=self.auth)
+            except FetchError as error:
+                raise self.failure(error.status, {}) from error
+            if status == 200 and isinstance(answer.get("active"), bool):
+                return answer
+            if status == 400 and answer.get("error") in NO_TOKEN:
+                return {"active": False}
+            raise self.failure(status, answer)
+
+    async def check(self) -> None:
+        """Make sure that there is somebody to ask.
+
+        Raises:
+            Unanswered: The issuer has never said where.
+            CircuitOpen: It is not asked now.
+        """
+        if self.endpoint is None:
+            with self.circuit.passing(OutOfOrder):
+                await self.find_endpoint()
+
+    async def find_endpoint(self) -> str:
+        """Return the endpoint; the issuer's metadata is read once."""
+        if self.endpoint is not None:
+            return self.endpoint
+        try:
+            metadata = await discover(self.fetcher, self.issuer)
+        except FetchError as error:
+            logger.warning("the issuer %s cannot be asked about tokens: %s", self.issuer, error)
+            raise OutOfOrder("no metadata") from error
+        if metadata.introspection_endpoint is None:
+            logger.error("the issuer %s names no introspection_endpoint; set oidc_tokens to jwt", self.issuer)
+            raise OutOfOrder("no endpoint")
+        self.endpoint = metadata.introspection_endpoint
+        return self.endpoint
+
+    def failure(self, status: int | None, answer: dict[str, Any]) -> Unanswered:
+        """Log what came instead of an answer, and tell whether it would come again."""
+        if status in {401, 403} or answer.get("error") in NOT_US:
+            logger.error(
+                "the issuer %s refuses this service as a client with status %s; check oidc_client_id, "
+                "oidc_client_secret and oidc_client_auth_method, and whether that client may introspect",
+                self.issuer,
+                status,
+            )
+            # Something before the issuer may refuse one odd token with 403, and nothing else.
+            return Unanswered("refused") if status == 403 else OutOfOrder("refused")
+        logger.warning("the issuer %s did not say what a token is: %s", self.issuer, status or "no answer")
+        if status in {404, 410}:
+            self.endpoint = None  # it may be elsewhere by now
+        return OutOfOrder("no answer") if status is None or status >= 500 or status == 429 else Unanswered("odd answer")
+
+
+class CircuitOpen(Exception):
+    """Nobody is asked now."""
+
+
+class Circuit:
+    """The way to one other service.
+
+    After a failure it is open for a while: callers are turned away at once instead of each waiting for a timeout. Then
+    one of them tries, and while it does the others are still turned away. An answer closes it.
+
+    Args:
+        cool_down: Seconds before the next trial.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(self, *, cool_down: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.cool_down = cool_down
+        self.clock = clock
+        self.failed_at: float | None = None
+        self.is_tried = False
+
+    @property
+    def retry_after(self) -> int:
+        """Return the whole seconds after which asking again makes sense."""
+        return max(1, math.ceil(self.cool_down))
+
+    @contextmanager
+    def passing(self, *failures: type[Exception]) -> Iterator[None]:
+        """Pass the circuit, and tell it whether there was an answer.
+
+        Args:
+            *failures: What says that there was none; any other exception says nothing either way.
+
+        Raises:
+            CircuitOpen: It is open.
+        """
+        is_trial = self.failed_at is not None
+        if self.failed_at is not None and (self.is_tried or self.clock() - self.failed_at < self.cool_down):
+            raise CircuitOpen
+        self.is_tried = self.is_tried or is_trial
+        try:
+            yield
+        except failures:
+            self.failed_at = self.clock()
+            raise
+        else:
+            self.failed_at = None
+        finally:
+            if is_trial:
+                self.is_tried = False
+
 
 MAX_TOKEN = 4 * 1024  # characters
 SHAPE = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)  # b64token of RFC 6750 section 2.1
@@ -115,3 +270,62 @@ class IntrospectionVerifier:
             CircuitOpen: It did not answer a moment ago.
         """
         await self.client.check()
+
+
+ACCESS = frozenset({"access_token", "access"})  # where `token_use` tells refresh tokens, which are active too
+
+
+def read_answer(answer: Mapping[str, Any], issuer: TrustedIssuer, *, now: float) -> Principal:
+    """Return whom a token speaks for.
+
+    `aud` must name this service, though RFC 7662 lets an issuer leave it out: without it any token of the issuer would
+    do, also one made for somebody else. `iss` may be missing, as it is known who was asked, and `exp`, as the issuer
+    knows it. A token of the client credentials grant has no user: its `client_id` is the subject where there is no
+    `sub`.
+
+    Args:
+        answer: The issuer's, with `active`.
+        issuer: Who was asked.
+        now: Seconds since 1970.
+
+    Raises:
+        InvalidToken: It is not to be trusted.
+    """
+    if answer["active"] is not True:
+        raise InvalidToken("inactive")
+    if not is_bearer(answer):
+        raise InvalidToken("token_type")
+    claims = {name: value for name, value in answer.items() if name != "active" and value is not None}
+    claims.setdefault("iss", issuer.issuer)
+    if "client_id" in claims:
+        claims.setdefault("sub", claims["client_id"])
+    profile = profile_of(claims, issuer.profile)
+    check_claims(
+        {"exp": now + 1, **claims},
+        profile,
+        issuer=issuer.issuer,
+        audience=issuer.audience,
+        now=now,
+        leeway=issuer.leeway,
+    )
+    return principal_of(claims, profile, issuer=issuer.issuer)
+
+
+def is_bearer(answer: Mapping[str, Any]) -> bool:
+    """Tell whether whoever holds the token may use it, and not only with a key (RFC 9449), or to get another."""
+    kind, use = answer.get("token_type"), answer.get("token_use")
+    is_plain = kind is None or (isinstance(kind, str) and kind.lower() == "bearer")
+    return is_plain and (use is None or (isinstance(use, str) and use in ACCESS))
+
+
+def profile_of(claims: Mapping[str, Any], profile: ClaimProfile) -> ClaimProfile:
+    """Return the profile of an issuer's answers.
+
+    They have `scope` whatever its tokens have (section 2.2), and need not repeat what tells the kinds of its tokens.
+    """
+    return replace(
+        profile,
+        scopes=tuple(dict.fromkeys((*profile.scopes, "scope"))),
+        needs=(),
+        fixed=tuple((name, value) for name, value in profile.fixed if name in claims),
+    )

@@ -1,17 +1,172 @@
-"""The keys of one issuer over time: found late, renewed, kept through an outage."""
+"""The public keys of an issuer (RFC 7517): where they are, imported one by one, renewed, kept through an outage."""
 
 import asyncio
 import contextvars
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from ligand_async.auth.tokens.key_set import KeySet, PublicKey
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, OKPKey, RSAKey, import_key
+from joserfc.jws import JWSRegistry
+
+from ligand_async.auth.tokens.compact import CompactToken, is_key_id
+from ligand_async.auth.tokens.issuer_http import Fetcher, FetchError, discover
 from ligand_async.errors import ServiceUnavailable
 
 logger = logging.getLogger(__name__)
+
+MAX_KEYS = 100
+RSA_BITS = range(2048, 8192 + 1)
+MAX_TEXT = 1400  # characters: a modulus of 8192 bits has 1366
+MIN_MODULUS = 342  # one of 2048 bits
+MAX_EXPONENT = 64  # bits: a larger one only makes verification slow
+
+RSA_ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
+CURVE_ALGORITHMS = {
+    ("EC", "P-256"): frozenset({"ES256"}),
+    ("EC", "P-384"): frozenset({"ES384"}),
+    ("EC", "P-521"): frozenset({"ES512"}),
+    ("OKP", "Ed25519"): frozenset({"EdDSA", "Ed25519"}),
+    ("OKP", "Ed448"): frozenset({"EdDSA", "Ed448"}),
+}
+EDWARDS = frozenset({"EdDSA", "Ed25519", "Ed448"})  # one signature, two names (RFC 9864)
+PUBLIC_MEMBERS = ("kty", "n", "e", "crv", "x", "y")
+# What hostile input may raise inside the libraries below besides their own errors.
+SLIPS = (JoseError, ValueError, TypeError, OverflowError, AttributeError, KeyError, RecursionError)
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """A key that verifies signatures.
+
+    Attributes:
+        key_id: Its `kid`, if it has one.
+        algorithms: The values of `alg` that it serves.
+        material: Its public members, by which two keys are compared.
+        key: The key itself.
+    """
+
+    key_id: str | None
+    algorithms: frozenset[str]
+    material: tuple[str | None, ...]
+    key: RSAKey | ECKey | OKPKey
+
+    def verifies(self, token: CompactToken) -> bool:
+        """Tell whether this key signed a token."""
+        model = JWSRegistry.algorithms[token.algorithm]
+        try:
+            model.check_key(self.key)
+            return model.verify(token.signed, token.signature, self.key)
+        except SLIPS:
+            return False
+
+
+@dataclass(frozen=True, slots=True)
+class KeySet:
+    """The usable keys of an issuer."""
+
+    keys: tuple[PublicKey, ...] = ()
+
+    def find(self, key_id: str | None) -> PublicKey | None:
+        """Return the key of a name; without a name, the only key there is."""
+        if key_id is None:
+            return self.keys[0] if len(self.keys) == 1 else None
+        return next((one for one in self.keys if one.key_id == key_id), None)
+
+    def is_same(self, other: "KeySet") -> bool:
+        """Tell whether two sets verify the same tokens."""
+        return set(map(identity, self.keys)) == set(map(identity, other.keys))
+
+
+def identity(key: PublicKey) -> tuple[Any, ...]:
+    """Return what tells two keys apart."""
+    return key.key_id, key.algorithms, key.material
+
+
+def import_key_set(document: Mapping[str, Any], algorithms: Collection[str]) -> KeySet:
+    """Import the keys that can verify access tokens; one odd key does not cost the others.
+
+    Left out are symmetric keys, keys for encryption, RSA keys under 2048 or over 8192 bits, unknown types and curves,
+    and all keys that share one `kid`. Private members are not imported.
+
+    Args:
+        document: The JWK Set.
+        algorithms: The algorithms that are allowed.
+
+    Raises:
+        ValueError: No key is usable.
+    """
+    listed = document.get("keys")
+    found = list(usable(listed[:MAX_KEYS], frozenset(algorithms))) if isinstance(listed, list) else []
+    names = Counter(one.key_id for one in found if one.key_id is not None)
+    keys = tuple(one for one in found if one.key_id is None or names[one.key_id] == 1)
+    if not keys:
+        raise ValueError("no key of the set is usable")
+    return KeySet(keys)
+
+
+def usable(listed: list[Any], allowed: frozenset[str]) -> Iterator[PublicKey]:
+    """Yield the keys of a list that can be used."""
+    for item in listed:
+        if isinstance(item, dict) and is_for_signatures(item):
+            members = {name: item[name] for name in PUBLIC_MEMBERS if name in item}
+            serves = algorithms_of(members) & named_algorithms(item) & allowed
+            if serves and is_sound(members):
+                key = read_key(members)
+                if key is not None:
+                    yield PublicKey(item.get("kid"), serves, tuple(map(members.get, PUBLIC_MEMBERS)), key)
+
+
+def is_for_signatures(item: dict[str, Any]) -> bool:
+    """Tell whether a key may verify signatures, and can be named (RFC 7517 section 4)."""
+    operations = item.get("key_ops", ["verify"])
+    named = "kid" not in item or is_key_id(item["kid"])
+    return named and item.get("use", "sig") == "sig" and isinstance(operations, list) and "verify" in operations
+
+
+def is_sound(members: dict[str, Any]) -> bool:
+    """Tell whether members can be handed to the library, which reads numbers of any length."""
+    return all(isinstance(value, str) and len(value) <= MAX_TEXT for value in members.values()) and (
+        members["kty"] != "RSA" or len(members.get("n", "")) >= MIN_MODULUS
+    )
+
+
+def algorithms_of(members: dict[str, Any]) -> frozenset[str]:
+    """Return the algorithms that a key of this type serves."""
+    kind, curve = members.get("kty"), members.get("crv")
+    if kind == "RSA":
+        return RSA_ALGORITHMS
+    if isinstance(kind, str) and isinstance(curve, str):
+        return CURVE_ALGORITHMS.get((kind, curve), frozenset())
+    return frozenset()
+
+
+def named_algorithms(item: dict[str, Any]) -> frozenset[str]:
+    """Return the algorithms that a key's own `alg` leaves."""
+    if "alg" not in item:
+        return frozenset(JWSRegistry.algorithms)
+    name = item["alg"]
+    if not isinstance(name, str):
+        return frozenset()
+    return EDWARDS if name in EDWARDS else frozenset({name})
+
+
+def read_key(members: dict[str, Any]) -> RSAKey | ECKey | OKPKey | None:
+    """Import a key; None where it is broken, too short or too long."""
+    try:
+        key = import_key(members)
+        if isinstance(key, RSAKey):
+            public = key.public_key
+            is_right = public.key_size in RSA_BITS and public.public_numbers().e.bit_length() <= MAX_EXPONENT
+            return key if is_right else None
+    except SLIPS:
+        return None
+    return key if isinstance(key, ECKey | OKPKey) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,3 +300,63 @@ class IssuerKeys:
         if self._fetch is not None:
             self._fetch.cancel()
             await asyncio.gather(self._fetch, return_exceptions=True)
+
+
+METADATA_LIFETIME = 3600.0  # seconds
+
+
+class KeySource:
+    """Where one issuer's keys come from; where they are is asked for once an hour, and again after a failure.
+
+    Args:
+        issuer: The issuer.
+        jwks_uri: Where they are, if its metadata need not say.
+        algorithms: The algorithms that are allowed.
+        fetcher: What asks it.
+        clock: Seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        issuer: str,
+        *,
+        fetcher: Fetcher,
+        algorithms: Collection[str],
+        jwks_uri: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.issuer = issuer
+        self.jwks_uri = jwks_uri
+        self.algorithms = algorithms
+        self.fetcher = fetcher
+        self.clock = clock
+        self._told: str | None = None
+        self._told_at = 0.0
+
+    async def __call__(self) -> KeySet:
+        """Fetch the keys.
+
+        Raises:
+            FetchError: The issuer does not answer, or its metadata names no keys.
+            ValueError: None of its keys is usable.
+        """
+        where = await self.locate()
+        self._told = None  # until they are there
+        found = import_key_set(await self.fetcher.get_json(where), self.algorithms)
+        self._told = where
+        return found
+
+    async def locate(self) -> str:
+        """Return where the keys are.
+
+        Raises:
+            FetchError: The issuer does not answer, or does not say.
+        """
+        if self.jwks_uri is not None:
+            return self.jwks_uri
+        if self._told is None or self.clock() - self._told_at > METADATA_LIFETIME:
+            self._told = (await discover(self.fetcher, self.issuer)).jwks_uri
+            self._told_at = self.clock()
+        if self._told is None:
+            raise FetchError(f"the metadata of {self.issuer} has no jwks_uri")
+        return self._told

@@ -6,14 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ligand_async.auth.refusals import InvalidToken
-from ligand_async.auth.tokens.claims import check_claims
+from ligand_async.auth.errors import InvalidToken
+from ligand_async.auth.tokens.claims import ClaimProfile, check_claims, principal_of
 from ligand_async.auth.tokens.compact import MAX_TOKEN, CompactToken, read_compact
-from ligand_async.auth.tokens.fetcher import Fetcher
-from ligand_async.auth.tokens.key_set import KeySet
-from ligand_async.auth.tokens.key_source import KeySource
-from ligand_async.auth.tokens.keys import DEFAULT_PACE, IssuerKeys, Pace
-from ligand_async.auth.tokens.profiles import ClaimProfile, principal_of
+from ligand_async.auth.tokens.issuer_http import Fetcher
+from ligand_async.auth.tokens.keys import DEFAULT_PACE, IssuerKeys, KeySet, KeySource, Pace
 from ligand_async.auth.tokens.token_cache import TokenCache
 from ligand_async.principal import Principal
 from ligand_async.settings.fields import DEFAULT_ALGORITHMS

@@ -1,20 +1,22 @@
-"""The client of another service."""
+"""`ServiceClient`: calls to another service, their addresses, headers and answers."""
 
+import functools
 import json as json_text
+import re
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
 
 import httpx2
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
+from quart import has_request_context, has_websocket_context, request, websocket
 
-from ligand_async.auth.calling.address import checked_base_url, checked_path
-from ligand_async.auth.calling.answer import read_model
-from ligand_async.auth.calling.calls import UpstreamCalls
-from ligand_async.auth.calling.connection import UpstreamConnection
-from ligand_async.auth.calling.credentials import ClientCredentials, ForwardToken
-from ligand_async.auth.calling.outgoing_token import outgoing_token_of
-from ligand_async.auth.calling.propagation import carried_headers
+from ligand_async.context import current_request_id
+from ligand_async.upstream.credentials import ClientCredentials, ForwardToken, outgoing_token_of
+from ligand_async.upstream.failures import bad_answer
+from ligand_async.upstream.transport import UpstreamCalls, UpstreamConnection
 
 T = TypeVar("T")
 Query = Mapping[str, str | int | float | bool | list[str] | None]
@@ -189,3 +191,90 @@ class ServiceClient:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def read_model(response: httpx2.Response, model: type[T]) -> T:
+    """Read the body of another service's answer.
+
+    Args:
+        response: The answer.
+        model: A pydantic model, or whatever else pydantic reads.
+
+    Raises:
+        BadGateway: The answer is no success, or its body does not fit.
+    """
+    kind: Any = model
+    try:
+        if response.is_success:
+            value: T = adapter_of(kind).validate_json(response.content)
+            return value
+    except ValidationError:
+        raise bad_answer() from None  # the error holds the body
+    raise bad_answer()
+
+
+@functools.cache
+def adapter_of(model: Any) -> TypeAdapter[Any]:
+    """Return what reads a type, made once."""
+    return TypeAdapter(model)
+
+
+PATH = re.compile(r"/(?!/)[^\x00-\x20\x7f\\?#]*")
+DOTS = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
+
+
+def checked_base_url(base_url: str) -> str:
+    """Return the address of a service without a slash at its end.
+
+    Raises:
+        ValueError: It is none, or holds more than one; it is not repeated, as it may hold a password.
+    """
+    try:
+        url = urlsplit(base_url)
+        whole = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0 and url.username is None
+    except ValueError:
+        whole = False
+    if not whole or not base_url.isprintable() or any(mark in base_url for mark in "?#\\ "):
+        raise ValueError("base_url: write it as https://host or https://host:port/path, no user, query or fragment")
+    return base_url.rstrip("/")
+
+
+def checked_path(path: str) -> str:
+    """Return a path that stays below the address of its service.
+
+    Raises:
+        ValueError: It would lead elsewhere; it is not repeated, as a part of it may have been sent.
+    """
+    if not PATH.fullmatch(path) or DOTS.search(path):
+        raise ValueError(
+            "path: begin it with one slash, give the query as params, and quote its variables by "
+            "urllib.parse.quote(value, safe='')"
+        )
+    return path
+
+
+# Trace Context, section 3.2: version, trace-id, parent-id, flags; later versions may go on behind a hyphen.
+TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?P<more>-.*)?")
+
+
+def carried_headers() -> dict[str, str]:
+    """Return `X-Request-ID` and `traceparent`, as far as there are any."""
+    found = {"X-Request-ID": current_request_id(), "traceparent": incoming_traceparent()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def incoming_traceparent() -> str | None:
+    """Return the `traceparent` that came with the request, or None where it has none that is well-formed.
+
+    Of a later version it is what version 00 knows (Trace Context, section 3.2.3).
+    """
+    if not (has_request_context() or has_websocket_context()):
+        return None
+    values = (request if has_request_context() else websocket).headers.getlist("traceparent")
+    match = TRACEPARENT.fullmatch(values[0]) if len(values) == 1 else None
+    if match is None:
+        return None
+    value = match.string
+    if value.startswith("00"):
+        return value if match["more"] is None else None
+    return f"00-{value[3:55]}"

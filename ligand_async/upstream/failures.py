@@ -1,4 +1,4 @@
-"""What the failures of another service are to our own callers: problems, with nothing of its words in them."""
+"""Failures of another service as problems for our own callers, with none of its words in them."""
 
 import math
 from datetime import UTC, datetime

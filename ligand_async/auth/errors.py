@@ -1,4 +1,4 @@
-"""How a caller is refused: the problems of RFC 6750 section 3.1 with their challenges."""
+"""Refusals of callers: the problems of RFC 6750 section 3.1 with their challenges."""
 
 from typing import Any
 

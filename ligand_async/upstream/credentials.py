@@ -1,21 +1,120 @@
-"""The access token of this service itself: fetched once for all who wait, renewed before it ends."""
+"""Credentials for another service: the service's own access token, or the caller's token forwarded."""
 
 import asyncio
 import contextvars
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, Protocol, Self
+from urllib.parse import urlsplit
 
-from ligand_async.auth.calling.credentials import ClientCredentials, is_plain
-from ligand_async.auth.calling.failures import RETRY_AFTER, unavailable
-from ligand_async.auth.tokens.client_auth import client_auth
-from ligand_async.auth.tokens.fetcher import Fetcher, FetchError
-from ligand_async.auth.tokens.metadata import discover
-from ligand_async.errors import BadGateway, Problem
+from pydantic import SecretStr
+from quart import has_request_context, has_websocket_context
+
+from ligand_async.auth.authenticators import current_caller_token
+from ligand_async.auth.tokens.issuer_http import AuthMethod, Fetcher, FetchError, client_auth, discover
+from ligand_async.errors import BadGateway, Problem, Unauthorized
+from ligand_async.settings import Settings, SettingsError
+from ligand_async.settings.fields import is_issuer
+from ligand_async.upstream.failures import RETRY_AFTER, unavailable
 
 logger = logging.getLogger(__name__)
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardToken:
+    """Call with the access token of the request being served.
+
+    The other service sees the caller itself, and its token must name that service in `aud`, too. Only a token that was
+    verified here is passed on.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCredentials:
+    """Call with an access token of this service's own, by the client credentials grant (RFC 6749 section 4.4).
+
+    Args:
+        client_id: This service's client at the issuer.
+        client_secret: Its secret, of printable ASCII.
+        issuer: Whose metadata names the token endpoint; give this or `token_url`.
+        token_url: The token endpoint itself.
+        scope: The scopes to ask for, separated by spaces; none asks for the client's default.
+        audience: The service that is called, for issuers that want to be told.
+        auth_method: How the client shows its secret (RFC 6749 section 2.3.1).
+        allow_http: Whether the issuer may be asked without TLS; one on this machine always may.
+
+    Raises:
+        ValueError: Something is missing, or cannot be what it is said to be.
+    """
+
+    client_id: str
+    client_secret: SecretStr | str = field(repr=False)
+    _: KW_ONLY
+    issuer: str | None = None
+    token_url: str | None = None
+    scope: str = ""
+    audience: str | None = None
+    auth_method: AuthMethod = "client_secret_basic"
+    allow_http: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.issuer is None) == (self.token_url is None):
+            raise ValueError("ClientCredentials: name either the issuer or its token_url")
+        url = self.issuer or self.token_url or ""
+        name = "token_url" if self.issuer is None else "issuer"
+        if not is_issuer(url):
+            raise ValueError(f"ClientCredentials: {name} must be https://host/path, with no user, query or fragment")
+        if not self.may_be_plain and urlsplit(url).scheme != "https":
+            raise ValueError(f"ClientCredentials: {name} is plain http, which shows the secret to others; use https")
+        if not is_plain(self.client_id) or not is_plain(self.secret):
+            raise ValueError("ClientCredentials: client_id and client_secret must be printable ASCII, and not empty")
+
+    @property
+    def secret(self) -> str:
+        """The secret itself."""
+        return self.client_secret if isinstance(self.client_secret, str) else self.client_secret.get_secret_value()
+
+    @property
+    def may_be_plain(self) -> bool:
+        """Whether the issuer may be asked over http."""
+        return self.allow_http or urlsplit(self.issuer or self.token_url or "").hostname in LOOPBACK
+
+    @classmethod
+    def from_settings(cls, settings: Settings, *, scope: str = "", audience: str | None = None) -> Self:
+        """Make those of the settings: the first `oidc_issuer`, `oidc_client_id`, `oidc_client_secret`.
+
+        Args:
+            settings: As `Settings.load()` returns them.
+            scope: The scopes to ask for, separated by spaces.
+            audience: The service that is called, for issuers that want to be told.
+
+        Raises:
+            SettingsError: One of them is not set.
+        """
+        client_id, secret = settings.oidc_client_id, settings.oidc_client_secret
+        if not settings.oidc_issuer or client_id is None or secret is None:
+            raise SettingsError(
+                "calls to other services need oidc_issuer, oidc_client_id and oidc_client_secret; set all three"
+            )
+        return cls(
+            client_id,
+            secret,
+            issuer=settings.oidc_issuer[0],
+            scope=scope,
+            audience=audience,
+            auth_method=settings.oidc_client_auth_method,
+            allow_http=settings.environment in {"local", "testing"},
+        )
+
+
+def is_plain(text: str) -> bool:
+    """Tell whether a text is printable ASCII."""
+    return bool(text) and text.isascii() and text.isprintable()
+
 
 LEEWAY = 30.0  # seconds before its end in which a token is renewed
 MARGIN = 5.0  # seconds before its end in which a token is not used any more
@@ -194,3 +293,68 @@ def lifetime_of(expires_in: Any) -> float:
 def copy_of(problem: Problem) -> Problem:
     """Return a problem of its own for each who is told: its headers and its traceback are not shared."""
     return type(problem)(problem.detail, headers=dict(problem.headers))
+
+
+ISSUER_TIMEOUT = 5.0  # seconds
+
+
+class OutgoingToken(Protocol):
+    """Knows which token a call carries."""
+
+    async def get(self) -> str | None:
+        """Return the token, or None for a call that carries none."""
+        ...
+
+    async def renew(self, refused: str) -> str | None:
+        """Return another than the one that was refused, or None where there is none to be had."""
+        ...
+
+    async def close(self) -> None:
+        """Stop knowing."""
+        ...
+
+
+class NoToken:
+    """Calls carry no token."""
+
+    async def get(self) -> str | None:
+        """Return nothing."""
+        return None
+
+    async def renew(self, refused: str) -> str | None:  # noqa: ARG002  (the protocol's signature)
+        """Return nothing: there is no other."""
+        return None
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+
+class ForwardedToken(NoToken):
+    """Calls carry the token of the request being served."""
+
+    async def get(self) -> str:
+        """Return the caller's token.
+
+        Raises:
+            Unauthorized: Whoever calls sent none, or is known by something else.
+            RuntimeError: No request is being served.
+        """
+        token = current_caller_token()
+        if token is not None:
+            return token
+        if not (has_request_context() or has_websocket_context()):
+            raise RuntimeError("ForwardToken: no request is being served, so there is no token; use ClientCredentials")
+        raise Unauthorized("an access token is required")
+
+
+def outgoing_token_of(credentials: ClientCredentials | ForwardToken | None) -> OutgoingToken:
+    """Return what knows the token that credentials stand for."""
+    match credentials:
+        case ClientCredentials():
+            return ClientToken(
+                credentials, fetcher=Fetcher(timeout=ISSUER_TIMEOUT, allow_http=credentials.may_be_plain)
+            )
+        case ForwardToken():
+            return ForwardedToken()
+        case None:
+            return NoToken()

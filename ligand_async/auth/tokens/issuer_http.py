@@ -1,10 +1,16 @@
-"""What asks an issuer over HTTP: bounded in time and size, and never led elsewhere."""
+"""HTTP to an issuer: bounded in time and size, never redirected elsewhere; its metadata (RFC 8414); our credentials.
+
+An issuer publishes its metadata by OpenID Connect Discovery 1.0 and RFC 8414. This service's own client shows who it is
+as RFC 6749 section 2.3.1 says.
+"""
 
 import asyncio
 import functools
 import ssl
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import quote_plus, urlsplit
 
 import httpx2
 import jiter
@@ -196,3 +202,93 @@ def read_object(url: str, status: int, body: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise FetchError(f"{url} answered no JSON object", status=status)
     return document
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """An issuer's metadata, as far as it matters here.
+
+    Attributes:
+        issuer: What it calls itself.
+        jwks_uri: Where its keys are.
+        token_endpoint: Where clients get tokens.
+        introspection_endpoint: Where it says what a token is (RFC 7662).
+        authorization_endpoint: Where people sign in.
+    """
+
+    issuer: str
+    jwks_uri: str | None = None
+    token_endpoint: str | None = None
+    introspection_endpoint: str | None = None
+    authorization_endpoint: str | None = None
+
+
+async def discover(fetcher: Fetcher, issuer: str) -> Metadata:
+    """Find an issuer's metadata: OpenID Connect's place first, then OAuth's.
+
+    Args:
+        fetcher: What asks.
+        issuer: The issuer's identifier; the document must hold the very same text.
+
+    Raises:
+        FetchError: The issuer does not answer, or neither place holds its metadata.
+    """
+    failures = []
+    for url in metadata_urls(issuer):
+        try:
+            return read_metadata(await fetcher.get_json(url), issuer, url)
+        except FetchError as error:
+            if error.status is None:  # whoever does not answer here does not answer there
+                raise
+            failures.append(error)
+    raise FetchError("; ".join(map(str, failures)), status=failures[-1].status)
+
+
+def metadata_urls(issuer: str) -> Iterator[str]:
+    """Yield where an issuer's metadata can be."""
+    yield f"{issuer.rstrip('/')}/.well-known/openid-configuration"
+    url = urlsplit(issuer)
+    yield f"{url.scheme}://{url.netloc}/.well-known/oauth-authorization-server{url.path.rstrip('/')}"
+
+
+def read_metadata(document: dict[str, Any], issuer: str, url: str) -> Metadata:
+    """Return the metadata of a document.
+
+    Raises:
+        FetchError: It is another issuer's.
+    """
+    if document.get("issuer") != issuer:
+        raise FetchError(f"{url} is not about the issuer {issuer}", status=200)
+    return Metadata(
+        issuer=issuer,
+        jwks_uri=text_of(document, "jwks_uri"),
+        token_endpoint=text_of(document, "token_endpoint"),
+        introspection_endpoint=text_of(document, "introspection_endpoint"),
+        authorization_endpoint=text_of(document, "authorization_endpoint"),
+    )
+
+
+def text_of(document: dict[str, Any], name: str) -> str | None:
+    """Return a member that is a text."""
+    value = document.get(name)
+    return value if isinstance(value, str) else None
+
+
+AuthMethod = Literal["client_secret_basic", "client_secret_post"]
+
+
+def client_auth(client_id: str, client_secret: str, method: AuthMethod) -> httpx2.Auth:
+    """Return what adds a client's credentials to a request that has a form.
+
+    Args:
+        client_id: The client.
+        client_secret: Its secret.
+        method: `client_secret_basic`, in the `Authorization` header, or `client_secret_post`, in the form.
+    """
+    # Slow to import, and most services have no client of their own.
+    from authlib.integrations.httpx_client import OAuth2ClientAuth  # type: ignore[import-untyped]  # it has no types
+
+    if method == "client_secret_basic":  # form-encoded within the header, which Authlib leaves to its caller
+        client_id, client_secret = quote_plus(client_id), quote_plus(client_secret)
+    auth: httpx2.Auth = OAuth2ClientAuth(client_id, client_secret, method)
+    return auth

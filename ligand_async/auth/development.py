@@ -1,0 +1,300 @@
+"""The development issuer: access tokens on a developer's own machine and in tests, and nowhere else.
+
+Its client credentials grant (RFC 6749 section 4.4) takes any client at its word.
+"""
+
+import functools
+import logging
+import re
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote_plus
+from uuid import uuid4
+
+import httpx2
+from joserfc import jwt
+from joserfc.jwk import ECKey
+from quart import Blueprint, Quart, Request, Response, current_app, jsonify, request
+from quart_schema import hide
+from werkzeug.datastructures import MultiDict
+
+from ligand_async.context import service_of
+from ligand_async.marks import limit, public
+from ligand_async.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+PATH = "/_dev/issuer"
+ENVIRONMENTS = frozenset({"local", "testing"})
+ALGORITHM = "ES256"
+CLIENT = "development"
+LIFETIME = 3600  # seconds
+
+
+class DevelopmentIssuer:
+    """An issuer with the key pair that follows from the secret key, so that all processes of a service agree.
+
+    It takes the part of a real issuer: metadata, keys and tokens are those of RFC 8414, RFC 7517 and RFC 9068.
+
+    Args:
+        settings: Of the environment `local` or `testing`.
+
+    Attributes:
+        issuer: The `iss` of its tokens, and where its metadata is found.
+        audience: The `aud` of its tokens.
+
+    Raises:
+        ValueError: The environment is another one.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.environment not in ENVIRONMENTS:
+            raise ValueError(f"there is no development issuer in {settings.environment}; name a real one, oidc_issuer")
+        self.issuer = settings.service_public_url + PATH
+        self.audience = settings.oidc_audience or (settings.service_public_url,)
+        self._key = ECKey.derive_key(
+            settings.secret_key.get_secret_value(),
+            "P-256",
+            {"alg": ALGORITHM, "use": "sig"},
+            auto_kid=True,
+            kdf_options={"salt": b"ligand_async", "info": b"the development issuer's ES256 key"},
+        )
+
+    def issue(
+        self,
+        *,
+        subject: str = "ada",
+        roles: Iterable[str] = (),
+        scopes: Iterable[str] = (),
+        expires: int = LIFETIME,
+        claims: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Return an access token (RFC 9068).
+
+        Args:
+            subject: Who it speaks for.
+            roles: What that one is.
+            scopes: What it may be used for.
+            expires: Seconds from now until it ends.
+            claims: More claims; of the same name they take the place of those above.
+
+        Raises:
+            TypeError: Roles or scopes are one text instead of several.
+        """
+        if isinstance(roles, str) or isinstance(scopes, str):
+            raise TypeError('roles and scopes are several texts, such as ["admin"]')
+        now = int(time.time())
+        names = {"roles": list(roles), "scope": " ".join(scopes)}
+        payload = {
+            "iss": self.issuer,
+            "sub": subject,
+            "aud": self.audience[0] if len(self.audience) == 1 else list(self.audience),
+            "iat": now,
+            "exp": now + expires,
+            "jti": str(uuid4()),
+            "client_id": CLIENT,
+            **{name: value for name, value in names.items() if value},
+            **(claims or {}),
+        }
+        header = {"alg": ALGORITHM, "typ": "at+jwt", "kid": self._key.kid}
+        return jwt.encode(header, payload, self._key, algorithms=[ALGORITHM])
+
+    def jwks(self) -> dict[str, Any]:
+        """Return the public keys (RFC 7517 section 5)."""
+        return {"keys": [self._key.as_dict(private=False)]}
+
+    def metadata(self) -> dict[str, Any]:
+        """Return what clients read about the issuer (RFC 8414 section 2, OpenID Connect Discovery 1.0 section 3)."""
+        return {
+            "issuer": self.issuer,
+            "jwks_uri": f"{self.issuer}/jwks",
+            "token_endpoint": f"{self.issuer}/token",
+            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+            "grant_types_supported": ["client_credentials"],
+            "response_types_supported": [],
+        }
+
+
+def development_issuer_of(settings: Settings) -> DevelopmentIssuer | None:
+    """Return the development issuer, or None where there is none: outside `local` and `testing`, beside a real one."""
+    if settings.environment not in ENVIRONMENTS or settings.oidc_issuer:
+        return None
+    return DevelopmentIssuer(settings)
+
+
+EXTENSION = "ligand_development_issuer"
+# Of OpenID Connect Discovery, and of RFC 8414 section 3.1, which holds where the service is not mounted below a path.
+METADATA_PATHS = (f"{PATH}/.well-known/openid-configuration", f"/.well-known/oauth-authorization-server{PATH}")
+
+
+def init_development_issuer(app: Quart, issuer: DevelopmentIssuer) -> None:
+    """Serve a development issuer below `/_dev/issuer`, and warn about it when the app starts."""
+    app.extensions[EXTENSION] = issuer
+    blueprint = limit(None)(public(Blueprint("ligand_development_issuer", __name__)))
+    for path in METADATA_PATHS:
+        blueprint.add_url_rule(path, "read_metadata", hide(read_metadata))
+    blueprint.add_url_rule(f"{PATH}/jwks", "read_keys", hide(read_keys))
+    blueprint.add_url_rule(f"{PATH}/token", "issue_token", hide(issue_token), methods=["POST"])
+    app.register_blueprint(blueprint)
+    app.before_serving(functools.partial(warn, service_of(app).settings))
+
+
+def issuer_of(app: Quart) -> DevelopmentIssuer | None:
+    """Return the development issuer that an app serves and trusts, if there is one."""
+    issuer = app.extensions.get(EXTENSION)
+    return issuer if isinstance(issuer, DevelopmentIssuer) else None
+
+
+async def warn(settings: Settings) -> None:
+    """Say in the log that the service believes whoever asks; a test is not warned of what it wants."""
+    level = logging.INFO if settings.environment == "testing" else logging.WARNING
+    variable = settings.vocabulary().variable("oidc_issuer")
+    logger.log(level, "the development issuer gives a token to whoever asks; %s names a real one", variable)
+
+
+async def read_metadata() -> Response:
+    """Return where everything is."""
+    return jsonify(current_issuer().metadata())
+
+
+async def read_keys() -> Response:
+    """Return the public keys."""
+    return jsonify(current_issuer().jwks())
+
+
+async def issue_token() -> Response:
+    """Issue a token, or say why not."""
+    try:
+        grant = await read_grant(request)
+    except GrantError as error:
+        headers = {"WWW-Authenticate": 'Basic realm="development issuer"'} if error.status == 401 else {}
+        return answer({"error": error.error, "error_description": error.description}, error.status, headers)
+    token = current_issuer().issue(
+        subject=grant.client_id, roles=grant.roles, scopes=grant.scopes, claims={"client_id": grant.client_id}
+    )
+    document = {"access_token": token, "token_type": "Bearer", "expires_in": LIFETIME, "scope": " ".join(grant.scopes)}
+    return answer({name: value for name, value in document.items() if value}, 200, {})
+
+
+def answer(document: dict[str, Any], status: int, headers: dict[str, str]) -> Response:
+    """Return an answer that nobody keeps (RFC 6749 section 5.1)."""
+    response = jsonify(document)
+    response.status_code = status
+    response.headers.update({"Cache-Control": "no-store", "Pragma": "no-cache", **headers})
+    return response
+
+
+def current_issuer() -> DevelopmentIssuer:
+    """Return the issuer of the app that serves this request."""
+    issuer: DevelopmentIssuer = current_app.extensions[EXTENSION]
+    return issuer
+
+
+FORM = "application/x-www-form-urlencoded"
+SCOPES = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+( [\x21\x23-\x5B\x5D-\x7E]+)*")  # RFC 6749 section 3.3
+CLIENT_ID = re.compile(r"[\x20-\x7E]+")  # RFC 6749 appendix A.1
+PARAMETERS = ("grant_type", "client_id", "scope", "roles")
+
+
+class GrantError(Exception):
+    """Why no token is issued (RFC 6749 section 5.2).
+
+    Args:
+        error: One of the codes there.
+        description: What is wrong, and what would do.
+    """
+
+    def __init__(self, error: str, description: str) -> None:
+        super().__init__(description)
+        self.error = error
+        self.description = description
+        self.status = 401 if error == "invalid_client" else 400
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a client asked for.
+
+    Attributes:
+        client_id: As it calls itself.
+        scopes: What the token may be used for.
+        roles: What the client is to be; a parameter that no real issuer has.
+    """
+
+    client_id: str
+    scopes: tuple[str, ...]
+    roles: tuple[str, ...]
+
+
+async def read_grant(request: Request) -> Grant:
+    """Read a request for a token.
+
+    Raises:
+        GrantError: It is not one that can be granted.
+    """
+    if request.mimetype != FORM:
+        raise GrantError("invalid_request", f"send the parameters as {FORM}")
+    form = await request.form
+    if twice := [name for name in PARAMETERS if len(form.getlist(name)) > 1]:
+        raise GrantError("invalid_request", f"{twice[0]} is there more than once")
+    if not form.get("grant_type"):
+        raise GrantError("invalid_request", "grant_type is missing; write client_credentials")
+    if form["grant_type"] != "client_credentials":
+        raise GrantError("unsupported_grant_type", "the only grant_type here is client_credentials")
+    return Grant(
+        client_id=read_client(request, form),
+        scopes=read_names(form.get("scope", ""), "invalid_scope", "scope"),
+        roles=read_names(form.get("roles", "").replace(",", " "), "invalid_request", "roles"),
+    )
+
+
+def read_client(request: Request, form: MultiDict[str, str]) -> str:
+    """Return what the client calls itself, in the header or in the form; its secret may be any or none.
+
+    Raises:
+        GrantError: It says nothing, or two things.
+    """
+    header = request.authorization
+    named = {unquote_plus(header.username or "")} if header is not None and header.type == "basic" else set()
+    named |= {form["client_id"]} if form.get("client_id") else set()
+    if len(named) > 1:
+        raise GrantError("invalid_request", "the header and the form name different clients")
+    client_id = next(iter(named), "")
+    if not CLIENT_ID.fullmatch(client_id):
+        raise GrantError("invalid_client", "client_id is missing or not in ASCII; any other name does")
+    return client_id
+
+
+def read_names(text: str, error: str, parameter: str) -> tuple[str, ...]:
+    """Return names that are separated by spaces.
+
+    Raises:
+        GrantError: They are not.
+    """
+    text = text.strip(" ")
+    if text and not SCOPES.fullmatch(text):
+        raise GrantError(error, f"{parameter} is not a list of names in ASCII, separated by single spaces")
+    return tuple(dict.fromkeys(text.split()))
+
+
+class InProcess(httpx2.AsyncBaseTransport):
+    """Leads a verifier to a development issuer without a server, and past the hooks of the service.
+
+    Args:
+        issuer: The issuer, of which metadata and keys can be read.
+    """
+
+    def __init__(self, issuer: DevelopmentIssuer) -> None:
+        self.issuer = issuer
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Answer one request."""
+        metadata = self.issuer.metadata()
+        documents = {
+            httpx2.URL(f"{self.issuer.issuer}/.well-known/openid-configuration"): metadata,
+            httpx2.URL(metadata["jwks_uri"]): self.issuer.jwks(),
+        }
+        document = documents.get(request.url)
+        return httpx2.Response(404) if document is None else httpx2.Response(200, json=document)
