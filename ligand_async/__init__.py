@@ -59,14 +59,13 @@ from ligand_async.upstream.credentials import ClientCredentials, ForwardToken
 from ligand_async.web.audit import make_audit_blueprint
 from ligand_async.web.body import Form
 from ligand_async.web.conditional import check_preconditions
-from ligand_async.web.filtering import Filter
-from ligand_async.web.media import Media
+from ligand_async.web.lists.filters import Filter, Sort
+from ligand_async.web.lists.page import Page
+from ligand_async.web.lists.paginate import paginate
+from ligand_async.web.lists.params import CursorParams, OffsetParams, PageParams
 from ligand_async.web.operation import operation
-from ligand_async.web.pages.page import Page
-from ligand_async.web.pages.paginate import paginate
-from ligand_async.web.pages.params import CursorParams, OffsetParams, PageParams
+from ligand_async.web.output import Media
 from ligand_async.web.services import app_scope, services_of
-from ligand_async.web.sorting import Sort
 
 __version__ = "0.1.0"
 

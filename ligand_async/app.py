@@ -19,19 +19,17 @@ from ligand_async.ops.logs import init_logs
 from ligand_async.protocols import Authenticator, DenyList, ProblemRenderer
 from ligand_async.settings import Settings
 from ligand_async.settings.model import check_config, check_production
-from ligand_async.web.binding import check_operations
-from ligand_async.web.cors import CORS
 from ligand_async.web.deprecation import init_deprecation
 from ligand_async.web.guard import Guard
-from ligand_async.web.headers import SecurityHeaders
+from ligand_async.web.headers import CORS, SecurityHeaders
 from ligand_async.web.limits import init_limits
 from ligand_async.web.problems import init_problems, render_problem
 from ligand_async.web.proxies import TrustedProxies
-from ligand_async.web.quart import LigandQuart
-from ligand_async.web.raising_client import init_test_client
+from ligand_async.web.quart import LigandQuart, init_test_client
+from ligand_async.web.request import StrictRequest
 from ligand_async.web.services import init_services
 from ligand_async.web.stages import Stage
-from ligand_async.web.strict_request import StrictRequest
+from ligand_async.web.startup_checks import check_operations
 from ligand_async.web.syntax import Syntax
 from ligand_async.web.types_page import make_types_blueprint
 

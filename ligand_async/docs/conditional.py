@@ -12,9 +12,8 @@ from ligand_async.data.versions import is_flat
 from ligand_async.docs.endpoints import Endpoint
 from ligand_async.docs.returns import parts_of
 from ligand_async.errors import PreconditionFailed, PreconditionRequired, Problem, title_of
-from ligand_async.web.conditional import REQUIRING
-from ligand_async.web.pages.page import Page
-from ligand_async.web.validators import TAGGED
+from ligand_async.web.conditional import REQUIRING, TAGGED
+from ligand_async.web.lists.page import Page
 
 ETAG = {
     "description": "The entity tag of what is answered: send it as If-Match to change that, as If-None-Match to read "

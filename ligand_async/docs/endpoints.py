@@ -36,8 +36,8 @@ from ligand_async.marks import (
     tag_marks,
 )
 from ligand_async.web.inputs import Inputs
-from ligand_async.web.media import media_types_of
 from ligand_async.web.operation import INPUTS_ATTRIBUTE
+from ligand_async.web.output import media_types_of
 
 View = Callable[..., Any]
 

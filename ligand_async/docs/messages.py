@@ -7,7 +7,7 @@ from pydantic.json_schema import JsonSchemaValue
 from quart_schema.validation import DataSource
 
 from ligand_async.errors import title_of
-from ligand_async.web.pages.params import OffsetParams, PageParams
+from ligand_async.web.lists.params import OffsetParams, PageParams
 
 MEDIA_TYPES = {
     DataSource.JSON: "application/json",

@@ -10,10 +10,10 @@ from quart import Blueprint
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async.data.audit import AuditTrail, EventFilter
+from ligand_async.web.lists.page import Page
+from ligand_async.web.lists.paginate import paginate
+from ligand_async.web.lists.params import PageParams
 from ligand_async.web.operation import operation
-from ligand_async.web.pages.page import Page
-from ligand_async.web.pages.paginate import paginate
-from ligand_async.web.pages.params import PageParams
 
 Text = Annotated[str | None, Field(max_length=1024)]
 

@@ -14,12 +14,10 @@ from werkzeug.datastructures import MultiDict
 from ligand_async.data.schemas import PatchSchema
 from ligand_async.errors import UnsupportedMediaType
 from ligand_async.web.core_schemas import close
-from ligand_async.web.fields import alias_of, takes_list
-from ligand_async.web.form_parser import MULTIPART
-from ligand_async.web.hints import without_none
+from ligand_async.web.fields import alias_of, takes_list, without_none
 from ligand_async.web.invalid import refuse, refuse_part
-from ligand_async.web.nul import find_nul
-from ligand_async.web.scan import scan
+from ligand_async.web.json import find_nul, scan
+from ligand_async.web.request import MULTIPART
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"  # RFC 7396

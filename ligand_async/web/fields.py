@@ -1,17 +1,27 @@
 """Values that come as text by name: the query string, headers and cookies."""
 
 from collections.abc import Iterable
+from datetime import date, datetime, time, timedelta
 from itertools import islice
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import AliasChoices, BaseModel, ValidationError
+from pydantic import (
+    AliasChoices,
+    AwareDatetime,
+    BaseModel,
+    FutureDate,
+    FutureDatetime,
+    NaiveDatetime,
+    PastDate,
+    PastDatetime,
+    ValidationError,
+)
 from pydantic.fields import FieldInfo
 from werkzeug.datastructures import Headers, MultiDict
 
 from ligand_async.errors import InvalidPart, ValidationFailed
 from ligand_async.web.invalid import DETAIL, MAX_PARTS, refuse, wire_path
-from ligand_async.web.times import takes_time, without_numbers
 
 Place = Literal["parameter", "header", "cookie"]
 
@@ -129,3 +139,47 @@ def takes_list(annotation: Any) -> bool:
 def forbids_unknown(schema: Any) -> bool:
     """Tell whether unknown keys are refused: always, unless the model says what else to do with them."""
     return not (isinstance(schema, type) and issubclass(schema, BaseModel) and "extra" in schema.model_config)
+
+
+MOMENTS = {datetime, AwareDatetime, FutureDatetime, NaiveDatetime, PastDatetime}
+TIMES = frozenset({date, FutureDate, PastDate, time, timedelta} | MOMENTS)
+NUMBERS = frozenset({int, float, complex, str, Any})
+NO_TIME = "a number"
+
+
+def takes_time(annotation: Any) -> bool:
+    """Tell whether an annotation is a time, looking through unions and lists, and no number or text besides."""
+    inside = set(parts_of(annotation))
+    return not inside.isdisjoint(TIMES) and inside.isdisjoint(NUMBERS)
+
+
+def parts_of(annotation: Any) -> list[Any]:
+    """Return an annotation and all that it is made of."""
+    return [annotation, *(part for inner in get_args(annotation) if inner is not Any for part in parts_of(inner))]
+
+
+def without_numbers(value: str | list[str]) -> str | list[str]:
+    """Return a text, or each of several, with what no time begins with where it is a number."""
+    if isinstance(value, list):
+        return [NO_TIME if is_number(one) else one for one in value]
+    return NO_TIME if is_number(value) else value
+
+
+def is_number(text: str) -> bool:
+    """Tell whether a text is a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def without_none(hint: Any) -> tuple[Any, bool]:
+    """Return what is left of `X | None`, and whether None was there."""
+    if get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    if get_origin(hint) in {Union, UnionType}:
+        rest = [part for part in get_args(hint) if part is not NoneType]
+        if len(rest) == 1:
+            return rest[0], len(rest) < len(get_args(hint))
+    return hint, False

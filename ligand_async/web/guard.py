@@ -1,24 +1,229 @@
 """The guard: the outermost ASGI layer, through which every request comes and every answer leaves."""
 
+import json
 import logging
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
+from uuid_utils.compat import uuid7
 from werkzeug.exceptions import HTTPException
 
 from ligand_async.context import principal_var, request_id_var
-from ligand_async.errors import Problem, problem_for
+from ligand_async.errors import PROBLEM_JSON, ContentTooLarge, Problem, problem_for
 from ligand_async.tasks import NO_DEADLINE, Containment, Deadline, deadline_var
-from ligand_async.web.connection import ResponseTimedOut
-from ligand_async.web.exchange import Exchange
-from ligand_async.web.problems import problem_of_http
-from ligand_async.web.stages import Reply, Stage
+from ligand_async.web.problems import instance_of, problem_of_http
+from ligand_async.web.stages import Headers, Reply, Stage
 
 logger = logging.getLogger(__name__)
 
+ID_HEADER = b"x-request-id"
+SANE_ID = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}")
+JSON_TYPE = re.compile(rb"application/(?:[\w.+-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
+NDJSON = b"application/x-ndjson"
+EVENT_STREAM = b"text/event-stream"
+CLOSE_CODE = "ligand.close_code"
+"""Where an app leaves in a websocket's scope what it must be closed with; Quart 0.22 closes all with 1000."""
+OF_THE_BODY = frozenset(
+    {b"content-type", b"content-length", b"content-encoding", b"content-range", b"content-disposition"}
+    | {b"etag", b"last-modified", b"transfer-encoding", b"trailer"}
+)
+
+
+def identify(headers: Sequence[tuple[bytes, bytes]]) -> str:
+    """Return the caller's `X-Request-ID` if it is plain and short, else a new UUIDv7."""
+    for name, value in headers:
+        if name == ID_HEADER and SANE_ID.fullmatch(value):
+            return str(value, "ascii")
+    return str(uuid7())
+
+
+class Exchange:
+    """What passes through the guard for one request.
+
+    Args:
+        scope: The request's.
+        receive: The server's.
+        send: The server's.
+        stages: Those of the guard.
+        max_body: The largest body, in bytes.
+        deadline: When the work on the request is stopped.
+    """
+
+    __slots__ = (
+        "_content_type",
+        "_deadline",
+        "_held",
+        "_max_body",
+        "_receive",
+        "_received",
+        "_replaced",
+        "_send",
+        "_stages",
+        "ended",
+        "gone",
+        "prefix",
+        "request_id",
+        "scope",
+        "started",
+    )
+
+    def __init__(
+        self,
+        scope: MutableMapping[str, Any],
+        receive: Any,
+        send: Any,
+        *,
+        stages: Sequence[Stage],
+        max_body: int,
+        deadline: Deadline,
+    ) -> None:
+        self.scope = scope
+        self.request_id = identify(scope["headers"])
+        self.started = False  # the head of an answer has gone to the server
+        self.ended = False  # and so has its last part
+        self.gone = False  # the client has left
+        is_http = scope["type"] == "http"
+        self.prefix = "http.response" if is_http else "websocket.http.response"
+        self._receive, self._send, self._stages = receive, send, stages
+        self._max_body, self._deadline, self._received = max_body, deadline, 0
+        self._replaced = False  # the app's answer was not fit to be sent: another was
+        self._content_type = b""
+        self._held: Any = None  # the head of the app's answer, until its body begins
+
+    async def receive(self) -> Any:
+        """Hand a message of the server to the app, and count the body."""
+        message = await self._receive()
+        kind = message["type"]
+        if kind == "http.request":
+            self._received += len(message.get("body", b""))
+            if self._received > self._max_body:
+                self._deadline.stop(ContentTooLarge("the body is too large", headers={"Connection": "close"}))
+        elif kind in {"http.disconnect", "websocket.disconnect"}:
+            self.gone = True
+        return message
+
+    async def send(self, message: Any) -> None:
+        """Hand a message of the app to the server: an error that is not JSON goes as a problem instead."""
+        kind = message["type"]
+        if kind == "http.response.start" or kind == "websocket.http.response.start":
+            await self._send_start(message)
+        elif kind == "http.response.body" or kind == "websocket.http.response.body":
+            if self._replaced:
+                return
+            await self._release()
+            if not message.get("more_body", False):
+                self.ended = True
+            await self._send(message)
+        else:
+            if kind == "websocket.close" and CLOSE_CODE in self.scope:
+                message = {**message, "code": self.scope[CLOSE_CODE]}
+            if kind in {"websocket.accept", "websocket.close"}:
+                self.started, self.ended = True, kind == "websocket.close"
+            await self._release()
+            await self._send(message)
+
+    async def _release(self) -> None:
+        """Send the head that was held back until there was something to follow it."""
+        if self._held is not None:
+            message, self._held = self._held, None
+            self.started = True
+            await self._send(message)
+
+    async def _send_start(self, message: Any) -> None:
+        status, headers = message["status"], list(message.get("headers", ()))
+        if not isinstance(status, int) or not 200 <= status <= 599:
+            logger.error("the app answered %r %s with status %r, which is none", *self._named(), status)
+            self._replaced = True
+            await self.refuse(problem_for(500))
+            return
+        content_type = next((value for name, value in headers if name.lower() == b"content-type"), b"")
+        if status >= 400 and not JSON_TYPE.match(content_type):
+            self._replaced = True
+            kept = [field for field in headers if field[0].lower() not in OF_THE_BODY]
+            await self._write(status, self._document(problem_for(status)), kept)
+            return
+        self._content_type = content_type
+        self._complete(status, headers)
+        # Until then an answer that fails, such as a stream before its first part, can still be another.
+        self._held = {**message, "headers": headers}
+        if content_type.startswith(EVENT_STREAM):  # whose client waits for the head alone
+            await self._release()
+
+    async def reply(self, reply: Reply) -> None:
+        """Answer with what a stage gave."""
+        self._replaced, self._held = True, None
+        headers = list(reply.headers)
+        if self._cannot_answer():
+            await self._close()
+            return
+        self._complete(reply.status, headers)
+        await self._send_whole(reply.status, headers, reply.body)
+
+    async def refuse(self, problem: Problem) -> None:
+        """Answer with a problem."""
+        self._replaced, self._held = True, None
+        headers = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in problem.headers]
+        await self._write(problem.status, self._document(problem), headers)
+
+    async def break_off(self) -> None:
+        """End an answer that has begun and cannot be finished: the client must be able to tell."""
+        self.ended = True
+        if self.scope["type"] == "websocket":
+            await self._send({"type": "websocket.close", "code": 1011})
+        elif self._content_type.startswith(NDJSON):
+            record = b"\n" + self._document(problem_for(500)) + b"\n"
+            await self._send({"type": "http.response.body", "body": record, "more_body": False})
+
+    async def _write(self, status: int, document: bytes, headers: Headers) -> None:
+        if self._cannot_answer():
+            await self._close()
+            return
+        headers += [(b"content-type", PROBLEM_JSON.encode()), (b"content-length", b"%d" % len(document))]
+        if status == 405 and self.scope["type"] == "http" and not any(name == b"allow" for name, _ in headers):
+            headers.append((b"allow", b""))  # RFC 9110 section 15.5.6 asks for one
+        self._complete(status, headers)
+        await self._send_whole(status, headers, document)
+
+    async def _send_whole(self, status: int, headers: Headers, body: bytes) -> None:
+        self.started = self.ended = True
+        await self._send({"type": f"{self.prefix}.start", "status": status, "headers": headers})
+        await self._send({"type": f"{self.prefix}.body", "body": body, "more_body": False})
+
+    def _complete(self, status: int, headers: Headers) -> None:
+        headers[:] = [field for field in headers if field[0].lower() != ID_HEADER]
+        headers.append((ID_HEADER, self.request_id.encode()))
+        if self.scope.get("http_version") in {"2", "3"}:
+            headers[:] = [field for field in headers if field[0] != b"connection"]  # RFC 9113 section 8.2.2
+        for stage in self._stages:
+            try:
+                stage.after(self.scope, status, headers)
+            except Exception:
+                logger.exception("stage %s failed after the answer to %r %s", type(stage).__name__, *self._named())
+
+    def _document(self, problem: Problem) -> bytes:
+        document = problem.document(instance=instance_of(self.request_id), request_id=self.request_id)
+        return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+
+    def _cannot_answer(self) -> bool:
+        websocket = self.scope["type"] == "websocket"
+        return websocket and "websocket.http.response" not in (self.scope.get("extensions") or {})
+
+    async def _close(self) -> None:
+        self.started = self.ended = True
+        await self._send({"type": "websocket.close", "code": 1008})  # the server makes a 403 of it
+
+    def _named(self) -> tuple[str, str]:
+        return self.scope.get("method", "websocket"), self.scope["path"]
+
+
 Scope = MutableMapping[str, Any]
 ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class ResponseTimedOut(Exception):
+    """An answer was not sent within RESPONSE_TIMEOUT: its client is too slow, or what streams it is."""
 
 
 class Guard:

@@ -1,8 +1,12 @@
-"""The headers that make every answer safe to receive, whoever made it."""
+"""Headers of every answer: those that make it safe to receive, and CORS.
 
-from collections.abc import Mapping, MutableMapping
+CORS is that of the Fetch standard.
+"""
+
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any
 
+from ligand_async.settings.types import ANY_ORIGIN
 from ligand_async.web.stages import Headers, Reply
 
 ALWAYS = (
@@ -36,3 +40,113 @@ class SecurityHeaders:
         if scope.get("scheme") == "https":
             wanted.append(TRANSPORT)
         headers.extend(field for field in wanted if field[0] not in present)
+
+
+METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE"
+REQUEST_HEADERS = (
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-Match",
+    "If-Modified-Since",
+    "If-None-Match",
+    "If-Unmodified-Since",
+    "Last-Event-ID",
+    "Traceparent",
+    "Tracestate",
+    "X-Request-ID",
+)
+EXPOSED = (
+    "Allow",
+    "ETag",
+    "Idempotency-Replayed",
+    "Link",
+    "Location",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "WWW-Authenticate",
+    "X-Pagination",
+    "X-Request-ID",
+)
+MAX_AGE = b"3600"  # seconds; browsers cut it to what they like
+
+ALLOW_ORIGIN = b"access-control-allow-origin"
+ALLOW_CREDENTIALS = b"access-control-allow-credentials"
+EXPOSE_HEADERS = b"access-control-expose-headers"
+OURS = frozenset({ALLOW_ORIGIN, ALLOW_CREDENTIALS, EXPOSE_HEADERS})
+
+
+class CORS:
+    """The stage that answers preflights, and tells browsers which pages may read an answer.
+
+    It stands in the guard, so that preflights come before authentication and that answers of every maker have the
+    headers: problems of the guard, of middleware, timeouts. quart-cors works in `after_request`, which none of those
+    reaches; a page would see a network error instead of a 400 or a 504. A service that wants rules by route uses
+    quart-cors, and leaves the setting alone.
+
+    Credentials are never allowed: callers show themselves by a header, which pages set, and not by a cookie.
+
+    Args:
+        origins: The exact origins that may, or `*` alone for all (the setting `cors_origins`).
+        headers: Request headers that may be sent besides ours (the setting `cors_headers`).
+    """
+
+    def __init__(self, origins: Iterable[str], headers: Iterable[str] = ()) -> None:
+        self.origins = frozenset(origin.encode() for origin in origins)
+        self.any = ANY_ORIGIN.encode() in self.origins
+        self.request_headers = ", ".join(dict.fromkeys([*REQUEST_HEADERS, *headers])).encode()
+
+    def before(self, scope: MutableMapping[str, Any]) -> Reply | None:
+        """Answer a preflight."""
+        if scope["type"] != "http" or scope["method"] != "OPTIONS":
+            return None
+        if value_of(scope, b"origin") is None or value_of(scope, b"access-control-request-method") is None:
+            return None
+        if self.allowed(scope) is None:
+            return Reply(204, [])
+        fields = [
+            (b"access-control-allow-methods", METHODS),
+            (b"access-control-allow-headers", self.request_headers),
+            (b"access-control-max-age", MAX_AGE),
+        ]
+        return Reply(204, fields)
+
+    def after(self, scope: Mapping[str, Any], status: int, headers: Headers) -> None:  # noqa: ARG002  (the protocol's)
+        """Tell the browser whether the page may read this answer, and caches that it depends on the page."""
+        exposed = [*EXPOSED, *own_words(headers, EXPOSE_HEADERS)]
+        headers[:] = [field for field in headers if field[0].lower() not in OURS]
+        add_vary(headers, "Origin")
+        origin = self.allowed(scope)
+        if origin is not None:
+            headers.append((ALLOW_ORIGIN, origin))
+            headers.append((EXPOSE_HEADERS, ", ".join(dict.fromkeys(exposed)).encode("latin-1")))
+
+    def allowed(self, scope: Mapping[str, Any]) -> bytes | None:
+        """Return what `Access-Control-Allow-Origin` says to this request; None where it says nothing."""
+        origin = value_of(scope, b"origin")
+        if origin is None:
+            return None
+        if self.any:
+            return ANY_ORIGIN.encode()
+        return origin if origin in self.origins else None
+
+
+def value_of(scope: Mapping[str, Any], name: bytes) -> bytes | None:
+    """Return a header of the request; None where it is absent or sent twice."""
+    values: list[bytes] = [value for field, value in scope["headers"] if field.lower() == name]
+    return values[0] if len(values) == 1 else None
+
+
+def own_words(headers: Headers, name: bytes) -> list[str]:
+    """Return the members of a list header of the answer."""
+    values = [value.decode("latin-1") for field, value in headers if field.lower() == name]
+    return [word for value in values for member in value.split(",") if (word := member.strip())]
+
+
+def add_vary(headers: Headers, name: str) -> None:
+    """Add a name to `Vary` unless it, or `*`, stands there."""
+    words = own_words(headers, b"vary")
+    if "*" not in words and name.lower() not in {word.lower() for word in words}:
+        headers[:] = [field for field in headers if field[0].lower() != b"vary"]
+        headers.append((b"vary", ", ".join([*words, name]).encode("latin-1")))

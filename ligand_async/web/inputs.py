@@ -12,8 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async.principal import Principal
 from ligand_async.web.body import Body, make_body
-from ligand_async.web.fields import Fields
-from ligand_async.web.hints import without_none
+from ligand_async.web.fields import Fields, without_none
 
 
 class OperationError(TypeError):

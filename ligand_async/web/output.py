@@ -1,4 +1,4 @@
-"""What a handler returns: validated, turned to bytes, and only then committed."""
+"""What a handler returns: validated, turned to bytes, and only then committed; responses made by hand."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from ligand_async.errors import problem_for
 from ligand_async.web.core_schemas import exact
-from ligand_async.web.finite import find_infinite
-from ligand_async.web.hints import without_none
+from ligand_async.web.fields import without_none
 from ligand_async.web.invalid import json_pointer
+from ligand_async.web.json import find_infinite
 
 RESPONSES = (Response, WerkzeugResponse)
 BODILESS = frozenset({204, 205, 304})  # RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5
@@ -141,3 +141,31 @@ def response_type(returns: Any) -> Any:
 def is_response(part: Any) -> bool:
     """Tell whether a type is a response made by hand."""
     return isinstance(part, type) and issubclass(part, RESPONSES)
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Media:
+    """Says what a `Response` holds, for the documentation: `Annotated[Response, Media("image/png")]`.
+
+    Attributes:
+        types: The media types that it may have.
+    """
+
+    types: tuple[str, ...]
+
+    def __init__(self, *types: str) -> None:
+        """Name the media types.
+
+        Raises:
+            ValueError: There is none, or one has no slash in it.
+        """
+        if not types or not all("/" in type_.strip("/") for type_ in types):
+            raise ValueError('Media() takes media types, such as Media("image/png", "image/jpeg")')
+        object.__setattr__(self, "types", types)
+
+
+def media_types_of(returns: Any) -> tuple[str, ...]:
+    """Return the media types that a return annotation names."""
+    if get_origin(returns) is not Annotated:
+        return ()
+    return next((part.types for part in get_args(returns)[1:] if isinstance(part, Media)), ())

@@ -1,9 +1,11 @@
-"""Every error of a request, answered as a problem document."""
+"""Every error of a request, raised or returned, answered as a problem document and named to error trackers."""
 
 import json
 import logging
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
@@ -15,11 +17,12 @@ from quart_schema.validation import QuerystringValidationError, RequestHeadersVa
 from sqlalchemy import MetaData
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException, SecurityError, default_exceptions
+from werkzeug.wrappers import Response as WerkzeugResponse
 
 from ligand_async.auth.enforcement import add_challenges
 from ligand_async.context import current_request_id
 from ligand_async.data.errors import problem_of
-from ligand_async.errors import PROBLEM_JSON, Problem, problem_for
+from ligand_async.errors import PROBLEM_JSON, InternalServerError, Problem, problem_for
 from ligand_async.protocols import ProblemRenderer
 from ligand_async.web.invalid import Place, refuse
 
@@ -156,3 +159,78 @@ def blueprints_of_current() -> list[str]:
     if has_request_context():
         return list(request.blueprints)
     return list(websocket.blueprints) if has_websocket_context() else []
+
+
+LONGEST_DETAIL = 500  # characters; what is longer is a page
+
+
+class InvalidStatus(RuntimeError):
+    """A view answered with a status that no final answer has."""
+
+
+def check_status(status: int) -> None:
+    """Refuse a status that no final answer has (RFC 9110 section 15).
+
+    Raises:
+        InvalidStatus: It is below 200 or above 599.
+    """
+    if not 200 <= status <= 599:
+        raise InvalidStatus(f"an answer has the status {status}; final ones are 200 to 599")
+
+
+def problem_of_answer(result: Any, response: Response | WerkzeugResponse) -> Problem | None:
+    """Return the problem that an answer is but does not look like, or None where the answer can stay as it is.
+
+    Args:
+        result: What the view returned, or what its error was turned into.
+        response: What Quart made of it.
+
+    Raises:
+        InvalidStatus: Its status is none of a final answer.
+    """
+    check_status(response.status_code)
+    if response.status_code < 400:
+        return None
+    if isinstance(result, HTTPException) and result.response is None:
+        return problem_of_http(result)
+    if is_json(response):
+        return None
+    problem = problem_for(response.status_code, detail_of(result))
+    for name, value in response.headers:
+        if name.lower() not in OF_THE_BODY:
+            problem.headers.add(name, value)
+    return problem
+
+
+def is_json(response: Response | WerkzeugResponse) -> bool:
+    """Tell whether an answer is JSON, of which a problem document is one kind."""
+    mimetype = response.mimetype or ""
+    return mimetype == "application/json" or (mimetype.startswith("application/") and mimetype.endswith("+json"))
+
+
+def detail_of(result: Any) -> str | None:
+    """Return the sentence that a view gave with a status, as in `return "no such room", 404`; a page is none."""
+    text = result[0] if isinstance(result, tuple) else None
+    if isinstance(text, str) and 0 < len(text) <= LONGEST_DETAIL and not text.lstrip().startswith("<"):
+        return text
+    return None
+
+
+def last_answer() -> Response:
+    """Make the 500 that is left when nothing else could be made: of constants alone."""
+    request_id = current_request_id()
+    document = InternalServerError().document(instance=instance_of(request_id), request_id=request_id)
+    return Response(json.dumps(document, separators=(",", ":")), 500, content_type=PROBLEM_JSON)
+
+
+@contextmanager
+def named_to_trackers() -> Iterator[None]:
+    """Tag what Sentry captures meanwhile with the request's id; without `sentry-sdk` there is nothing to do."""
+    sentry = sys.modules.get("sentry_sdk")
+    request_id = current_request_id()
+    if sentry is None or request_id is None or not hasattr(sentry, "new_scope"):
+        yield
+        return
+    with sentry.new_scope() as scope:
+        scope.set_tag("request_id", request_id)
+        yield

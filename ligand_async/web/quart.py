@@ -1,24 +1,194 @@
-"""The app: a Quart whose requests come through the guard, end at their deadline, and cannot end the server."""
+"""The app: a Quart whose requests come through the guard, end at their deadline, and always get an answer."""
 
-from collections.abc import Callable
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from contextvars import ContextVar
+from types import TracebackType, new_class
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from quart import Request
+from quart import Quart, Request, Response, got_request_exception, got_websocket_exception, websocket
+from quart.asgi import ASGIHTTPConnection
 from quart.ctx import RequestContext, WebsocketContext
-from quart.globals import request_ctx
+from quart.globals import request_ctx, websocket_ctx
 from quart.sessions import SessionMixin
+from quart.signals import appcontext_tearing_down, request_tearing_down, websocket_tearing_down
 from quart.typing import ResponseTypes
-from werkzeug.exceptions import HTTPException
-from werkzeug.routing import MapAdapter, RequestRedirect
+from werkzeug.exceptions import HTTPException, InternalServerError
+from werkzeug.routing import BaseConverter, FloatConverter, IntegerConverter, MapAdapter, RequestRedirect
 
-from ligand_async.signals import Signal, deliver, service_draining, service_started
+from ligand_async.context import current_operation_id, current_principal
+from ligand_async.marks import operation_mark
+from ligand_async.signals import (
+    Signal,
+    announce,
+    deliver,
+    operation_completed,
+    receivers_of,
+    service_draining,
+    service_started,
+)
 from ligand_async.tasks import GRACE, Containment, current_deadline
-from ligand_async.web.completion import begin_operation, complete_operation
-from ligand_async.web.connection import HTTPConnection
-from ligand_async.web.converters import CONVERTERS
-from ligand_async.web.guard import Guard
-from ligand_async.web.unfailing import UnfailingQuart
+from ligand_async.web.guard import CLOSE_CODE, Guard, ResponseTimedOut
+from ligand_async.web.problems import (
+    blueprints_of_current,
+    last_answer,
+    named_to_trackers,
+    problem_of_answer,
+    renderer_of,
+)
+from ligand_async.web.scrubbing import without_values
+
+logger = logging.getLogger(__name__)
+
+
+class IsolatedTeardown(Quart):
+    """A Quart whose teardown functions all run, whatever one of them raises; what it raises is logged."""
+
+    async def do_teardown_request(
+        self, exc: BaseException | None, request_context: RequestContext | None = None
+    ) -> None:
+        """Run the teardown functions of a request, then the receivers of its signal."""
+        blueprints = (request_context or request_ctx).request.blueprints
+        await self.tear_down(self.teardown_request_funcs, [*blueprints, None], exc)
+        await self.tell_of_teardown(request_tearing_down, exc)
+
+    async def do_teardown_websocket(
+        self, exc: BaseException | None, websocket_context: WebsocketContext | None = None
+    ) -> None:
+        """Run the teardown functions of a websocket, then the receivers of its signal."""
+        blueprints = (websocket_context or websocket_ctx).websocket.blueprints
+        await self.tear_down(self.teardown_websocket_funcs, [*blueprints, None], exc)
+        await self.tell_of_teardown(websocket_tearing_down, exc)
+
+    async def do_teardown_appcontext(self, exc: BaseException | None) -> None:
+        """Run the teardown functions of the app's context, then the receivers of its signal."""
+        for function in self.teardown_appcontext_funcs:
+            await self.tear_down_one(self.ensure_async(function), exc)
+        await self.tell_of_teardown(appcontext_tearing_down, exc)
+
+    async def tear_down(self, functions: Any, names: Iterable[str | None], error: BaseException | None) -> None:
+        """Run the teardown functions of blueprints and of the app, the last registered first."""
+        for name in names:
+            for function in reversed(functions[name]):
+                await self.tear_down_one(self.ensure_async(function), error)
+
+    async def tell_of_teardown(self, signal: Any, error: BaseException | None) -> None:
+        """Send the signal of a teardown, if somebody listens."""
+        if signal.receivers:
+            await self.tear_down_one(signal.send_async, self, _sync_wrapper=self.ensure_async, exc=error)
+
+    async def tear_down_one(self, function: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> None:
+        """Run one function; its failure is logged, and past the deadline it has a second."""
+        try:
+            with Containment():
+                async with current_deadline().limit(at_least=GRACE):
+                    await function(*args, **options)
+        except Exception:
+            name = getattr(function, "__qualname__", repr(function))
+            logger.exception("the teardown function %s failed; the answer stands", name)
+
+
+unhandled_var: ContextVar[list[BaseException] | None] = ContextVar("ligand_unhandled", default=None)
+"""Where a test client collects what nothing handled."""
+
+
+class UnfailingQuart(IsolatedTeardown):
+    """Answers with a problem where Quart 0.22 answers with HTML, with nothing, or not at all."""
+
+    async def make_response(self, result: Any) -> Any:
+        """Make the response of what a view returned; an error that is not JSON becomes a problem."""
+        response = await super().make_response(result)
+        problem = problem_of_answer(result, response)
+        return response if problem is None else renderer_of(self)(problem)
+
+    async def finalize_websocket(self, result: Any, *arguments: Any, **options: Any) -> Any:
+        """Finish a websocket; one that was accepted and ends in an error is closed as RFC 6455 section 7.4.1 has it."""
+        response = await super().finalize_websocket(result, *arguments, **options)
+        if response is not None and response.status_code >= 400:
+            websocket.scope[CLOSE_CODE] = 1011 if response.status_code >= 500 else 1008  # type: ignore[literal-required]  # ASGI lets a scope hold more
+        return response
+
+    async def handle_exception(self, error: Exception) -> Any:
+        """Tell, log and answer what nothing handled."""
+        return await self._handle_unhandled(error, got_request_exception, self.finalize_request)
+
+    async def handle_websocket_exception(self, error: Exception) -> Any:
+        """Do the same for a websocket."""
+        return await self._handle_unhandled(error, got_websocket_exception, self.finalize_websocket)
+
+    async def _handle_unhandled(self, error: Exception, signal: Any, finalize: Callable[..., Any]) -> Any:
+        clean = without_values(error)
+        unhandled = unhandled_var.get()
+        if unhandled is not None:
+            unhandled.append(clean)
+        with named_to_trackers():
+            await self._tell(signal, clean)
+            if self.config["PROPAGATE_EXCEPTIONS"]:
+                raise clean
+            self.log_exception((type(clean), clean, clean.__traceback__))
+        try:
+            answer: Any = InternalServerError(original_exception=clean)
+            handler = self._find_error_handler(answer, blueprints_of_current())
+            if handler is not None:
+                answer = await self.ensure_async(handler)(answer)
+            return await finalize(answer, from_error_handler=True)
+        except Exception:
+            self.logger.exception("the answer to an unhandled exception could not be made; a plain one was sent")
+            return last_answer()
+
+    def log_exception(
+        self, exception_info: tuple[type, BaseException, TracebackType | None] | tuple[None, None, None]
+    ) -> None:
+        """Log an exception without the values that pydantic writes into its own."""
+        error = exception_info[1]
+        if error is not None:
+            clean = without_values(error)
+            exception_info = (type(clean), clean, clean.__traceback__)
+        super().log_exception(exception_info)  # type: ignore[arg-type]  # an exception that was never raised has no traceback
+
+    async def _tell(self, signal: Any, error: Exception) -> None:
+        try:
+            await signal.send_async(self, _sync_wrapper=self.ensure_async, exception=error)
+        except Exception:
+            self.logger.exception("a receiver of the signal of an exception failed")
+
+
+EVENT_STREAM = "text/event-stream"
+
+
+class HTTPConnection(ASGIHTTPConnection):
+    """Quart's own, which ends a slow answer in silence and lets a `SystemExit` end the server."""
+
+    async def handle_request(self, request: Request, send: Any) -> None:
+        """Serve one request.
+
+        Raises:
+            ResponseTimedOut: The answer took longer than RESPONSE_TIMEOUT; a stream of events never does.
+        """
+        with Containment():
+            response = await self.app.handle_request(request)
+            seconds = self.response_timeout(response)
+            limit = asyncio.timeout(seconds)
+            try:
+                async with limit:
+                    await self._send_response(send, response)
+            except TimeoutError as error:
+                if limit.expired():
+                    raise ResponseTimedOut(f"an answer was not sent within {seconds} s") from error
+                raise
+
+    def response_timeout(self, response: Any) -> float | None:
+        """Return how many seconds an answer may take to be sent."""
+        if isinstance(response, Response) and response.timeout is not Ellipsis:
+            own: float | None = response.timeout
+            return own
+        if response.mimetype == EVENT_STREAM:
+            return None
+        timeout: float | None = self.app.config["RESPONSE_TIMEOUT"]
+        return timeout
 
 
 class LigandQuart(UnfailingQuart):
@@ -185,3 +355,80 @@ def failed_functions(request: Request) -> set[Any]:
     """Return the functions after the view that have failed in a request; it is empty to begin with."""
     failed: set[Any] = cast(dict[str, Any], request.scope).setdefault("ligand_async.failed", set())
     return failed
+
+
+STARTED = "ligand_async.started"
+
+
+def begin_operation(app: Quart, request: Request) -> None:
+    """Remember when a request began, if anybody wants to know how long it takes."""
+    if receivers_of(operation_completed, app):
+        cast(MutableMapping[str, Any], request.scope)[STARTED] = time.perf_counter()
+
+
+def complete_operation(app: Quart, request: Request, status: int) -> None:
+    """Tell how the request in whose context this runs was answered, if it is an operation's."""
+    started: float | None = cast(MutableMapping[str, Any], request.scope).pop(STARTED, None)
+    if started is None or not is_operation(app, request):
+        return
+    announce(
+        operation_completed,
+        app,
+        operation_id=current_operation_id(),
+        principal=current_principal(),
+        status=status,
+        duration=time.perf_counter() - started,
+    )
+
+
+def is_operation(app: Quart, request: Request) -> bool:
+    """Tell whether a request is for an operation: a view, or the method of a class."""
+    rule = request.url_rule
+    if rule is None or (request.method == "OPTIONS" and rule.provide_automatic_options):
+        return False
+    view = app.view_functions[rule.endpoint]
+    view_class = getattr(view, "view_class", None)
+    method = "get" if request.method == "HEAD" and not hasattr(view_class, "head") else request.method.lower()
+    handler = view if view_class is None else getattr(view_class, method, None) or view_class.dispatch_request
+    return operation_mark(handler) is not None
+
+
+class AsciiInteger(IntegerConverter):
+    """`<int:…>`."""
+
+    regex = "[0-9]+"
+
+
+class AsciiFloat(FloatConverter):
+    """`<float:…>`."""
+
+    regex = r"[0-9]+\.[0-9]+"
+
+
+CONVERTERS: dict[str, type[BaseConverter]] = {"int": AsciiInteger, "float": AsciiFloat}
+
+
+class RaisingClient:
+    """Mixed into the app's own test client."""
+
+    def __init__(self, app: Quart, use_cookies: bool = True, *, raise_unhandled: bool = False, **options: Any) -> None:
+        super().__init__(app, use_cookies=use_cookies, **options)  # type: ignore[call-arg]  # a mixin of Quart's client
+        self.raise_unhandled = raise_unhandled
+
+    async def _make_request(self, *arguments: Any, **named: Any) -> Any:
+        if not self.raise_unhandled:
+            return await super()._make_request(*arguments, **named)  # type: ignore[misc]  # the same
+        unhandled: list[BaseException] = []
+        token = unhandled_var.set(unhandled)  # the request runs in a task that inherits it
+        try:
+            response = await super()._make_request(*arguments, **named)  # type: ignore[misc]  # the same
+        finally:
+            unhandled_var.reset(token)
+        if unhandled:
+            raise unhandled[0]
+        return response
+
+
+def init_test_client(app: Quart) -> None:
+    """Let the test client of an app raise on demand."""
+    app.test_client_class = new_class("TestClient", (RaisingClient, app.test_client_class))

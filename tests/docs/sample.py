@@ -16,8 +16,8 @@ from quart_schema.pydantic import File
 from ligand_async.docs.extension import init_docs
 from ligand_async.errors import Conflict, NotFound, Problem
 from ligand_async.web.body import Form
-from ligand_async.web.media import Media
 from ligand_async.web.operation import operation
+from ligand_async.web.output import Media
 from tests.docs import namesakes
 
 T = TypeVar("T")

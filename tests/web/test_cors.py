@@ -6,7 +6,7 @@ import pytest
 from quart import Response
 
 from ligand_async import Settings, SettingsError, operation
-from ligand_async.web.cors import CORS
+from ligand_async.web.headers import CORS
 from ligand_async.web.stages import Headers, Reply
 from tests.web.serving import NEVER_OPENED, Answer, app_of, send
 

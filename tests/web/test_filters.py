@@ -15,8 +15,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import CursorParams, Filter, OffsetParams, Page, Sort, operation, paginate
-from ligand_async.data.matching import contains_text, starts_with_text
-from ligand_async.web.sorting import SortNotPossible
+from ligand_async.web.lists.filters import SortNotPossible, contains_text, starts_with_text
 from tests.shop import routes
 from tests.web.things import Box, Mood, Thing, db, make_things_app, running, store
 

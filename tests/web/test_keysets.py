@@ -28,7 +28,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.types import TypeDecorator
 
 from ligand_async import CursorParams, OffsetParams, paginate
-from ligand_async.web.pages.values import read_value, write_value
+from ligand_async.web.lists.cursor import read_value, write_value
 from tests.data.statements import captured
 from tests.web.things import Box, Mood, Thing, Walk, db, make_things_app, running, store
 

@@ -19,9 +19,8 @@ from quart.views import MethodView
 from ligand_async import Settings, SettingsError, create_app, limit, operation, public
 from ligand_async.settings.types import Quota, read_quotas
 from ligand_async.testing.tokens import authorization
-from ligand_async.web import counters
-from ligand_async.web.counters import MemoryCounters, SharedCounters
-from ligand_async.web.limits import EXTENSION, network_of
+from ligand_async.web import limits
+from ligand_async.web.limits import EXTENSION, MemoryCounters, SharedCounters, network_of
 from tests.docs.describing import describe, operations
 from tests.serving import free_port
 from tests.shop import make_app, routes, running
@@ -303,7 +302,7 @@ def test_other_quotas_are_refused_at_once(text: str) -> None:
 
 async def test_memory_holds_what_it_must_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows that are over are forgotten little by little, and there is a bound for the others."""
-    monkeypatch.setattr(counters, "MAX_KEYS", 50)
+    monkeypatch.setattr(limits, "MAX_KEYS", 50)
     clock = Clock()
     memory = MemoryCounters(clock)
     for number in range(200):
@@ -354,7 +353,7 @@ async def test_a_storage_that_is_down_stops_nobody(listening: bool, caplog: pyte
                     responses = await asyncio.gather(*(client.get("/") for _ in range(5)))
                     assert [response.status_code for response in responses] == [200] * 5
                     assert await statuses(client, "/", 5) == [200] * 5
-    assert [record.name for record in caplog.records] == ["ligand_async.web.counters"]
+    assert [record.name for record in caplog.records] == ["ligand_async.web.limits"]
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, joinedload, mapped_
 
 from ligand_async import CursorParams, Model, OffsetParams, paginate
 from ligand_async.data.reading import IntoNotPossible
-from ligand_async.web.pages.order import PageNotPossible, order_of
-from ligand_async.web.pages.values import write_value
+from ligand_async.web.lists.cursor import write_value
+from ligand_async.web.lists.order import PageNotPossible, order_of
 from tests.data.statements import captured
 from tests.web.things import Box, Thing, Walk, db, make_things_app, running, store
 

@@ -1,29 +1,62 @@
-"""What a list is narrowed by and sorted by: declared on the query model, applied to a statement."""
+"""What a list may be filtered and sorted by, declared on the query model and applied to a statement."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import (
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
-)
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
-from sqlalchemy import Enum, Select, String
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from sqlalchemy import Boolean, Enum, Select, String, func
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import QueryableAttribute
 from sqlalchemy.sql import ColumnElement
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from ligand_async.data.matching import contains_text, starts_with_text
+from ligand_async.data.reading import is_column
 from ligand_async.data.schemas import UnknownColumnType, column_annotation
-from ligand_async.web.hints import without_none
-from ligand_async.web.sorting import Sorted, sort_clauses
+from ligand_async.web.fields import without_none
+
+
+class cased(FunctionElement[bool]):  # noqa: N801  (an SQL function, written as one)
+    """A comparison that minds capitals: LIKE on PostgreSQL, which an index can serve; SQLite's LIKE does not mind them.
+
+    Args:
+        like: For PostgreSQL.
+        otherwise: For SQLite.
+    """
+
+    type = Boolean()
+    inherit_cache = True
+    name = "cased"
+
+    def __init__(self, like: ColumnElement[bool], otherwise: ColumnElement[bool]) -> None:
+        super().__init__(like, otherwise)
+
+
+@compiles(cased)
+def _like(element: cased, compiler: Any, **options: Any) -> str:
+    like, _ = element.clauses
+    return f"({compiler.process(like, **options)})"
+
+
+@compiles(cased, "sqlite")
+def _otherwise(element: cased, compiler: Any, **options: Any) -> str:
+    _, otherwise = element.clauses
+    return f"({compiler.process(otherwise, **options)})"
+
+
+def contains_text(column: Any, value: str) -> ColumnElement[bool]:
+    """Return what holds where a text contains another."""
+    return cased(column.contains(value, autoescape=True), func.instr(column, value) > 0)
+
+
+def starts_with_text(column: Any, value: str) -> ColumnElement[bool]:
+    """Return what holds where a text starts with another."""
+    return cased(column.startswith(value, autoescape=True), func.substr(column, 1, len(value)) == value)
+
 
 Operator = Literal["eq", "ne", "lt", "le", "gt", "ge", "in", "contains", "icontains", "startswith", "is_null"]
 
@@ -162,3 +195,79 @@ class ListParams(BaseModel):
                 elif isinstance(mark, Sorted):
                     statement = statement.order_by(*sort_clauses(statement, value))
         return statement
+
+
+DESCENDING = "-"
+
+N = TypeVar("N", bound=str)
+
+
+class SortNotPossible(TypeError):
+    """A statement that cannot be sorted by a declared name; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """Marks the field that a list is sorted by."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Take names apart that come with commas, and refuse to sort by one twice."""
+        apart = core_schema.no_info_before_validator_function(split, handler(source))
+        return core_schema.no_info_after_validator_function(refuse_repeated, apart)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Say how names are read, where the field does not say it otherwise."""
+        described = handler(schema)
+        described.setdefault("description", "What is sorted by, in turn; `-` before a name: the largest come first.")
+        return described
+
+
+Sort = Annotated[tuple[N, ...], Sorted()]
+"""The type of a field that a list is sorted by: the names that may be sent, `-` before those that descend.
+
+Each is an attribute of the entity that the statement selects, or a label of it. The parameter is repeated, or holds
+names with commas between them. `sort: Sort[Literal["name", "-name"]] = ("name",)`
+"""
+
+
+def split(value: Any) -> Any:
+    """Take apart what was sent with commas; no name has one."""
+    if isinstance(value, str):
+        return value.split(",")
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return [name for part in value for name in part.split(",")]
+    return value
+
+
+def refuse_repeated(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse a name that comes twice: the second could change nothing."""
+    if len({name.removeprefix(DESCENDING) for name in names}) < len(names):
+        raise PydanticCustomError("sort_repeated", "Input should name each column once")
+    return names
+
+
+def sort_clauses(statement: Select[*tuple[Any, ...]], names: Iterable[str]) -> Iterator[ColumnElement[Any]]:
+    """Yield what ORDER BY says for names.
+
+    Raises:
+        SortNotPossible: The statement selects nothing of a name.
+    """
+    for name in names:
+        column = find_column(statement, name.removeprefix(DESCENDING))
+        yield column.desc() if name.startswith(DESCENDING) else column.asc()
+
+
+def find_column(statement: Select[*tuple[Any, ...]], name: str) -> Any:
+    """Find what a name means to a statement: a label or column of it, else an attribute of its entity."""
+    descriptions = statement.column_descriptions
+    for description in descriptions:
+        if description["name"] == name and is_column(description["expr"]):
+            return description["expr"]
+    entity = descriptions[0]["entity"] if descriptions else None
+    found = getattr(entity, name, None)
+    if found is None or not is_column(found):
+        raise SortNotPossible(
+            f"sort={name!r} is declared, and the statement selects no such attribute or label; select it, or add it "
+            f'with .add_columns(….label("{name}"))'
+        )
+    return found

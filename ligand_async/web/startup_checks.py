@@ -10,10 +10,10 @@ from werkzeug.routing.converters import UUIDConverter
 
 from ligand_async.context import service_of
 from ligand_async.marks import OperationMark, idempotent_mark, is_conditional, operation_mark
-from ligand_async.web.converters import AsciiFloat, AsciiInteger
-from ligand_async.web.hints import without_none
+from ligand_async.web.fields import without_none
 from ligand_async.web.inputs import Inputs, OperationError
 from ligand_async.web.operation import INPUTS_ATTRIBUTE
+from ligand_async.web.quart import AsciiFloat, AsciiInteger
 from ligand_async.web.services import Services
 
 CONVERTED = {AsciiInteger: int, AsciiFloat: float, UUIDConverter: UUID}

@@ -1,0 +1,260 @@
+"""`paginate`: one page of any select as schemas, by cursor or by number, with its total."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel
+from quart import current_app, has_request_context, request
+from sqlalchemy import Column, Dialect, Executable, Row, Select, Table, func, literal_column, select, type_coerce
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql import ClauseElement
+
+from ligand_async.context import service_of
+from ligand_async.data.reading import Selection, select_into
+from ligand_async.web.lists.cursor import PARAMETER, Cursor, Seal, comparable, conditions_after
+from ligand_async.web.lists.order import Key, Order, PageNotPossible, order_of
+from ligand_async.web.lists.page import Page
+from ligand_async.web.lists.params import PLACE, CursorParams, OffsetParams, PageParams, describe_numbered, make_link
+
+Total = Literal["exact", "estimate"]
+
+
+class explain(Executable, ClauseElement):  # noqa: N801  (an SQL statement, written as one)
+    """PostgreSQL's plan of a statement, as JSON."""
+
+    inherit_cache = False
+
+    def __init__(self, statement: Select[Any]) -> None:
+        self.statement = statement
+
+
+@compiles(explain, "postgresql")
+def _explain(element: explain, compiler: Any, **options: Any) -> str:
+    return f"EXPLAIN (FORMAT JSON) {compiler.process(element.statement, **options)}"
+
+
+def rows_of(statement: Select[Any]) -> Select[Any]:
+    """Return a statement of the same rows, in no order and with nothing in them."""
+    return statement.with_only_columns(literal_column("1").label("one"), maintain_column_froms=True).order_by(None)
+
+
+def count_of(statement: Select[Any]) -> Select[int]:
+    """Return the statement that counts another's rows."""
+    return select(func.count()).select_from(rows_of(statement).subquery())
+
+
+async def estimate(session: AsyncSession, statement: Select[Any]) -> int:
+    """Return how many rows PostgreSQL's planner expects: it looks at statistics, and at no row.
+
+    SQLite has no such statistics: there they are counted.
+    """
+    if session.get_bind().dialect.name != "postgresql":
+        return await session.scalar(count_of(statement)) or 0
+    plan = await session.scalar(explain(rows_of(statement)))
+    return int((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]["Plan Rows"])
+
+
+S = TypeVar("S", bound=BaseModel)
+
+
+async def paginate(
+    session: AsyncSession,
+    statement: Select[*tuple[Any, ...]],
+    params: CursorParams | OffsetParams,
+    *,
+    into: type[S],
+    total: Total | None = None,
+) -> Page[S]:
+    """Read one page of a statement.
+
+    The statement's own order is kept, and completed by primary keys until it leaves no two rows alike, so that pages
+    neither overlap nor leave gaps. Nulls come after everything else, where the order does not say otherwise. A join
+    that repeats an entity repeats it on pages, too; `Owner.pets.any(…)` does not.
+
+    Args:
+        session: A session that reads.
+        statement: Any `select()` of an entity, of an entity with labels, or of columns; filtered and sorted as wanted.
+        params: Which page. By number, items and total come in one round trip, and a page past the end takes two. By
+            cursor, the page costs the same at every depth, where an index serves the order.
+        into: The schema of an item; only its columns are read.
+        total: How the items of pages by cursor are counted: `"exact"`, by looking at all of them; `"estimate"`, which
+            PostgreSQL's planner makes at once; not at all by default. Numbered pages are always counted.
+
+    Raises:
+        ValidationFailed: The cursor is not one of this list, in this order, with these filters.
+        IntoNotPossible: The statement has DISTINCT or GROUP BY, selects two entities or an alias, or lacks a field.
+        PageNotPossible: The statement has a limit, its order cannot be compared, or nothing tells its rows apart.
+    """
+    rows = Rows.of(statement, into)
+    if isinstance(params, OffsetParams):
+        return await read_by_number(session, rows, params)
+    numbered = params.numbered if isinstance(params, PageParams) else None
+    if numbered is not None:
+        return await read_by_number(session, rows, numbered)
+    return await read_by_cursor(session, rows, params, total)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows(Generic[S]):
+    """The rows of all pages.
+
+    Attributes:
+        statement: What selects them, in no order.
+        selection: The same, of what the schema needs.
+        order: How they follow each other.
+        schema: What is made of each.
+    """
+
+    statement: Select[Any]
+    selection: Selection[S]
+    order: Order
+    schema: type[S]
+
+    @classmethod
+    def of(cls, statement: Select[Any], schema: type[S]) -> "Rows[S]":
+        """Take a statement apart.
+
+        Raises:
+            IntoNotPossible: The schema cannot be made of what the statement selects.
+            PageNotPossible: The statement is limited already, or sorted by what cannot be compared.
+        """
+        selection = select_into(statement, schema)
+        if statement._has_row_limiting_clause:  # no public accessor in SQLAlchemy 2.1
+            raise PageNotPossible("the statement has a limit or an offset of its own; paginate() sets both")
+        order = order_of(selection.rows, selection.named)
+        unsorted = replace(selection, statement=selection.statement.order_by(None))
+        return cls(selection.rows.order_by(None), unsorted, order, schema)
+
+    async def read(self, session: AsyncSession, statement: Select[Any]) -> list[Row[Any]]:
+        """Read the rows of a statement that was made of the selection's."""
+        result = await session.execute(statement)
+        return list((result.unique() if self.selection.entities else result).all())
+
+    def page(self, rows: list[Row[Any]], *, next_cursor: str | None = None, total: int | None = None) -> Page[S]:
+        """Make a page of some rows."""
+        items = [self.selection.build(row) for row in rows]
+        return Page[self.schema](items=items, next_cursor=next_cursor, total=total)  # type: ignore[name-defined]  # a value
+
+
+KEY = "ligand_key_"
+START, END = Cursor(None, backward=False), Cursor(None, backward=True)
+
+
+async def read_by_cursor(session: AsyncSession, rows: Rows[S], params: CursorParams, total: Total | None) -> Page[S]:
+    """Read a page, and seal the cursors of those before and behind it."""
+    rows.order.check_is_total()
+    keys = rows.order.keys
+    dialect = session.get_bind().dialect
+    types = [comparable(key.expression.type, dialect) for key in keys]
+    secret = service_of(current_app._get_current_object()).settings.secret_key  # type: ignore[attr-defined]  # a LocalProxy
+    seal = Seal(secret.get_secret_value(), binding_of(params, keys, dialect))
+    cursor = START if params.cursor is None else seal.read(params.cursor, types)
+
+    positions = [type_coerce(key.expression, type_) for key, type_ in zip(keys, types, strict=True)]
+    statement = rows.selection.statement.add_columns(*(column.label(f"{KEY}{n}") for n, column in enumerate(positions)))
+    if total == "exact":
+        statement = statement.add_columns(count_of(rows.statement).scalar_subquery().label(TOTAL))
+    found = await read_after(session, rows, statement, cursor, params.limit + 1)
+    has_more, page = len(found) > params.limit, found[: params.limit]
+    counted = await count(session, rows, page, total)
+    if cursor.backward:
+        page.reverse()
+
+    has_next = cursor.values is not None if cursor.backward else has_more
+    has_previous = has_more if cursor.backward else cursor.values is not None
+    next_cursor = seal.write(Cursor(position(page[-1], keys), False) if page else START) if has_next else None
+    links: dict[str, str | None] = {"first": None}
+    if has_previous:
+        links["prev"] = seal.write(Cursor(position(page[0], keys), True) if page else END)
+    if next_cursor is not None:
+        links["next"] = next_cursor
+    links["last"] = seal.write(END)
+    answer = rows.page(page, next_cursor=next_cursor, total=counted)
+    return answer.with_headers(make_link(PARAMETER, links))
+
+
+async def read_after(
+    session: AsyncSession, rows: Rows[Any], statement: Select[Any], cursor: Cursor, limit: int
+) -> list[Row[Any]]:
+    """Read the rows behind a position, in the order in which they are walked."""
+    keys: Sequence[Key] = rows.order.keys
+    if cursor.backward:
+        keys = [key.reversed() for key in keys]
+    walked = statement.order_by(*(key.clause for key in keys))
+    if cursor.values is None:
+        return await rows.read(session, walked.limit(limit))
+    found: list[Row[Any]] = []
+    for condition in conditions_after(keys, cursor.values, session.get_bind().dialect):
+        if len(found) < limit:
+            found += await rows.read(session, walked.where(condition).limit(limit - len(found)))
+    return found
+
+
+async def count(session: AsyncSession, rows: Rows[Any], page: list[Row[Any]], total: Total | None) -> int | None:
+    """Return how many rows there are, as was asked for."""
+    match total:
+        case "exact" if page:
+            counted: int = getattr(page[0], TOTAL)
+            return counted
+        case "exact":
+            return await session.scalar(count_of(rows.statement)) or 0
+        case "estimate":
+            return max(len(page), await estimate(session, rows.statement))
+        case None:
+            return None
+
+
+def position(row: Row[Any], keys: Sequence[Key]) -> tuple[Any, ...]:
+    """Return where a row is."""
+    return tuple(getattr(row, f"{KEY}{n}") for n in range(len(keys)))
+
+
+TOTAL = "ligand_total"
+
+
+async def read_by_number(session: AsyncSession, rows: Rows[S], params: OffsetParams) -> Page[S]:
+    """Read a page and count all of them, in one round trip where the page has a row."""
+    count = count_of(rows.statement)
+    page = (
+        rows.selection.statement.add_columns(count.scalar_subquery().label(TOTAL))
+        .order_by(*(key.clause for key in rows.order.keys))
+        .limit(params.page_size)
+        .offset(params.offset)
+    )
+    found = await rows.read(session, page)
+    total = getattr(found[0], TOTAL) if found else await session.scalar(count) or 0
+    return rows.page(found, total=total).with_headers(describe_numbered(params, total))
+
+
+def binding_of(params: CursorParams, keys: Sequence[Key], dialect: Dialect) -> bytes:
+    """Return the same bytes for the same list, in every worker, and others for every other.
+
+    Query parameters count by what they mean, so a default that is sent is no other list; how many items a page has
+    does not count. Those that the model does not know, as in a plain view, count as they are.
+    """
+    known = params.model_dump(exclude=set(PLACE))
+    operation: list[Any] = []
+    if has_request_context():
+        others = [pair for pair in request.args.items(multi=True) if pair[0] not in {*known, *PLACE}]
+        operation = [request.endpoint, request.view_args, sorted(others)]
+    told = [operation, known, dialect.name, [name_key(key, dialect) for key in keys]]
+    return json.dumps(told, default=plain, sort_keys=True).encode()
+
+
+def plain(value: Any) -> Any:
+    """Return what JSON can hold of a value, the same in every process."""
+    return sorted(map(str, value)) if isinstance(value, set | frozenset) else str(value)
+
+
+def name_key(key: Key, dialect: Dialect) -> list[Any]:
+    """Return what a key is."""
+    expression = key.expression
+    if isinstance(expression, Column) and isinstance(expression.table, Table):
+        name = f"{expression.table.fullname}.{expression.name}"
+    else:
+        compiled = expression.compile(dialect=dialect)
+        name = f"{compiled} {sorted(compiled.params.items())}"
+    return [name, type(expression.type).__name__, key.descending, key.nullable and key.nulls_first]
