@@ -13,7 +13,8 @@ from ligand_async.context import EXTENSION, OPERATION_IDS, Service
 from ligand_async.data.database import Database
 from ligand_async.docs.document import document_of
 from ligand_async.docs.extension import init_docs
-from ligand_async.docs.naming import OperationNames
+from ligand_async.docs.problem_pages import make_types_blueprint
+from ligand_async.docs.provider import OperationNames
 from ligand_async.ops.health import init_health
 from ligand_async.ops.logs import init_logs
 from ligand_async.protocols import Authenticator, DenyList, ProblemRenderer
@@ -31,7 +32,6 @@ from ligand_async.web.services import init_services
 from ligand_async.web.stages import Stage
 from ligand_async.web.startup_checks import check_operations
 from ligand_async.web.syntax import Syntax
-from ligand_async.web.types_page import make_types_blueprint
 
 
 def create_app(

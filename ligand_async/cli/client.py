@@ -11,12 +11,8 @@ from quart import Quart
 from quart.cli import ScriptInfo, pass_script_info
 
 from ligand_async.cli.service import ServiceError, load_app, load_service
-from ligand_async.docs.clients.archive import directory_of, pack, path_of
-from ligand_async.docs.clients.digest import digest_of
-from ligand_async.docs.clients.errors import ClientError
-from ligand_async.docs.clients.generate import TIMEOUT, generated
-from ligand_async.docs.clients.generators import KINDS
-from ligand_async.docs.clients.package import package_of
+from ligand_async.docs.clients.generate import KINDS, TIMEOUT, generated
+from ligand_async.docs.clients.package import ClientError, digest_of, directory_of, pack, package_of, path_of
 from ligand_async.docs.document import document_of
 from ligand_async.settings import Settings
 

@@ -8,8 +8,6 @@ from weakref import WeakKeyDictionary
 from pydantic.errors import PydanticUserError
 from quart import Quart
 
-from ligand_async.docs.errors import DocumentError
-
 EXTENSION = "QUART_SCHEMA"  # quart-schema's own key
 
 
@@ -61,3 +59,7 @@ def build(app: Quart) -> bytes:
             f"the OpenAPI document cannot be built: {error}\nGive the type a JSON schema, or hide what uses it "
             "(quart_schema.hide)"
         ) from error
+
+
+class DocumentError(ValueError):
+    """The OpenAPI document of an app cannot be built; the message says what is in its way."""

@@ -1,10 +1,11 @@
-"""One documented endpoint: a method of a route, the handler behind it, and what is stamped on them."""
+"""One documented endpoint: a method of a route, the handler behind it, its marks and its return annotation."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from quart import Quart
 from quart.wrappers import Response as QuartResponse
@@ -22,10 +23,10 @@ from quart_schema.validation import (
     QUART_SCHEMA_RESPONSE_ATTRIBUTE,
     DataSource,
 )
+from typing_extensions import is_typeddict
 from werkzeug.routing import Rule
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from ligand_async.docs.returns import headers_model_of
 from ligand_async.marks import (
     IdempotentMark,
     OperationMark,
@@ -222,3 +223,20 @@ def body_type(status: int, declared: Any) -> Any:
     if inspect.isclass(declared) and issubclass(declared, (QuartResponse, WerkzeugResponse)):
         return None
     return declared
+
+
+def headers_model_of(returns: Any) -> Any:
+    """Return the `TypedDict` of the headers in `tuple[schema, int, headers]`, or None."""
+    parts = get_args(returns) if get_origin(returns) is tuple else ()
+    return parts[2] if len(parts) == 3 and is_typeddict(parts[2]) else None
+
+
+def parts_of(shown: Any) -> Iterator[Any]:
+    """Yield what an answer may show: the members of a union, without what annotates them."""
+    if get_origin(shown) is Annotated:
+        yield from parts_of(get_args(shown)[0])
+    elif get_origin(shown) in {Union, UnionType}:
+        for part in get_args(shown):
+            yield from parts_of(part)
+    elif shown not in (None, NoneType):
+        yield shown

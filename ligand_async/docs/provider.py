@@ -1,7 +1,8 @@
-"""The provider that quart-schema asks for the document of an app."""
+"""The provider that quart-schema asks for the document of an app: operationIds, tags, paths."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, cast
 
@@ -12,18 +13,27 @@ from quart_schema.validation import DataSource
 from werkzeug.routing import Rule
 from werkzeug.routing.converters import BaseConverter
 
-from ligand_async.docs.answers import describe_answers, headers_of
-from ligand_async.docs.conditional import conditional_parameters
-from ligand_async.docs.deprecation import deprecation_mark_of, describe_deprecation, tell_deprecation
+from ligand_async.docs.document import EXTENSION, DocumentError
 from ligand_async.docs.endpoints import Endpoint
-from ligand_async.docs.idempotency import idempotency_parameters
-from ligand_async.docs.messages import MEDIA_TYPES, request_body
-from ligand_async.docs.operation_ids import name_operations
-from ligand_async.docs.parameters import model_parameters, path_parameter
-from ligand_async.docs.problems import COMPONENTS
+from ligand_async.docs.features import (
+    conditional_parameters,
+    deprecation_mark_of,
+    describe_deprecation,
+    idempotency_parameters,
+    tell_deprecation,
+)
+from ligand_async.docs.operations import (
+    COMPONENTS,
+    MEDIA_TYPES,
+    describe_answers,
+    headers_of,
+    model_parameters,
+    path_parameter,
+    request_body,
+)
 from ligand_async.docs.schemas import Schemas, reachable
 from ligand_async.docs.security import Security
-from ligand_async.docs.tags import list_tags
+from ligand_async.marks import TagMark
 
 ORDER = ("openapi", "info", "servers", "security", "tags", "paths", "components", "externalDocs")
 
@@ -155,3 +165,133 @@ def types_of(endpoint: Endpoint) -> Iterator[tuple[Any, JsonSchemaMode]]:
         yield endpoint.body[0], "validation"
     for type_, headers_model in endpoint.responses.values():
         yield from ((part, "serialization") for part in (type_, headers_model) if part is not None)
+
+
+def name_operations(endpoints: Sequence[Endpoint]) -> dict[tuple[str, str, str], str]:
+    """Name every operation, by the key of its endpoint.
+
+    A function that answers several methods of a route has the method before its name, and so has one that is routed
+    again for another method; a view that is routed again for the same one has a number after its name. Only routes that
+    were registered before it count.
+
+    Raises:
+        DocumentError: Two operations have the same name.
+    """
+    methods = Counter(id(endpoint.rule) for endpoint in endpoints if is_function(endpoint))
+    told: dict[tuple[str, str], str] = {}
+    routed: Counter[tuple[str, str]] = Counter()
+    names: dict[tuple[str, str, str], str] = {}
+    owners: dict[str, Endpoint] = {}
+    for endpoint in endpoints:
+        name = endpoint.explicit_id or "_".join(name_words(endpoint))
+        if methods[id(endpoint.rule)] > 1 or told.setdefault((endpoint.name, name), endpoint.method) != endpoint.method:
+            name = f"{endpoint.method.lower()}_{name}"
+        routed[endpoint.name, endpoint.method] += 1
+        times = routed[endpoint.name, endpoint.method]
+        name = name if times == 1 else f"{name}_{times}"
+        refuse_clash(name, endpoint, owners.setdefault(written_by_clients(name), endpoint))
+        names[endpoint.key] = name
+    return names
+
+
+def name_words(endpoint: Endpoint) -> list[str]:
+    """Return the words of an operation's name, in order.
+
+    The verb is the HTTP method for a class-based view, else the first word of the endpoint; the rest of the endpoint
+    follows. Words of the blueprints' names that the endpoint does not say itself come between them: `pets.list_pets` is
+    `list_pets`, `teams.create` is `create_teams`, and the pets mounted again as `v2` give `list_v2_pets`.
+    """
+    *mounts, tail = endpoint.name.split(".")
+    verb, *resource = words_of(tail)
+    if not is_function(endpoint):
+        verb, resource = endpoint.method.lower(), words_of(tail)
+    said = {singular(word) for word in (verb, *resource)}
+    unsaid = [word for mount in mounts for word in words_of(mount) if singular(word) not in said]
+    return [verb, *unsaid, *resource]
+
+
+def is_function(endpoint: Endpoint) -> bool:
+    """Tell whether a view is a function, and not the method of a class."""
+    return endpoint.handler is endpoint.view
+
+
+def words_of(name: str) -> list[str]:
+    """Split a name at its underscores and hyphens."""
+    return [word for word in name.replace("-", "_").split("_") if word] or [name]
+
+
+def singular(word: str) -> str:
+    """Return a word without its plural ending: good enough to see that `pets` speaks of a pet."""
+    word = word.lower()
+    return f"{word[:-3]}y" if word.endswith("ies") else word.removesuffix("s")
+
+
+def written_by_clients(name: str) -> str:
+    """Return a name as the generators of clients write it, whatever its capitals: two of one spelling are one file."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+", "_", name).lower()
+
+
+def refuse_clash(name: str, endpoint: Endpoint, owner: Endpoint) -> None:
+    """Refuse a name that another endpoint has.
+
+    Raises:
+        DocumentError: The owner is another endpoint.
+    """
+    if owner is not endpoint:
+        raise DocumentError(
+            f"two operations are called {name!r}: {owner.method} {owner.rule.rule} ({owner.name}) and "
+            f"{endpoint.method} {endpoint.rule.rule} ({endpoint.name}); rename one handler, "
+            "register its blueprint under another name, or use quart_schema.operation_id"
+        )
+
+
+class OperationNames:
+    """The operationIds of an app's routes, found once: a Quart app takes no routes after its first request."""
+
+    def __init__(self, app: Quart) -> None:
+        self._app = app
+        self._names: dict[tuple[str, str, str], str] | None = None
+
+    def __call__(self, endpoint: str, rule: str, method: str) -> str:
+        """Return the operationId of a route, or the name of the endpoint where the document has none."""
+        if self._names is None:
+            self._names = self._find()
+        return self._names.get((endpoint, rule, method), endpoint)
+
+    def _find(self) -> dict[tuple[str, str, str], str]:
+        provider = cast(LigandOpenAPIProvider, self._app.extensions[EXTENSION].openapi_provider)
+        try:
+            return name_operations([one for rule in provider.generate_rules() for one in provider.endpoints(rule)])
+        except ValueError:  # two of one name: `/openapi.json` says which
+            return {}
+
+
+def list_tags(endpoints: Iterable[Endpoint], given: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """List the tags in order: those that are used, and those that quart-schema was given.
+
+    Args:
+        endpoints: The documented operations.
+        given: What quart-schema was given, by name; it goes before our marks.
+
+    Raises:
+        DocumentError: A tag has two descriptions.
+    """
+    names: set[str] = set(given)
+    found: dict[str, str] = {}
+    for endpoint in endpoints:
+        names.update(endpoint.tags)
+        for mark in descriptions_of(endpoint):
+            name, text = str(mark.name), str(mark.description)
+            if found.setdefault(name, text) != text and name not in given:
+                raise DocumentError(f"tag {name!r} is described twice, by {found[name]!r} and by {text!r}; leave one")
+    return [given.get(name) or described(name, found.get(name)) for name in sorted(names)]
+
+
+def descriptions_of(endpoint: Endpoint) -> Iterator[TagMark]:
+    """Yield the marks around an operation that describe a tag which it has."""
+    yield from (mark for mark in endpoint.tag_marks if mark.description is not None and mark.name in endpoint.tags)
+
+
+def described(name: str, description: str | None) -> dict[str, Any]:
+    """Describe one tag."""
+    return {"name": name} if description is None else {"name": name, "description": description}

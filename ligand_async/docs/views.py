@@ -1,13 +1,17 @@
 """The views of the docs: the document, the page and its assets."""
 
 import asyncio
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 
+from markupsafe import Markup, escape
 from quart import Blueprint, Quart, Response, current_app, request
 from quart_schema import hide
 
-from ligand_async.docs.asset import load_asset
 from ligand_async.docs.document import EXTENSION, document_of
-from ligand_async.docs.page import policy_of, render_page
 from ligand_async.docs.security import client_of, origins_of
 from ligand_async.errors import NotFound
 from ligand_async.marks import access_mark, public, requires
@@ -87,3 +91,105 @@ def current_app_itself() -> Quart:
     """Return the current app, which is a key where its proxy is none."""
     app: Quart = current_app._get_current_object()  # type: ignore[attr-defined]  # a LocalProxy
     return app
+
+
+DIRECTIVES = (
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self'",
+    "img-src 'self' data:",  # Swagger UI's icons are in its style sheet
+    "connect-src {origins}",
+    "frame-ancestors 'none'",
+    "base-uri 'none'",
+    "form-action 'none'",
+)
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<link rel="icon" type="image/png" sizes="32x32" href="{favicon}">
+<link rel="stylesheet" href="{swagger_ui_css}">
+<link rel="stylesheet" href="{page_css}">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<noscript>This page needs JavaScript; <a href="openapi.json">openapi.json</a> does not.</noscript>
+<script src="{swagger_ui_js}"></script>
+<script src="{init_js}"{client}></script>
+</body>
+</html>
+"""
+
+
+def policy_of(origins: Iterable[str]) -> str:
+    """Return the `Content-Security-Policy` of everything about the docs.
+
+    Args:
+        origins: With whom the page may speak besides the service: the issuers that people sign in with.
+    """
+    return "; ".join(DIRECTIVES).format(origins=" ".join(["'self'", *origins]))
+
+
+def render_page(title: str, *, client_id: str | None = None) -> str:
+    """Render the page of a service.
+
+    Args:
+        title: The service's name, as plain text.
+        client_id: The public client that it signs in as.
+    """
+    return PAGE.format(
+        title=escape(title),
+        client="" if client_id is None else Markup(' data-client-id="{}"').format(client_id),
+        favicon=address_of("favicon-32x32.png"),
+        swagger_ui_css=address_of("swagger-ui.css"),
+        page_css=address_of("page.css"),
+        swagger_ui_js=address_of("swagger-ui-bundle.js"),
+        init_js=address_of("init.js"),
+    )
+
+
+MEDIA_TYPES = {
+    "favicon-32x32.png": "image/png",
+    "init.js": "text/javascript; charset=utf-8",
+    "oauth2-redirect.html": "text/html; charset=utf-8",
+    "oauth2-redirect.js": "text/javascript; charset=utf-8",
+    "page.css": "text/css; charset=utf-8",
+    "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
+    "swagger-ui.css": "text/css; charset=utf-8",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One file.
+
+    Attributes:
+        content: Its bytes.
+        media_type: Its `Content-Type`.
+        digest: What its content is known by; a new content has a new address.
+    """
+
+    content: bytes
+    media_type: str
+    digest: str
+
+
+@cache
+def load_asset(name: str) -> Asset:
+    """Read a file of the package, once per process.
+
+    Raises:
+        KeyError: There is no such asset; a name with a path in it is none either.
+    """
+    media_type = MEDIA_TYPES[name]
+    content = (files(__package__) / "assets" / name).read_bytes()
+    return Asset(content, media_type, hashlib.sha256(content).hexdigest()[:16])
+
+
+def address_of(name: str) -> str:
+    """Return where the page finds an asset, relative to the page."""
+    return f"docs/{name}?v={load_asset(name).digest}"

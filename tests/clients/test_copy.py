@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ligand_async.docs.clients.copy import copy_for_generators
+from ligand_async.docs.clients.generate import copy_for_generators
 
 SCHEMA = {"$ref": "#/components/schemas/Pet"}
 

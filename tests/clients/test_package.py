@@ -2,8 +2,7 @@
 
 import pytest
 
-from ligand_async.docs.clients.errors import ClientError
-from ligand_async.docs.clients.package import Package
+from ligand_async.docs.clients.package import ClientError, Package
 
 
 @pytest.mark.parametrize("name", ["petstore-client", "a.b_c", "x2"])

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ligand_async.docs.clients.errors import ClientError
-from ligand_async.docs.clients.generators import locate
-from ligand_async.docs.clients.process import run_generator
+from ligand_async.docs.clients.generate import locate, run_generator
+from ligand_async.docs.clients.package import ClientError
 
 
 def run(program: str, directory: Path, *, timeout: float = 20) -> None:

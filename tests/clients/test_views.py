@@ -9,7 +9,7 @@ from quart import Blueprint, Quart
 from quart.typing import TestClientProtocol as Client
 
 from ligand_async import Settings, create_app, operation, public
-from ligand_async.docs.clients.archive import directory_of, pack, path_of
+from ligand_async.docs.clients.package import directory_of, pack, path_of
 from ligand_async.docs.clients.views import identity_of
 from ligand_async.testing.tokens import authorization
 from tests.docs.describing import make_app

