@@ -1,15 +1,21 @@
-"""Logs: one JSON object a line where machines read them, readable lines where people do."""
+"""Logs: one JSON object a line where machines read them, readable lines where people do; the access log."""
 
+import asyncio
 import logging
+import re
 import sys
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 from structlog.typing import EventDict, Processor
 
 from ligand_async.context import current_request_id
-from ligand_async.ops.access import FIELDS
 from ligand_async.settings import Settings
+
+logger = logging.getLogger("ligand_async.ops.access")
 
 HANDLER_NAME = "ligand_async"
 
@@ -76,3 +82,125 @@ def add_request_fields(logger: Any, method: str, event: EventDict) -> EventDict:
     """Give a line of the access log its fields."""
     fields = getattr(event.get("_record"), FIELDS, None)
     return event if fields is None else {**event, **fields}
+
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+ASGIApp = Callable[[Any, Receive, Send], Awaitable[None]]
+
+
+FIELDS = "request_fields"  # the attribute of a log record that holds them
+LONGEST_PATH = 1024  # characters
+LONGEST_PATH_SHOWN = 120  # where people read
+LONGEST_METHOD = 32
+UNPRINTABLE = re.compile(r"[^ -~]")
+STARTS = frozenset({"http.response.start", "websocket.http.response.start"})
+LEFT = frozenset({"http.disconnect", "websocket.disconnect"})
+BODIES = frozenset({"http.response.body", "websocket.http.response.body"})
+
+
+@dataclass(slots=True)
+class Access:
+    """What is written of a request: nothing of its headers, its query string or the environment.
+
+    Attributes:
+        method: None where the request was too broken to have one.
+        path: As it was sent, without the query string; None likewise.
+        http_version: Likewise.
+        client: Its address, as the trusted proxies have it.
+        status: None where the client left before there was an answer.
+        request_id: As the answer has it.
+        bytes: The length of the answer's body.
+        duration_ms: From the request's head to the end of the answer.
+    """
+
+    method: str | None = None
+    path: str | None = None
+    http_version: str | None = None
+    client: str | None = None
+    status: int | None = None
+    request_id: str | None = None
+    bytes: int = 0
+    duration_ms: float = 0.0
+
+    def write(self) -> None:
+        """Write the line: short as text, whole where the log is JSON."""
+        fields = {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
+        path = (self.path or "-")[:LONGEST_PATH_SHOWN]
+        text = (self.method or "-", path, self.status or "-", self.duration_ms)
+        logger.info("%s %s %s %.1f ms", *text, extra={FIELDS: fields})
+
+
+class AccessLog:
+    """An ASGI layer around the whole app that writes the line of each request that reaches it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Serve a request and write its line, whatever becomes of it."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self.app(scope, receive, send)
+            return
+        method = scope.get("method", "GET")  # a websocket begins as one
+        access = Access(method=printable(method)[:LONGEST_METHOD], path=path_of(scope))
+        access.http_version = scope.get("http_version")
+
+        has_left = False
+
+        async def observe_client() -> Any:
+            nonlocal has_left
+            message = await receive()
+            has_left = has_left or message["type"] in LEFT
+            return message
+
+        async def observe_app(message: Message) -> None:
+            note_answer(access, message, is_head=method == "HEAD")
+            await send(message)
+
+        start = time.perf_counter()
+        try:
+            await self.app(scope, observe_client, observe_app)
+        except asyncio.CancelledError:
+            has_left = True  # or the server stops: nobody is answered
+            raise
+        finally:
+            if access.status is None and not has_left:
+                access.status = 500  # which the server answers for an app that does not
+            access.duration_ms = round((time.perf_counter() - start) * 1000, 1)
+            access.client = client_of(scope.get("client"))  # now, because proxies may have been looked through
+            access.write()
+
+
+def note_answer(access: Access, message: Message, *, is_head: bool) -> None:
+    """Keep what a message of the app says about its answer."""
+    kind = message["type"]
+    if kind in STARTS:
+        access.status = message["status"]
+        identity = next((value for name, value in message["headers"] if name.lower() == b"x-request-id"), None)
+        access.request_id = None if identity is None else printable(bytes(identity).decode("latin-1"))
+    elif kind in BODIES and not is_head:
+        access.bytes += len(message.get("body", b""))
+    elif kind == "websocket.accept":
+        access.status = 101
+    elif kind == "websocket.close" and access.status is None:
+        access.status = 403  # which the server answers then
+
+
+def path_of(scope: Any) -> str:
+    """Return the path as it came, percent-encoded, in printable characters and not too long."""
+    raw = bytes(scope.get("raw_path") or b"").partition(b"?")[0]
+    if not raw.startswith(b"/"):
+        return "-"  # a target in another form may hold a password
+    return printable(raw.decode("latin-1"))[:LONGEST_PATH]
+
+
+def printable(text: str) -> str:
+    """Return a text in which nothing can end a line or move a cursor."""
+    return UNPRINTABLE.sub(lambda found: f"\\x{ord(found.group()):02x}", text)
+
+
+def client_of(address: Any) -> str | None:
+    """Return the host of an address as ASGI has it."""
+    return printable(str(address[0])) if address else None

@@ -14,7 +14,7 @@ from hypercorn.utils import LifespanFailureError, LifespanTimeoutError
 from quart import Quart
 from quart.signals import got_serving_exception
 
-from ligand_async.ops.access import AccessLog, ASGIApp
+from ligand_async.ops.logs import AccessLog, ASGIApp
 from ligand_async.ops.replies import own_replies
 from ligand_async.settings import Settings
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ligand_async.ops.access import FIELDS, AccessLog, path_of
+from ligand_async.ops.logs import FIELDS, AccessLog, path_of
 
 SCOPE = {"type": "http", "method": "GET", "raw_path": b"/pets/?q=1", "http_version": "2", "client": ["::1", 5]}
 
