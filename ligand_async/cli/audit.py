@@ -1,9 +1,10 @@
-"""`ligand audit`: reading the trail, taking it elsewhere, and deleting what is old."""
+"""`ligand audit`: reading the trail, exporting it, and deleting what is old."""
 
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -12,14 +13,33 @@ from quart import Quart
 from quart.cli import ScriptInfo, pass_script_info
 from sqlalchemy.exc import SQLAlchemyError
 
-from ligand_async.cli.moments import read_moment
-from ligand_async.cli.running import open_database, run
-from ligand_async.cli.service import ServiceError, load_app
+from ligand_async.cli.service import ServiceError, load_app, open_database, run
 from ligand_async.data.audit import AuditEvent, AuditTrail, EventFilter
 from ligand_async.data.audit import export as exporting
 from ligand_async.data.audit.trail import PRUNED_AT_ONCE
 from ligand_async.data.database import Database
 from ligand_async.data.migrations.errors import words_of
+
+AGO = re.compile(r"(\d{1,6})([smhdw])")
+SPANS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def read_moment(text: str) -> datetime:
+    """Read a date or a time in ISO 8601, in UTC unless it says otherwise; or how long ago, as `90d`.
+
+    Raises:
+        BadParameter: It is neither.
+    """
+    try:
+        if ago := AGO.fullmatch(text):
+            return datetime.now(UTC) - timedelta(**{SPANS[ago[2]]: int(ago[1])})
+        moment = datetime.fromisoformat(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise click.BadParameter(
+            f"{text!r} is no moment; write 2026-01-31, 2026-01-31T12:00:00+01:00, or 90d for so long ago"
+        ) from error
+
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -1,18 +1,25 @@
 """`ligand db`: migrations, and the first data."""
 
-from collections.abc import Callable
+import importlib
+import inspect
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
+from alembic.script import Script
+from quart import Quart
 from quart.cli import ScriptInfo, pass_script_info
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from ligand_async.cli.migrating import describe, find_target, migration_errors, show_progress
-from ligand_async.cli.running import run
-from ligand_async.cli.seeding import load_seed, run_seed
-from ligand_async.cli.service import load_app
+from ligand_async.cli.service import ServiceError, load_app, open_database, run, service_with_database
 from ligand_async.data import migrations
-from ligand_async.data.migrations import Patience, Placement
+from ligand_async.data.database import Database
+from ligand_async.data.migrations import MigrationError, MigrationsNotFound, Patience, Placement, find_directory
+from ligand_async.data.migrations.errors import words_of
+from ligand_async.settings import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -223,3 +230,90 @@ def seed(info: ScriptInfo, function: str) -> None:
     app = load_app(info)
     with migration_errors():
         run(lambda: run_seed(app, load_seed(function)))
+
+
+class Target(NamedTuple):
+    """What a command is about."""
+
+    database: Database
+    settings: Settings
+    directory: Path
+
+
+def find_target(app: Quart, directory: Path | None) -> Target:
+    """Return the database and the migrations of an app.
+
+    Args:
+        app: The service.
+        directory: Where its migrations are, if the caller says so.
+
+    Raises:
+        ServiceError: The app has no database.
+        MigrationsNotFound: It has no migrations.
+    """
+    service, database = service_with_database(app)
+    return Target(database, service.settings, find_directory(directory, beside=app.root_path))
+
+
+@contextmanager
+def migration_errors() -> Iterator[None]:
+    """Turn errors into one message without a traceback: exit code 2 for a wrong call, 1 for the rest."""
+    try:
+        yield
+    except MigrationsNotFound as error:
+        raise ServiceError(str(error)) from error
+    except MigrationError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def show_progress(line: str) -> None:
+    """Print what was done, beside the command's output proper."""
+    click.echo(line, err=True)
+
+
+def describe(script: Script) -> str:
+    """Return a migration as one line."""
+    marks = [*(["head"] if script.is_head else []), *sorted(script.branch_labels)]
+    return f"{script.revision} {script.doc}" + (f" ({', '.join(marks)})" if marks else "")
+
+
+Seed = Callable[[AsyncSession], Awaitable[None]]
+
+
+def load_seed(path: str) -> Seed:
+    """Import a seed function.
+
+    Args:
+        path: `module:function`.
+
+    Raises:
+        UsageError: There is no such function, or it is not an async one.
+    """
+    module_name, _, name = path.partition(":")
+    if not name:
+        raise click.UsageError(f"{path!r} is not a function; write it as module:function")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # something that the module itself imports
+        raise click.UsageError(f"there is no module {module_name!r}") from error
+    function = getattr(module, name, None)
+    if not inspect.iscoroutinefunction(function):
+        raise click.UsageError(f"{module_name!r} has no async function {name!r}; it takes a session")
+    seed: Seed = function
+    return seed
+
+
+async def run_seed(app: Quart, seed: Seed) -> None:
+    """Run a seed function in one transaction: all of it is kept, or nothing.
+
+    Raises:
+        ClickException: The database refused.
+    """
+    async with open_database(app) as database:
+        try:
+            async with database.transaction() as session:
+                await seed(session)
+        except SQLAlchemyError as error:
+            raise click.ClickException(f"nothing was kept: {words_of(error)}") from error

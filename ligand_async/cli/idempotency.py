@@ -5,8 +5,7 @@ from quart import Quart
 from quart.cli import ScriptInfo, pass_script_info
 from sqlalchemy.exc import SQLAlchemyError
 
-from ligand_async.cli.running import open_database, run
-from ligand_async.cli.service import ServiceError, load_app
+from ligand_async.cli.service import ServiceError, load_app, open_database, run
 from ligand_async.data.idempotency import prune_replies
 from ligand_async.data.migrations.errors import words_of
 
