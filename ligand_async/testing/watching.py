@@ -7,7 +7,7 @@ import pytest
 from quart.testing import QuartClient
 
 from ligand_async.testing.conformance import Conformance, WatchedClient
-from ligand_async.testing.presence import Presence
+from ligand_async.testing.documented import Presence
 from ligand_async.web.quart import LigandQuart
 
 MODES = ("off", "lenient", "strict")

@@ -13,8 +13,7 @@ from typing_extensions import TypedDict  # pydantic needs this one before Python
 
 from ligand_async import Conflict, Settings, create_app, operation, public
 from ligand_async.testing.conformance import Conformance, Contradiction, watch
-from ligand_async.testing.presence import Presence
-from ligand_async.testing.shapes import Part
+from ligand_async.testing.documented import Part, Presence
 from tests.testing.test_plugin import LOAD, ROOT
 
 pytestmark = pytest.mark.ligand_conformance("off", reason="the services of these tests lie on purpose")

