@@ -28,7 +28,7 @@ from ligand_async import (
     create_app,
     paginate,
 )
-from ligand_async.testing.postgres import ThrowawayPostgres
+from ligand_async.testing import ThrowawayPostgres
 
 ROWS = 1_000_000
 LIMIT = 100

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, TypeAdapter
 
-from ligand_async.web.json import scan
+from ligand_async.web import scan
 
 REPEAT = 7
 SECONDS = 0.2  # for each measurement

@@ -7,31 +7,30 @@ from typing import Any
 from quart import Blueprint, Quart
 from sqlalchemy import MetaData
 
-from ligand_async.auth.checks import check_access
-from ligand_async.auth.setup import init_auth
+from ligand_async.auth import check_access, init_auth
 from ligand_async.context import EXTENSION, OPERATION_IDS, Service
-from ligand_async.data.database import Database
-from ligand_async.docs.document import document_of
-from ligand_async.docs.extension import init_docs
-from ligand_async.docs.problem_pages import make_types_blueprint
-from ligand_async.docs.provider import OperationNames
-from ligand_async.ops.health import init_health
-from ligand_async.ops.logs import init_logs
+from ligand_async.data import Database
+from ligand_async.docs import OperationNames, document_of, init_docs, make_types_blueprint
+from ligand_async.ops import init_health, init_logs
 from ligand_async.protocols import Authenticator, DenyList, ProblemRenderer
-from ligand_async.settings import Settings
-from ligand_async.settings.model import check_config, check_production
-from ligand_async.web.deprecation import init_deprecation
-from ligand_async.web.guard import Guard
-from ligand_async.web.headers import CORS, SecurityHeaders
-from ligand_async.web.limits import init_limits
-from ligand_async.web.problems import init_problems, render_problem
-from ligand_async.web.proxies import TrustedProxies
-from ligand_async.web.quart import LigandQuart, init_test_client
-from ligand_async.web.request import StrictRequest
-from ligand_async.web.services import init_services
-from ligand_async.web.stages import Stage
-from ligand_async.web.startup_checks import check_operations
-from ligand_async.web.syntax import Syntax
+from ligand_async.settings import Settings, check_config, check_production
+from ligand_async.web import (
+    CORS,
+    Guard,
+    LigandQuart,
+    SecurityHeaders,
+    Stage,
+    StrictRequest,
+    Syntax,
+    TrustedProxies,
+    check_operations,
+    init_deprecation,
+    init_limits,
+    init_problems,
+    init_services,
+    init_test_client,
+    render_problem,
+)
 
 
 def create_app(

@@ -15,7 +15,7 @@ from werkzeug.local import LocalProxy
 
 from ligand_async.errors import Problem
 from ligand_async.principal import Requirement
-from ligand_async.settings.types import Quota, read_quotas
+from ligand_async.settings import Quota, read_quotas
 
 ACCESS = "_ligand_access"
 

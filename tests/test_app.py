@@ -15,7 +15,9 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 import ligand_async
-from ligand_async import Conflict, Settings, SettingsError, create_app, operation, public, service_of
+from ligand_async import Conflict, Settings, create_app, operation, public
+from ligand_async.context import service_of
+from ligand_async.settings import SettingsError
 from tests.serving import ROOT
 from tests.shop import Item, db, make_app, names, routes, running
 from tests.web.serving import NEVER_OPENED, app_of, send

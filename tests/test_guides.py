@@ -19,8 +19,7 @@ from click.testing import CliRunner
 
 from ligand_async import Database, Settings, create_app, signals
 from ligand_async.cli import ligand
-from ligand_async.testing.conformance import watch
-from ligand_async.testing.tokens import authorization
+from ligand_async.testing import authorization, watch
 from tests.auth.issuing import AUDIENCE, Issuer
 from tests.auth.upstream import Reply, Upstream
 from tests.bare import leave_bare

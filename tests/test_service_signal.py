@@ -9,9 +9,9 @@ import pytest
 from quart import Quart
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ligand_async import Conflict, Signal, on_commit, operation
-from ligand_async.signals import changes_committed, failures_of
-from ligand_async.web.quart import LigandQuart
+from ligand_async import Conflict, on_commit, operation
+from ligand_async.signals import Signal, changes_committed, failures_of
+from ligand_async.web import LigandQuart
 from tests.faults.items import count_items
 from tests.shop import Item, db, make_app, routes, running
 

@@ -19,7 +19,6 @@ from ligand_async import (
     conditional,
     get_or_404,
     idempotent,
-    make_audit_blueprint,
     operation,
     paginate,
     public,
@@ -28,6 +27,7 @@ from ligand_async import (
     scope,
     tag,
 )
+from ligand_async.web import make_audit_blueprint
 
 pets = tag(description="Pets: who is there, who comes and who goes.")(Blueprint("pets", __name__, url_prefix="/pets"))
 callers = tag(description="Who is calling.")(Blueprint("callers", __name__))

@@ -1,1 +1,41 @@
 """Who is calling, and whether they may."""
+
+from ligand_async.auth.access import Access, AccessError, Route, access_of, routes_of
+from ligand_async.auth.authenticators import (
+    APIKeyAuthenticator,
+    BasicAuthenticator,
+    BasicCredentials,
+    BearerAuthenticator,
+    current_caller_token,
+)
+from ligand_async.auth.checks import check_access
+from ligand_async.auth.development import ENVIRONMENTS, LIFETIME, DevelopmentIssuer, issuer_of
+from ligand_async.auth.enforcement import EXTENSION, add_challenges, enforcement_of
+from ligand_async.auth.errors import InsufficientScope, InvalidRequest, InvalidToken, bearer_challenge
+from ligand_async.auth.setup import init_auth
+
+__all__ = [
+    "ENVIRONMENTS",
+    "EXTENSION",
+    "LIFETIME",
+    "APIKeyAuthenticator",
+    "Access",
+    "AccessError",
+    "BasicAuthenticator",
+    "BasicCredentials",
+    "BearerAuthenticator",
+    "DevelopmentIssuer",
+    "InsufficientScope",
+    "InvalidRequest",
+    "InvalidToken",
+    "Route",
+    "access_of",
+    "add_challenges",
+    "bearer_challenge",
+    "check_access",
+    "current_caller_token",
+    "enforcement_of",
+    "init_auth",
+    "issuer_of",
+    "routes_of",
+]

@@ -8,7 +8,7 @@ import click
 from quart.cli import ScriptInfo
 
 from ligand_async.cli.service import find_app, service_errors
-from ligand_async.settings.environments import without_choice
+from ligand_async.settings import without_choice
 
 __all__ = ["ligand", "main"]
 

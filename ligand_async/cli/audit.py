@@ -14,11 +14,10 @@ from quart.cli import ScriptInfo, pass_script_info
 from sqlalchemy.exc import SQLAlchemyError
 
 from ligand_async.cli.service import ServiceError, load_app, open_database, run
-from ligand_async.data.audit import AuditEvent, AuditTrail, EventFilter
+from ligand_async.data import Database
+from ligand_async.data.audit import PRUNED_AT_ONCE, AuditEvent, AuditTrail, EventFilter
 from ligand_async.data.audit import export as exporting
-from ligand_async.data.audit.trail import PRUNED_AT_ONCE
-from ligand_async.data.database import Database
-from ligand_async.data.migrations.errors import words_of
+from ligand_async.data.migrations import words_of
 
 AGO = re.compile(r"(\d{1,6})([smhdw])")
 SPANS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 from quart.cli import ScriptInfo, pass_script_info
 
-from ligand_async.auth.access import AccessError, Route, routes_of
+from ligand_async.auth import AccessError, Route, routes_of
 from ligand_async.cli.service import ServiceError, load_app, load_service
 
 COLUMNS = ("method", "path", "endpoint", "who may call")

@@ -11,9 +11,18 @@ from quart import Quart
 from quart.cli import ScriptInfo, pass_script_info
 
 from ligand_async.cli.service import ServiceError, load_app, load_service
-from ligand_async.docs.clients.generate import KINDS, TIMEOUT, generated
-from ligand_async.docs.clients.package import ClientError, digest_of, directory_of, pack, package_of, path_of
-from ligand_async.docs.document import document_of
+from ligand_async.docs import document_of
+from ligand_async.docs.clients import (
+    KINDS,
+    TIMEOUT,
+    ClientError,
+    digest_of,
+    directory_of,
+    generated,
+    pack,
+    package_of,
+    path_of,
+)
 from ligand_async.settings import Settings
 
 timeout_option = click.option(

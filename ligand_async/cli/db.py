@@ -15,10 +15,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async.cli.service import ServiceError, load_app, open_database, run, service_with_database
-from ligand_async.data import migrations
-from ligand_async.data.database import Database
-from ligand_async.data.migrations import MigrationError, MigrationsNotFound, Patience, Placement, find_directory
-from ligand_async.data.migrations.errors import words_of
+from ligand_async.data import Database, migrations
+from ligand_async.data.migrations import (
+    MigrationError,
+    MigrationsNotFound,
+    Patience,
+    Placement,
+    find_directory,
+    words_of,
+)
 from ligand_async.settings import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])

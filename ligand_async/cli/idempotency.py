@@ -6,8 +6,8 @@ from quart.cli import ScriptInfo, pass_script_info
 from sqlalchemy.exc import SQLAlchemyError
 
 from ligand_async.cli.service import ServiceError, load_app, open_database, run
-from ligand_async.data.idempotency import prune_replies
-from ligand_async.data.migrations.errors import words_of
+from ligand_async.data import prune_replies
+from ligand_async.data.migrations import words_of
 
 
 @click.group("idempotency")

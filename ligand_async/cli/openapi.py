@@ -13,7 +13,7 @@ import yaml  # type: ignore[import-untyped]  # it comes with pydantic-settings, 
 from quart.cli import ScriptInfo, pass_script_info
 
 from ligand_async.cli.service import ServiceError, load_app, load_service
-from ligand_async.docs.document import DocumentError, document_of
+from ligand_async.docs import DocumentError, document_of
 
 YAML_SUFFIXES = frozenset({".yaml", ".yml"})
 

@@ -6,7 +6,7 @@ import click
 from quart.cli import ScriptInfo, pass_script_info
 
 from ligand_async.cli.service import load_app, load_service
-from ligand_async.ops.server import ServerError, run
+from ligand_async.ops import ServerError, run
 
 logger = logging.getLogger(__name__)
 

@@ -16,9 +16,8 @@ from quart.cli import NoAppException, ScriptInfo
 from quart.helpers import get_load_dotenv
 
 from ligand_async.context import Service, service_of
-from ligand_async.data.database import Database
-from ligand_async.settings import SettingsError
-from ligand_async.settings.sources import DOTENV_FILES
+from ligand_async.data import Database
+from ligand_async.settings import DOTENV_FILES, SettingsError
 
 VARIABLES = ("LIGAND_APP", "QUART_APP")
 HOW_TO_NAME = (

@@ -8,9 +8,7 @@ from pydantic import SecretStr
 from quart.cli import ScriptInfo, pass_script_info
 
 from ligand_async.cli.service import load_service
-from ligand_async.settings import Settings
-from ligand_async.settings.sources import parts
-from ligand_async.settings.types import MASK, DatabaseAddress, masked, without_passwords
+from ligand_async.settings import MASK, DatabaseAddress, Settings, masked, parts, without_passwords
 
 COLUMNS = ("setting", "variable", "value", "source")
 

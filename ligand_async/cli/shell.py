@@ -21,9 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async.cli.service import load_app, open_database, run, service_with_database
 from ligand_async.context import service_of
-from ligand_async.data.database import Database
-from ligand_async.data.flushes import observers_of, watch_session
-from ligand_async.data.sessions import OwnedSession
+from ligand_async.data import Database, OwnedSession, observers_of, watch_session
 
 
 @click.command("shell")

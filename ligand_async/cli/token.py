@@ -6,7 +6,7 @@ import click
 from quart import Quart
 from quart.cli import ScriptInfo, pass_script_info
 
-from ligand_async.auth.development import ENVIRONMENTS, LIFETIME, DevelopmentIssuer, issuer_of
+from ligand_async.auth import ENVIRONMENTS, LIFETIME, DevelopmentIssuer, issuer_of
 from ligand_async.cli.service import ServiceError, load_app, load_service
 from ligand_async.settings import Settings
 

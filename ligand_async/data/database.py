@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import DeclarativeBase
 
-from ligand_async.data.audit import AuditTrail
+from ligand_async.data.audit.trail import AuditTrail
 from ligand_async.data.engines import Engines, make_engine, parse_database_url
 from ligand_async.data.idempotency import make_idempotency_table
 from ligand_async.data.unit import UnitOfWork, may_run_again, pause_before

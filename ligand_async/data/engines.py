@@ -23,8 +23,7 @@ from ligand_async.data.errors import (
     WriteOnReadSession,
 )
 from ligand_async.marks import SessionMode
-from ligand_async.settings import Settings, SettingsError
-from ligand_async.settings.types import read_database_url, sqlite_file
+from ligand_async.settings import Settings, SettingsError, read_database_url, sqlite_file
 
 logger = logging.getLogger(__name__)
 

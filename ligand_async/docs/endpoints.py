@@ -36,9 +36,7 @@ from ligand_async.marks import (
     operation_mark,
     tag_marks,
 )
-from ligand_async.web.inputs import Inputs
-from ligand_async.web.operation import INPUTS_ATTRIBUTE
-from ligand_async.web.output import media_types_of
+from ligand_async.web import INPUTS_ATTRIBUTE, Inputs, media_types_of
 
 View = Callable[..., Any]
 

@@ -7,8 +7,7 @@ from pydantic import BaseModel
 from quart import Quart
 
 from ligand_async.context import EXTENSION, Service
-from ligand_async.data.models import Timestamped
-from ligand_async.data.versions import is_flat
+from ligand_async.data import Timestamped, is_flat
 from ligand_async.docs.endpoints import Endpoint, parts_of
 from ligand_async.errors import (
     BadRequest,
@@ -20,10 +19,8 @@ from ligand_async.errors import (
     title_of,
 )
 from ligand_async.marks import DeprecationMark
-from ligand_async.web.conditional import REQUIRING, TAGGED
-from ligand_async.web.deprecation import deprecation_of
-from ligand_async.web.idempotency import HEADER, MAX_KEY
-from ligand_async.web.lists.page import Page
+from ligand_async.web import HEADER, MAX_KEY, REQUIRING, TAGGED, deprecation_of
+from ligand_async.web.lists import Page
 
 ETAG = {
     "description": "The entity tag of what is answered: send it as If-Match to change that, as If-None-Match to read "

@@ -12,7 +12,7 @@ from quart_schema.validation import DataSource
 from typing_extensions import is_typeddict
 from werkzeug.routing.converters import AnyConverter, BaseConverter, IntegerConverter, NumberConverter, UUIDConverter
 
-from ligand_async.auth.access import Access
+from ligand_async.auth import Access
 from ligand_async.docs.endpoints import Endpoint, parts_of
 from ligand_async.docs.features import (
     REPLAYED,
@@ -41,10 +41,8 @@ from ligand_async.errors import (
     ValidationFailed,
     title_of,
 )
-from ligand_async.web.fields import Place, alias_of, wire_name
-from ligand_async.web.limits import is_limited
-from ligand_async.web.lists.params import OffsetParams, PageParams
-from ligand_async.web.output import BODILESS
+from ligand_async.web import BODILESS, Place, alias_of, is_limited, wire_name
+from ligand_async.web.lists import OffsetParams, PageParams
 
 UNDECLARED = {"default": {"description": "Not declared."}}
 

@@ -9,11 +9,8 @@ from urllib.parse import urlsplit
 
 from quart import Quart
 
-from ligand_async.auth.access import Access, access_of
-from ligand_async.auth.authenticators import BearerAuthenticator
-from ligand_async.auth.development import issuer_of
-from ligand_async.auth.enforcement import EXTENSION, enforcement_of
-from ligand_async.auth.tokens.verifier import JWKSVerifier
+from ligand_async.auth import EXTENSION, Access, BearerAuthenticator, access_of, enforcement_of, issuer_of
+from ligand_async.auth.tokens import JWKSVerifier
 from ligand_async.context import service_of
 from ligand_async.docs.endpoints import Endpoint
 from ligand_async.principal import AllOf, AnyOf, HasClaim, HasRole, HasScope, Not, Requirement

@@ -1,6 +1,40 @@
 """Every setting of a service, read once."""
 
+from ligand_async.settings.environments import without_choice
+from ligand_async.settings.fields import DEFAULT_ALGORITHMS, is_issuer
 from ligand_async.settings.mistakes import Mistake, SettingsError
-from ligand_async.settings.model import Settings
+from ligand_async.settings.model import Settings, check_config, check_production
+from ligand_async.settings.sources import DOTENV_FILES, parts
+from ligand_async.settings.types import (
+    ANY_ORIGIN,
+    MASK,
+    DatabaseAddress,
+    Quota,
+    masked,
+    read_database_url,
+    read_quotas,
+    sqlite_file,
+    without_passwords,
+)
 
-__all__ = ["Mistake", "Settings", "SettingsError"]
+__all__ = [
+    "ANY_ORIGIN",
+    "DEFAULT_ALGORITHMS",
+    "DOTENV_FILES",
+    "MASK",
+    "DatabaseAddress",
+    "Mistake",
+    "Quota",
+    "Settings",
+    "SettingsError",
+    "check_config",
+    "check_production",
+    "is_issuer",
+    "masked",
+    "parts",
+    "read_database_url",
+    "read_quotas",
+    "sqlite_file",
+    "without_choice",
+    "without_passwords",
+]

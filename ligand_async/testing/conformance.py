@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 from quart import Quart, Response
 
-from ligand_async.docs.document import EXTENSION
+from ligand_async.docs import EXTENSION
 from ligand_async.errors import PROBLEM_JSON
 from ligand_async.testing.documented import Documented, Operation, Part, Presence
 

@@ -87,7 +87,7 @@ def open_server() -> Iterator[PostgresServer]:
 
 
 def _read_url(text: str) -> str:
-    from ligand_async.data.engines import is_sqlite, parse_database_url
+    from ligand_async.data import is_sqlite, parse_database_url
 
     url = parse_database_url(text)
     if is_sqlite(url):

@@ -11,7 +11,7 @@ from quart import Quart
 from quart_schema.openapi import PATH_RE
 from werkzeug.exceptions import HTTPException
 
-from ligand_async.docs.document import document_of
+from ligand_async.docs import document_of
 
 try:
     from jsonschema.exceptions import best_match  # type: ignore[import-untyped]  # it has no types, its validators neither

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from quart import Quart
 
-from ligand_async.auth.development import LIFETIME, issuer_of
+from ligand_async.auth import LIFETIME, issuer_of
 
 
 def access_token(

@@ -8,7 +8,7 @@ from quart.testing import QuartClient
 
 from ligand_async.testing.conformance import Conformance, WatchedClient
 from ligand_async.testing.documented import Presence
-from ligand_async.web.quart import LigandQuart
+from ligand_async.web import LigandQuart
 
 MODES = ("off", "lenient", "strict")
 MARKER = "ligand_conformance"

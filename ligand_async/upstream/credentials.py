@@ -12,11 +12,10 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 from quart import has_request_context, has_websocket_context
 
-from ligand_async.auth.authenticators import current_caller_token
-from ligand_async.auth.tokens.issuer_http import AuthMethod, Fetcher, FetchError, client_auth, discover
+from ligand_async.auth import current_caller_token
+from ligand_async.auth.tokens import AuthMethod, Fetcher, FetchError, client_auth, discover
 from ligand_async.errors import BadGateway, Problem, Unauthorized
-from ligand_async.settings import Settings, SettingsError
-from ligand_async.settings.fields import is_issuer
+from ligand_async.settings import Settings, SettingsError, is_issuer
 from ligand_async.upstream.failures import RETRY_AFTER, unavailable
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx2
 
-from ligand_async.auth.tokens.issuer_http import origin
+from ligand_async.auth.tokens import origin
 from ligand_async.errors import Forbidden
 from ligand_async.tasks import current_deadline
 from ligand_async.upstream.credentials import OutgoingToken

@@ -16,8 +16,7 @@ from werkzeug.datastructures import ETags, Headers
 from werkzeug.http import parse_date, parse_etags, remove_entity_headers
 
 from ligand_async.context import service_of
-from ligand_async.data.errors import is_key_taken
-from ligand_async.data.versions import Origin, digest, origin_of, origin_of_entity
+from ligand_async.data import Origin, digest, is_key_taken, origin_of, origin_of_entity
 from ligand_async.errors import PreconditionFailed, PreconditionRequired
 
 

@@ -6,7 +6,7 @@ CORS is that of the Fetch standard.
 from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any
 
-from ligand_async.settings.types import ANY_ORIGIN
+from ligand_async.settings import ANY_ORIGIN
 from ligand_async.web.stages import Headers, Reply
 
 ALWAYS = (

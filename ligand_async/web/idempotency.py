@@ -14,9 +14,7 @@ from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async.context import current_principal
-from ligand_async.data import idempotency
-from ligand_async.data.database import Database
-from ligand_async.data.idempotency import Reply
+from ligand_async.data import Database, Reply, idempotency
 from ligand_async.errors import BadRequest, IdempotencyKeyReused, InvalidPart, RequestInProgress
 from ligand_async.marks import IdempotentMark
 from ligand_async.web.body import read_bytes

@@ -16,8 +16,7 @@ from quart.wrappers.base import BaseRequestWebsocket
 from ligand_async.context import current_principal, service_of
 from ligand_async.errors import TooManyRequests
 from ligand_async.marks import LimitMark, limit_mark, owners_of
-from ligand_async.settings import Mistake, Settings, SettingsError
-from ligand_async.settings.types import Quota, read_quotas
+from ligand_async.settings import Mistake, Quota, Settings, SettingsError, read_quotas
 
 logger = logging.getLogger(__name__)
 

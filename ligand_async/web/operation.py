@@ -25,10 +25,9 @@ from quart_schema.validation import (
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from ligand_async.auth.enforcement import enforcement_of
+from ligand_async.auth import enforcement_of
 from ligand_async.context import current_principal, service_of
-from ligand_async.data.database import Database
-from ligand_async.data.unit import UnitOfWork
+from ligand_async.data import Database, UnitOfWork
 from ligand_async.errors import Problem
 from ligand_async.marks import OperationMark, SessionMode, idempotent_mark, is_conditional, stamp_operation
 from ligand_async.tasks import current_deadline, finish_in_time

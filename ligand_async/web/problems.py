@@ -19,9 +19,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException, SecurityError, default_exceptions
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from ligand_async.auth.enforcement import add_challenges
+from ligand_async.auth import add_challenges
 from ligand_async.context import current_request_id
-from ligand_async.data.errors import problem_of
+from ligand_async.data import problem_of
 from ligand_async.errors import PROBLEM_JSON, InternalServerError, Problem, problem_for
 from ligand_async.protocols import ProblemRenderer
 from ligand_async.web.invalid import Place, refuse

@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any, NoReturn
 from urllib.parse import quote, unquote_to_bytes
 
-from ligand_async.auth.errors import InvalidRequest, bearer_challenge
+from ligand_async.auth import InvalidRequest, bearer_challenge
 from ligand_async.errors import problem_for
 from ligand_async.settings import Settings
 from ligand_async.web.stages import Headers, Reply

@@ -8,7 +8,7 @@ Created: 2026-11-20 17:05:10.955908+00:00
 import sqlalchemy as sa
 from alembic import op
 
-from ligand_async import utc_now
+from ligand_async.data import utc_now
 
 revision = "84029e445e19"
 down_revision = None

@@ -7,7 +7,9 @@ from quart import Blueprint, Quart
 from quart.typing import TestClientProtocol as Client
 from werkzeug.datastructures import Headers
 
-from ligand_async import Authenticator, BearerAuthenticator, InvalidToken, Principal
+from ligand_async import Principal
+from ligand_async.auth import BearerAuthenticator, InvalidToken
+from ligand_async.protocols import Authenticator
 from tests.shop import make_app
 from tests.web.serving import NEVER_OPENED
 

@@ -4,9 +4,9 @@ import base64
 from typing import Any
 from urllib.parse import parse_qs, unquote_plus
 
-from ligand_async.auth.errors import InvalidToken
+from ligand_async.auth import InvalidToken
+from ligand_async.auth.tokens import AuthMethod, client_auth
 from ligand_async.auth.tokens.introspection import IntrospectionClient, IntrospectionVerifier
-from ligand_async.auth.tokens.issuer_http import AuthMethod, client_auth
 from ligand_async.errors import ServiceUnavailable
 from tests.auth.issuing import AUDIENCE, Answer, Asked, Issuer, to_json
 from tests.auth.verifying import Clock, fetcher, trust

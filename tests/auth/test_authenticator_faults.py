@@ -8,16 +8,10 @@ from typing import Any
 import pytest
 from quart.wrappers.base import BaseRequestWebsocket
 
-from ligand_async import (
-    APIKeyAuthenticator,
-    InvalidToken,
-    Principal,
-    ServiceUnavailable,
-    Unauthorized,
-    current_principal,
-)
-from ligand_async.auth.enforcement import enforcement_of
-from ligand_async.testing.tokens import authorization
+from ligand_async import Principal, current_principal
+from ligand_async.auth import APIKeyAuthenticator, InvalidToken, enforcement_of
+from ligand_async.errors import ServiceUnavailable, Unauthorized
+from ligand_async.testing import authorization
 from tests.auth.asking import REALM, app_of, get, hang
 from tests.auth.guarding import CALLERS, bearer, statuses
 from tests.shop import make_app, running

@@ -7,15 +7,14 @@ from typing import Any
 import pytest
 from quart import Quart
 
-from ligand_async import (
+from ligand_async import Principal, public
+from ligand_async.auth import (
     APIKeyAuthenticator,
     BasicAuthenticator,
     BasicCredentials,
     BearerAuthenticator,
-    Principal,
-    public,
+    enforcement_of,
 )
-from ligand_async.auth.enforcement import enforcement_of
 from tests.auth.guarding import BAD, CALLERS, WordVerifier, guarded
 from tests.web.serving import Answer, send
 

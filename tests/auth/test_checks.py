@@ -13,18 +13,8 @@ from quart import Blueprint, Quart, request
 from quart.testing.app import LifespanError
 from quart.views import MethodView
 
-from ligand_async import (
-    AccessError,
-    APIKeyAuthenticator,
-    Principal,
-    Settings,
-    create_app,
-    operation,
-    public,
-    requires,
-    role,
-)
-from ligand_async.auth.checks import check_access
+from ligand_async import Principal, Settings, create_app, operation, public, requires, role
+from ligand_async.auth import AccessError, APIKeyAuthenticator, check_access
 from ligand_async.marks import access_mark
 from ligand_async.web.inputs import OperationError
 from tests.auth.guarding import guarded

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ligand_async.auth.errors import InvalidToken
+from ligand_async.auth import InvalidToken
 from ligand_async.auth.tokens.compact import MAX_TOKEN, read_compact
 from tests.auth.issuing import Issuer, SigningKey
 

@@ -9,8 +9,8 @@ import pytest
 from quart import Blueprint, Quart
 from quart_schema import tag, validate_response
 
-from ligand_async import AccessError, limit, operation, public, requires, role
-from ligand_async.auth.checks import check_access
+from ligand_async import limit, operation, public, requires, role
+from ligand_async.auth import AccessError, check_access
 from ligand_async.web.inputs import OperationError
 from tests.auth.guarding import guarded, statuses
 from tests.shop import running

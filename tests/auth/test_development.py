@@ -13,11 +13,13 @@ from quart import Quart
 from quart.typing import TestClientProtocol as Client
 
 import ligand_async
-from ligand_async import BearerAuthenticator, Principal, Settings, current_principal, operation, requires, role
-from ligand_async.auth.development import PATH, DevelopmentIssuer, development_issuer_of, issuer_of
-from ligand_async.auth.tokens.issuer_http import Fetcher, discover
+from ligand_async import Principal, Settings, current_principal, operation, requires, role
+from ligand_async.auth import BearerAuthenticator, DevelopmentIssuer, issuer_of
+from ligand_async.auth.development import PATH, development_issuer_of
+from ligand_async.auth.tokens import Fetcher, discover
 from ligand_async.settings.environments import ENVIRONMENTS
-from ligand_async.testing.tokens import access_token, authorization
+from ligand_async.testing import authorization
+from ligand_async.testing.tokens import access_token
 from tests.auth.reading import claims_of
 from tests.docs.describing import describe
 from tests.web.serving import NEVER_OPENED

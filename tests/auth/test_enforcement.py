@@ -9,20 +9,10 @@ from quart import Blueprint, abort
 from quart.views import MethodView
 from werkzeug.datastructures import Headers
 
-from ligand_async import (
-    APIKeyAuthenticator,
-    BasicAuthenticator,
-    BearerAuthenticator,
-    Principal,
-    Unauthorized,
-    current_principal,
-    operation,
-    public,
-    requires,
-    role,
-    scope,
-)
+from ligand_async import Principal, current_principal, operation, public, requires, role, scope
+from ligand_async.auth import APIKeyAuthenticator, BasicAuthenticator, BearerAuthenticator
 from ligand_async.auth.enforcement import Challenges, Enforcement
+from ligand_async.errors import Unauthorized
 from tests.auth.asking import REALM, app_of, get, hang, tell
 from tests.auth.guarding import BAD, CALLERS, PROBLEM, WordVerifier, bearer, guarded, statuses
 from tests.shop import running

@@ -6,7 +6,8 @@ import gzip
 import httpx2
 import pytest
 
-from ligand_async.auth.tokens.issuer_http import MAX_BYTES, Fetcher, FetchError
+from ligand_async.auth.tokens import Fetcher, FetchError
+from ligand_async.auth.tokens.issuer_http import MAX_BYTES
 from tests.auth.issuing import KEYS, Answer, Asked, Issuer
 from tests.auth.verifying import fetcher
 

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from ligand_async.auth.tokens import AuthMethod
 from ligand_async.auth.tokens.introspection import REFUSED_AGE, IntrospectionVerifier
-from ligand_async.auth.tokens.issuer_http import AuthMethod
 from tests.auth.introspecting import INTROSPECTION, IntrospectingIssuer, make_verifier, outcome
 from tests.auth.verifying import Clock
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ligand_async.auth.errors import InvalidToken
+from ligand_async.auth import InvalidToken
 from ligand_async.auth.tokens.introspection import IntrospectionVerifier
 from tests.auth.introspecting import IntrospectingIssuer, make_verifier, outcome
 from tests.auth.issuing import AUDIENCE

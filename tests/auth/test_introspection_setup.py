@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from quart import Blueprint, Quart
 
-from ligand_async import SettingsError, current_principal, operation
+from ligand_async import current_principal, operation
+from ligand_async.settings import SettingsError
 from tests.auth.introspecting import INTROSPECTION, SECRET, IntrospectingIssuer, settings_for
 from tests.shop import make_app, running
 

@@ -8,7 +8,7 @@ from joserfc.util import int_to_base64
 
 from ligand_async.auth.tokens.compact import read_compact
 from ligand_async.auth.tokens.keys import MAX_KEYS, KeySet, import_key_set
-from ligand_async.settings.fields import DEFAULT_ALGORITHMS
+from ligand_async.settings import DEFAULT_ALGORITHMS
 from tests.auth.issuing import Issuer, SigningKey, rsa_key
 
 ALL = (*DEFAULT_ALGORITHMS, "RS384", "RS512", "PS384", "PS512", "ES512", "Ed448")

@@ -8,8 +8,8 @@ import pytest
 from quart import Blueprint, Quart
 from quart.views import MethodView, View
 
-from ligand_async import AccessError, claim, operation, public, requires, role
-from ligand_async.auth.access import access_of
+from ligand_async import claim, operation, public, requires, role
+from ligand_async.auth import AccessError, access_of
 from ligand_async.marks import access_mark
 from ligand_async.principal import HasRole
 from tests.auth.guarding import guarded, statuses

@@ -3,11 +3,12 @@
 import httpx2
 import pytest
 
-from ligand_async.auth.errors import InvalidToken
-from ligand_async.auth.tokens.issuer_http import Fetcher, FetchError, Metadata, discover, metadata_urls
+from ligand_async.auth import InvalidToken
+from ligand_async.auth.tokens import Fetcher, FetchError, discover
+from ligand_async.auth.tokens.issuer_http import Metadata, metadata_urls
 from ligand_async.auth.tokens.keys import KeySource
 from ligand_async.errors import ServiceUnavailable
-from ligand_async.settings.fields import DEFAULT_ALGORITHMS
+from ligand_async.settings import DEFAULT_ALGORITHMS
 from tests.auth.issuing import KEYS, METADATA, OAUTH_METADATA, Issuer, to_json
 from tests.auth.verifying import Clock, fetcher, verify, verifying
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ligand_async.auth.errors import InvalidToken
+from ligand_async.auth import InvalidToken
 from ligand_async.auth.setup import trusted_issuers
 from ligand_async.auth.tokens.claims import PROFILES, ClaimProfile, adapt_profile, find_claim, principal_of
 from ligand_async.principal import Principal

@@ -12,10 +12,10 @@ import pytest
 from quart.typing import TestClientProtocol as Client
 
 from examples.petstore.app import create_app
-from ligand_async.auth.errors import InvalidToken
+from ligand_async.auth import InvalidToken
+from ligand_async.auth.tokens import AuthMethod, Fetcher, client_auth
 from ligand_async.auth.tokens.claims import PROFILES
 from ligand_async.auth.tokens.introspection import IntrospectionClient, IntrospectionVerifier
-from ligand_async.auth.tokens.issuer_http import AuthMethod, Fetcher, client_auth
 from ligand_async.auth.tokens.keys import Pace
 from ligand_async.auth.tokens.token_cache import MAX_AGE
 from ligand_async.auth.tokens.verifier import TrustedIssuer

@@ -9,7 +9,7 @@ from quart.testing.app import LifespanError
 
 import ligand_async
 from ligand_async import Settings, public
-from ligand_async.auth.authenticators import BearerAuthenticator
+from ligand_async.auth import BearerAuthenticator
 from ligand_async.principal import Principal
 from tests.auth.issuing import AUDIENCE
 from tests.bare import leave_bare

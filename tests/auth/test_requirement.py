@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from ligand_async import Principal, Requirement, claim, role, scope
-from ligand_async.principal import HasRole
+from ligand_async import Principal, claim, role, scope
+from ligand_async.principal import HasRole, Requirement
 from tests.auth.guarding import CALLERS, caller
 
 ADMIN, USER, WRITER = CALLERS["admin"], CALLERS["user"], CALLERS["writer"]

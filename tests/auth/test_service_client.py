@@ -8,11 +8,8 @@ from uuid import UUID
 import pytest
 from pydantic import BaseModel
 
-from ligand_async import (
-    BadGateway,
-    ServiceClient,
-    read_model,
-)
+from ligand_async.errors import BadGateway
+from ligand_async.upstream import ServiceClient, read_model
 from tests.auth.upstream import Reply, Upstream, raw
 
 

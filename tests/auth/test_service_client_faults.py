@@ -8,11 +8,8 @@ from typing import Any
 
 import pytest
 
-from ligand_async import (
-    BadGateway,
-    GatewayTimeout,
-    ServiceClient,
-)
+from ligand_async.errors import BadGateway, GatewayTimeout
+from ligand_async.upstream import ServiceClient
 from tests.auth.upstream import HANG, RESET, Reply, Upstream, failure, raw
 
 MEBIBYTE = 1024 * 1024

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from examples.petstore.app import create_app
-from ligand_async import ClientCredentials, ServiceClient
+from ligand_async.upstream import ClientCredentials, ServiceClient
 from tests.auth.upstream import Upstream
 from tests.provider.running import Provider
 from tests.web.serving import NEVER_OPENED

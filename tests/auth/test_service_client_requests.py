@@ -11,19 +11,11 @@ from typing import Any
 import pytest
 from quart import Quart
 
-from ligand_async import (
-    BearerAuthenticator,
-    ForwardToken,
-    GatewayTimeout,
-    InvalidToken,
-    Principal,
-    ServiceClient,
-    app_scope,
-    current_principal,
-    operation,
-    services_of,
-)
-from ligand_async.auth.authenticators import current_caller_token
+from ligand_async import Principal, current_principal, operation
+from ligand_async.auth import BearerAuthenticator, InvalidToken, current_caller_token
+from ligand_async.errors import GatewayTimeout
+from ligand_async.upstream import ForwardToken, ServiceClient
+from ligand_async.web import app_scope, services_of
 from tests.auth.upstream import HANG, Reply, Upstream
 from tests.shop import running
 from tests.web.serving import Answer, app_of, send

@@ -8,12 +8,8 @@ from typing import Any
 
 import pytest
 
-from ligand_async import (
-    BadGateway,
-    ServiceClient,
-    ServiceUnavailable,
-)
-from ligand_async.upstream import transport
+from ligand_async.errors import BadGateway, ServiceUnavailable
+from ligand_async.upstream import ServiceClient, transport
 from ligand_async.upstream.failures import UpstreamFailed
 from tests.auth.upstream import RESET, Reply, Upstream, failure, raw
 

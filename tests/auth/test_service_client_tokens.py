@@ -10,17 +10,11 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from ligand_async import (
-    BadGateway,
-    ClientCredentials,
-    ForwardToken,
-    Problem,
-    ServiceClient,
-    ServiceUnavailable,
-    Settings,
-    SettingsError,
-)
-from ligand_async.auth.tokens.issuer_http import Fetcher
+from ligand_async import Problem, Settings
+from ligand_async.auth.tokens import Fetcher
+from ligand_async.errors import BadGateway, ServiceUnavailable
+from ligand_async.settings import SettingsError
+from ligand_async.upstream import ClientCredentials, ForwardToken, ServiceClient
 from ligand_async.upstream.credentials import ClientToken
 from tests.auth.upstream import HANG, RESET, SECRET, TOKEN_PATH, Clock, Reply, Upstream, raw, wait_until
 from tests.web.serving import NEVER_OPENED

@@ -9,9 +9,10 @@ import pytest
 from blinker import NamedSignal
 from quart import Blueprint, Quart, current_app
 
-from ligand_async import Authenticator, BasicAuthenticator, BearerAuthenticator, Principal, public, requires, role
-from ligand_async.auth.authenticators import BasicCredentials
+from ligand_async import Principal, public, requires, role
+from ligand_async.auth import BasicAuthenticator, BasicCredentials, BearerAuthenticator
 from ligand_async.auth.tokens.keys import Pace
+from ligand_async.protocols import Authenticator
 from ligand_async.signals import (
     access_denied,
     authentication_failed,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ligand_async.auth.errors import InvalidToken
+from ligand_async.auth import InvalidToken
 from ligand_async.auth.tokens.token_cache import TokenCache
 from ligand_async.principal import Principal
 from tests.auth.issuing import Issuer

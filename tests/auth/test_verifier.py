@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import pytest
 
-from ligand_async.auth.errors import InvalidToken
+from ligand_async.auth import InvalidToken
 from ligand_async.errors import ServiceUnavailable
 from ligand_async.principal import Principal
 from tests.auth.issuing import AUDIENCE, KEYS, Issuer, SigningKey

@@ -8,7 +8,7 @@ from quart import Blueprint, Quart, g, websocket
 from quart.testing import WebsocketResponseError
 
 from ligand_async import Principal, current_principal, public, requires, role
-from ligand_async.auth.enforcement import enforcement_of
+from ligand_async.auth import enforcement_of
 from tests.auth.guarding import BAD, PROBLEM, bearer, guarded
 from tests.shop import running
 

@@ -24,7 +24,8 @@ from typing import Any, Self
 
 import pytest
 
-from ligand_async import ClientCredentials, Problem, ServiceClient
+from ligand_async import Problem
+from ligand_async.upstream import ClientCredentials, ServiceClient
 
 SECRET = "a-secret-that-nobody-may-see"
 TOKEN_PATH = "/token"

@@ -9,11 +9,11 @@ import pytest
 from quart import Blueprint, Quart, g
 
 from ligand_async import requires, role
-from ligand_async.auth.errors import InvalidToken
+from ligand_async.auth import InvalidToken
+from ligand_async.auth.tokens import Fetcher, JWKSVerifier
 from ligand_async.auth.tokens.claims import PROFILES, ClaimProfile
-from ligand_async.auth.tokens.issuer_http import Fetcher
 from ligand_async.auth.tokens.keys import DEFAULT_PACE, Pace
-from ligand_async.auth.tokens.verifier import JWKSVerifier, TrustedIssuer
+from ligand_async.auth.tokens.verifier import TrustedIssuer
 from ligand_async.principal import Principal
 from tests.auth.issuing import AUDIENCE, Issuer
 from tests.shop import make_app

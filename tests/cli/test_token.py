@@ -13,14 +13,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ligand_async import Settings, create_app
-from ligand_async.auth.development import issuer_of
+from ligand_async.auth import issuer_of
 from ligand_async.cli import ligand
 from tests.auth.reading import claims_of
 from tests.bare import leave_bare
 from tests.serving import LIGAND, ROOT
 
 SERVICE = """
-from ligand_async import BearerAuthenticator, Settings, create_app
+from ligand_async import Settings, create_app
+from ligand_async.auth import BearerAuthenticator
 
 class RoleSettings(Settings):
     allowed_roles: tuple[str, ...] = ("user", "admin")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ligand_async.docs.clients.package import ClientError, Package
+from ligand_async.docs.clients import ClientError
+from ligand_async.docs.clients.package import Package
 
 
 @pytest.mark.parametrize("name", ["petstore-client", "a.b_c", "x2"])

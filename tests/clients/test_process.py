@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from ligand_async.docs.clients import ClientError
 from ligand_async.docs.clients.generate import locate, run_generator
-from ligand_async.docs.clients.package import ClientError
 
 
 def run(program: str, directory: Path, *, timeout: float = 20) -> None:

@@ -9,9 +9,9 @@ from quart import Blueprint, Quart
 from quart.typing import TestClientProtocol as Client
 
 from ligand_async import Settings, create_app, operation, public
-from ligand_async.docs.clients.package import directory_of, pack, path_of
+from ligand_async.docs.clients import directory_of, pack, path_of
 from ligand_async.docs.clients.views import identity_of
-from ligand_async.testing.tokens import authorization
+from ligand_async.testing import authorization
 from tests.docs.describing import make_app
 from tests.web.serving import NEVER_OPENED
 

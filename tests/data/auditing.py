@@ -14,9 +14,9 @@ from quart.wrappers.base import BaseRequestWebsocket
 from sqlalchemy import JSON, ForeignKey, Interval, LargeBinary, Numeric, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from ligand_async import AuditEvent, AuditTrail, Database, Identified, Model, Principal, Timestamped, Versioned
+from ligand_async import AuditTrail, Database, Identified, Model, Principal, Timestamped, Versioned
 from ligand_async.context import principal_var
-from ligand_async.data.audit import EventFilter
+from ligand_async.data.audit import AuditEvent, EventFilter
 from tests.shop import make_app
 
 

@@ -11,7 +11,8 @@ from quart import Quart
 from sqlalchemy import JSON, Computed, ForeignKey, Integer, String, func
 from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, declared_attr, mapped_column, relationship
 
-from ligand_async import Change, Database, Identified, Model, Timestamped, Versioned, utc_now
+from ligand_async import Database, Identified, Model, Timestamped, Versioned
+from ligand_async.data import Change, utc_now
 from tests.shop import make_app
 
 

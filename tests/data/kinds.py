@@ -13,7 +13,8 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from ligand_async import CreateSchema, Identified, Model, ReadSchema, UTCDateTime
+from ligand_async import CreateSchema, Identified, Model, ReadSchema
+from ligand_async.data import UTCDateTime
 
 
 class Color(enum.Enum):

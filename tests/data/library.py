@@ -31,7 +31,8 @@ from sqlalchemy.orm import (
     relationship,
 )
 
-from ligand_async import Database, Identified, Model, Timestamped, UTCDateTime, Versioned, utc_now
+from ligand_async import Database, Identified, Model, Timestamped, Versioned
+from ligand_async.data import UTCDateTime, utc_now
 
 
 class Base(Model, DeclarativeBase):

@@ -13,7 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
-from ligand_async import Change, Conflict, current_request_id, on_commit, operation
+from ligand_async import Conflict, on_commit, operation
+from ligand_async.context import current_request_id
+from ligand_async.data import Change
 from ligand_async.data.changes import FlushObserver
 from ligand_async.data.errors import ConnectionLost
 from ligand_async.data.flushes import observe_flushes, watcher_of

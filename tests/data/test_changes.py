@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import undefer
 
-from ligand_async import Change
+from ligand_async.data import Change
 from ligand_async.signals import changes_committed, changes_rolled_back
 from tests.data.changing import Animal, Bird, Cage, Fish, House, Keeper, brief, hearing, open_zoo, zoo
 

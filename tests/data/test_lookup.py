@@ -10,7 +10,8 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import MultipleResultsFound
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from ligand_async import Database, Model, NotFound, first_or_404, get_or_404, one_or_404
+from ligand_async import Database, Model, NotFound, get_or_404
+from ligand_async.data import first_or_404, one_or_404
 from tests.data.statements import captured, columns_of
 from tests.shop import Item, Shelf, db, make_app, running
 

@@ -203,7 +203,7 @@ async def test_moments_are_written_portably(directory: Path, database_url: str) 
     """A moment is written as its plain type, and the database's clock by its name, which it has to import."""
     source = await generate(make_wide(), database_url, directory)
     assert "sa.Column('created_at', sa.DateTime(timezone=True), server_default=utc_now(), nullable=False)" in source
-    assert "\nfrom ligand_async import utc_now\n" in source
+    assert "\nfrom ligand_async.data import utc_now\n" in source
 
 
 async def test_clock_is_recognised_in_the_database(directory: Path, database_url: str) -> None:

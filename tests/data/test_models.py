@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 from sqlalchemy.orm.exc import StaleDataError
 
-from ligand_async import Database, Identified, Model, Versioned, utc_now
+from ligand_async import Database, Identified, Model, Versioned
+from ligand_async.data import utc_now
 from tests.shop import Item, Shelf, db, make_app, running
 
 

@@ -11,7 +11,8 @@ from quart import Quart
 from sqlalchemy import String, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from ligand_async import CreateSchema, Model, ReadSchema, ValidationFailed
+from ligand_async import CreateSchema, Model, ReadSchema
+from ligand_async.errors import ValidationFailed
 from tests.data.library import Card, Everyday, Film, Loan, Reader, Song, Ticket, Work, db
 from tests.shop import make_app
 

@@ -12,9 +12,10 @@ from quart import Quart
 from sqlalchemy import ForeignKey, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from ligand_async import Identified, Model, ReadSchema, first_or_404, get_or_404, paginate
+from ligand_async import Identified, Model, ReadSchema, get_or_404, paginate
+from ligand_async.data import first_or_404
 from ligand_async.data.reading import IntoNotPossible, project
-from ligand_async.web.lists.params import OffsetParams
+from ligand_async.web.lists import OffsetParams
 from tests.data.library import Card, Everyday, Film, Loan, Reader, Song, Work, db
 from tests.data.statements import captured, columns_of
 from tests.shop import make_app

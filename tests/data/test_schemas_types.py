@@ -9,8 +9,8 @@ from sqlalchemy import MetaData, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from ligand_async import Database, Identified, Model, ReadSchema, UnknownColumnType, get_or_404
-from ligand_async.data.schemas import column_annotation
+from ligand_async import Database, Identified, Model, ReadSchema, get_or_404
+from ligand_async.data.schemas import UnknownColumnType, column_annotation
 from ligand_async.docs.schemas import SchemaGenerator
 from ligand_async.web.output import Output
 from tests.data.kinds import KINDS, MODELS, TABLES, Base, Kind, create_schema, read_schema

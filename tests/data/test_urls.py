@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import text
 
-from ligand_async import SettingsError
-from ligand_async.data.engines import parse_database_url
+from ligand_async.data import parse_database_url
+from ligand_async.settings import SettingsError
 from tests.shop import db, make_app, running
 
 

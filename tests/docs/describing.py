@@ -6,8 +6,7 @@ from typing import Any
 
 from quart import Blueprint, Quart
 
-from ligand_async.docs.document import document_of
-from ligand_async.docs.extension import init_docs
+from ligand_async.docs import document_of, init_docs
 
 
 def make_app(*blueprints: Blueprint, title: str = "Things", servers: Mapping[str, str] | None = None) -> Quart:

@@ -13,11 +13,9 @@ from quart.views import MethodView
 from quart_schema import DataSource, hide, tag_blueprint, validate_querystring, validate_request, validate_response
 from quart_schema.pydantic import File
 
-from ligand_async.docs.extension import init_docs
+from ligand_async.docs import init_docs
 from ligand_async.errors import Conflict, NotFound, Problem
-from ligand_async.web.body import Form
-from ligand_async.web.operation import operation
-from ligand_async.web.output import Media
+from ligand_async.web import Form, Media, operation
 from tests.docs import namesakes
 
 T = TypeVar("T")

@@ -10,8 +10,9 @@ from hypercorn.typing import ASGIFramework
 from playwright.async_api import Response
 from quart import Quart
 
-from ligand_async import BasicAuthenticator, BasicCredentials, Principal
-from ligand_async.testing.tokens import authorization
+from ligand_async import Principal
+from ligand_async.auth import BasicAuthenticator, BasicCredentials
+from ligand_async.testing import authorization
 from tests.docs import sample
 from tests.docs.browsing import Visit, serving, visiting
 from tests.docs.describing import make_app

@@ -6,9 +6,10 @@ import pytest
 from pydantic import BaseModel
 from quart import Blueprint, Quart
 
-from ligand_async import AccessError, BasicAuthenticator, BasicCredentials, Principal, operation, public
-from ligand_async.docs.document import DocumentError
-from ligand_async.testing.tokens import authorization
+from ligand_async import Principal, operation, public
+from ligand_async.auth import AccessError, BasicAuthenticator, BasicCredentials
+from ligand_async.docs import DocumentError
+from ligand_async.testing import authorization
 from tests.shop import make_app, running
 from tests.web.serving import NEVER_OPENED
 

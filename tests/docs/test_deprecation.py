@@ -9,7 +9,7 @@ from quart import Blueprint
 from quart.typing import TestClientProtocol as Client
 
 from ligand_async import CursorParams, Page, deprecated, operation, public
-from ligand_async.testing.conformance import watch
+from ligand_async.testing import watch
 from tests.docs.describing import describe, operations
 from tests.shop import make_app, running
 from tests.web.serving import NEVER_OPENED

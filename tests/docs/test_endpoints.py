@@ -6,7 +6,7 @@ from quart import Blueprint
 from quart.views import View
 from quart_schema import tag
 
-from ligand_async.web.operation import operation
+from ligand_async.web import operation
 from tests.docs.describing import answer_schema, describe, make_app, operations
 
 

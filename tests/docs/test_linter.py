@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from examples.petstore.app import create_app
-from ligand_async.docs.document import document_of
+from ligand_async.docs import document_of
 from tests.docs import sample
 from tests.provider.packages import install_packages
 

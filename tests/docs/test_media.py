@@ -7,8 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from quart import Blueprint, Response
 from typing_extensions import TypedDict
 
-from ligand_async import Media, limit, operation, public
-from ligand_async.testing.conformance import watch
+from ligand_async import limit, operation, public
+from ligand_async.testing import watch
+from ligand_async.web import Media
 from tests.docs.describing import describe, operations, parameters
 from tests.shop import make_app, running
 from tests.web.serving import NEVER_OPENED

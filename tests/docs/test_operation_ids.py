@@ -4,7 +4,7 @@ import pytest
 from quart import Blueprint, Quart
 from quart_schema import operation_id
 
-from ligand_async.web.operation import operation
+from ligand_async.web import operation
 from tests.docs.describing import describe, make_app, operations
 
 

@@ -10,11 +10,11 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from quart import Blueprint, Quart
 from quart_schema import deprecate_blueprint, security_scheme
 
-from ligand_async.web.operation import operation
+from ligand_async.web import operation
 from tests.docs.describing import describe, make_app, operations
 
 ROOT = Path(__file__).parents[2]
-PRINT = "import sys; from tests.docs import sample; from ligand_async.docs.document import document_of; "
+PRINT = "import sys; from tests.docs import sample; from ligand_async.docs import document_of; "
 PRINT += "sys.stdout.buffer.write(document_of(sample.make_app()).content)"
 
 

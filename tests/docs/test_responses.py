@@ -10,8 +10,7 @@ from quart_schema import document_response, validate_response
 from typing_extensions import TypedDict
 
 from ligand_async.errors import NotFound, Problem
-from ligand_async.web.operation import operation
-from ligand_async.web.output import Media
+from ligand_async.web import Media, operation
 from tests.docs.describing import describe, make_app, operations
 
 

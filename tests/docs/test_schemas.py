@@ -11,7 +11,7 @@ from quart import Blueprint
 from typing_extensions import TypedDict
 
 from ligand_async.errors import Conflict, InvalidPart
-from ligand_async.web.operation import operation
+from ligand_async.web import operation
 from tests.docs import namesakes, sample
 from tests.docs.describing import answer_schema, describe, make_app, operations
 

@@ -15,10 +15,11 @@ from quart.views import MethodView
 from quart_schema import security_scheme
 from quart_schema.openapi import HttpSecurityScheme
 
-from ligand_async import Principal, Requirement, claim, operation, public, requires, role, scope
-from ligand_async.auth.authenticators import APIKeyAuthenticator, BasicAuthenticator
-from ligand_async.docs.document import document_of
+from ligand_async import Principal, claim, operation, public, requires, role, scope
+from ligand_async.auth import APIKeyAuthenticator, BasicAuthenticator
+from ligand_async.docs import document_of
 from ligand_async.docs.security import MOST, Alternative, alternatives_of, words_of
+from ligand_async.principal import Requirement
 from tests.docs.describing import describe, operations
 from tests.docs.test_views import POLICY, Page
 from tests.shop import make_app

@@ -8,7 +8,7 @@ from quart.views import MethodView
 from quart_schema import tag as quart_schema_tag
 
 from ligand_async import operation, tag
-from ligand_async.docs.document import DocumentError
+from ligand_async.docs import DocumentError
 from tests.docs.describing import describe, make_app, operations
 
 

@@ -9,7 +9,7 @@ from quart_schema import document_response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import Page, ReadSchema, conditional, operation
-from ligand_async.testing.conformance import watch
+from ligand_async.testing import watch
 from tests.docs.describing import describe, make_app, operations
 from tests.shop import Item, Shelf, routes, running
 from tests.shop import make_app as make_shop

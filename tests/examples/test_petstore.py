@@ -8,8 +8,8 @@ import pytest
 from quart.typing import TestClientProtocol as Client
 
 from examples.petstore.app import create_app
-from ligand_async import service_of
-from ligand_async.testing.tokens import authorization
+from ligand_async.context import service_of
+from ligand_async.testing import authorization
 
 ANY = {"If-Match": "*"}  # whatever state it is in
 REX = {"name": "Rex", "description": "A good dog."}

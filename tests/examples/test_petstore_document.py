@@ -12,9 +12,9 @@ import pytest
 from quart import Quart, Response
 
 from examples.petstore.app import create_app
-from ligand_async.docs.document import document_of
-from ligand_async.testing.conformance import Conformance, watch
-from ligand_async.testing.tokens import authorization
+from ligand_async.docs import document_of
+from ligand_async.testing import authorization, watch
+from ligand_async.testing.conformance import Conformance
 from tests.auth.issuing import AUDIENCE, Issuer
 
 REX = {"name": "Rex", "description": "A good dog."}

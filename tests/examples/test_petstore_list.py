@@ -9,7 +9,7 @@ import pytest
 from quart.typing import TestClientProtocol as Client
 
 from examples.petstore.app import create_app
-from ligand_async.testing.tokens import authorization
+from ligand_async.testing import authorization
 from tests.web.things import linked
 
 NAMES = ("Rex", "rexa", "Max", "100%", "Ännchen")

@@ -9,7 +9,8 @@ from quart import Quart
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ligand_async import Change, operation
+from ligand_async import operation
+from ligand_async.data import Change
 from ligand_async.data.audit.events import write_key
 from ligand_async.signals import changes_committed
 from tests.data.auditing import Account, Seat, audit, db, make_bank

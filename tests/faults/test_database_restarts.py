@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import operation
-from ligand_async.testing.postgres import ThrowawayPostgres
+from ligand_async.testing import ThrowawayPostgres
 from tests.faults.items import count_checked_out, count_items, make_service, post
 from tests.shop import running
 

@@ -11,7 +11,7 @@ from quart import Quart, Response, websocket
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import Conflict, NotFound, on_commit, operation, public
-from ligand_async.web.quart import LigandQuart
+from ligand_async.web import LigandQuart
 from tests.faults.items import count_checked_out, count_items, make_service
 from tests.faults.raw import Answer, exchange, head
 from tests.faults.server import serving

@@ -10,8 +10,9 @@ import pytest
 from quart import Quart
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ligand_async import Change, Conflict, Signal, on_commit, operation
-from ligand_async.signals import changes_committed, changes_flushing, changes_rolled_back, failures_of
+from ligand_async import Conflict, on_commit, operation
+from ligand_async.data import Change
+from ligand_async.signals import Signal, changes_committed, changes_flushing, changes_rolled_back, failures_of
 from tests.faults.items import ItemBody, count_checked_out, count_items, make_service
 from tests.faults.server import send, serving
 from tests.shop import Item, db

@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
-from ligand_async.auth.errors import InvalidToken
+from ligand_async.auth import InvalidToken
 from ligand_async.auth.tokens import keys
 from ligand_async.auth.tokens.compact import CompactToken
-from ligand_async.settings import Settings
-from ligand_async.settings.fields import DEFAULT_ALGORITHMS
+from ligand_async.settings import DEFAULT_ALGORITHMS, Settings
 from tests.auth.issuing import AUDIENCE, KEYS, METADATA, Issuer, SigningKey
 from tests.auth.verifying import Clock, bearer, make_service, refused, trust, verify, verifying
 from tests.faults.hostile_tokens import EDWARDS, P384, RSA, make_issuer, with_raw

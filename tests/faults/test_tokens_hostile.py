@@ -2,7 +2,7 @@
 
 import contextlib
 
-from ligand_async.auth.errors import InvalidToken
+from ligand_async.auth import InvalidToken
 from tests.auth.verifying import bearer, make_service, verifying
 from tests.faults.hostile_tokens import good_tokens, hostile_tokens, make_issuer
 

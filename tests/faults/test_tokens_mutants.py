@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ligand_async.auth.errors import InvalidToken
+from ligand_async.auth import InvalidToken
 from tests.auth.issuing import AUDIENCE, Issuer
 from tests.auth.verifying import Clock, bearer, make_service, verifying
 from tests.faults.hostile_tokens import EDWARDS, P384, RSA, make_issuer

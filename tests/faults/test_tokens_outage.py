@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from ligand_async.auth.errors import InvalidToken
+from ligand_async.auth import InvalidToken
 from ligand_async.auth.tokens.keys import Pace
 from ligand_async.errors import ServiceUnavailable
 from tests.auth.issuing import KEYS, METADATA, OAUTH_METADATA, Issuer, SigningKey

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 from quart import Quart
 
-from ligand_async import BearerAuthenticator, Principal, operation
-from ligand_async.ops.health import init_health
+from ligand_async import Principal, operation
+from ligand_async.auth import BearerAuthenticator
+from ligand_async.ops import init_health
 from tests.shop import make_app, routes, running
 from tests.web.serving import app_of, send
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from ligand_async import Settings
-from ligand_async.ops.server import HEAD_BYTES, ServerError, configure, open_listener
+from ligand_async.ops import ServerError
+from ligand_async.ops.server import HEAD_BYTES, configure, open_listener
 
 
 @pytest.fixture

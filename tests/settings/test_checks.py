@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ligand_async.settings import Settings, SettingsError
-from ligand_async.settings.model import check_config, check_production
+from ligand_async.settings import Settings, SettingsError, check_config, check_production
 from tests.bare import leave_bare
 
 SAFE = {

@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 
-from ligand_async.settings import Settings
+from ligand_async.settings import DOTENV_FILES, Settings, masked
 from ligand_async.settings.environments import ENVIRONMENTS, REQUIRED_IN_STRICT, STRICT
-from ligand_async.settings.sources import DOTENV_FILES
-from ligand_async.settings.types import masked
 from tests.bare import leave_bare
 
 PAGE = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, strategies
 from sqlalchemy import URL
 
-from ligand_async.settings import Settings, SettingsError
-from ligand_async.settings.types import masked, read_database_url, sqlite_file, without_passwords
+from ligand_async.settings import Settings, SettingsError, masked, read_database_url, sqlite_file, without_passwords
 from tests.bare import leave_bare
 
 

@@ -12,7 +12,8 @@ from quart.typing import TestClientProtocol as Client
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from ligand_async import Conflict, Settings, create_app, operation, public
-from ligand_async.testing.conformance import Conformance, Contradiction, watch
+from ligand_async.testing import Contradiction, watch
+from ligand_async.testing.conformance import Conformance
 from ligand_async.testing.documented import Part, Presence
 from tests.testing.test_plugin import LOAD, ROOT
 

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ligand_async.testing import postgres
+from ligand_async.testing import ThrowawayPostgres, postgres
 from ligand_async.testing.databases import open_server
 from ligand_async.testing.postgres import (
     PostgresNotFound,
-    ThrowawayPostgres,
     copy_programs,
     find_programs,
     others_can_run,
@@ -23,7 +22,7 @@ from tests.testing.statements import execute, fetch_scalar
 
 OWNER = """
 import time
-from ligand_async.testing.postgres import ThrowawayPostgres
+from ligand_async.testing import ThrowawayPostgres
 with ThrowawayPostgres() as server:
     print(server.socket_directory, flush=True)
     time.sleep(60)

@@ -15,9 +15,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped
 
 from ligand_async import (
-    APIKeyAuthenticator,
-    Authenticator,
-    BearerAuthenticator,
     CreateSchema,
     Filter,
     Identified,
@@ -38,6 +35,8 @@ from ligand_async import (
     role,
     scope,
 )
+from ligand_async.auth import APIKeyAuthenticator, BearerAuthenticator
+from ligand_async.protocols import Authenticator
 
 
 class Base(Model, DeclarativeBase): ...

@@ -9,7 +9,7 @@ from quart.typing import TestClientProtocol as Client
 
 from examples.petstore.app import create_app
 from examples.petstore.models import db
-from ligand_async.testing.tokens import authorization
+from ligand_async.testing import authorization
 
 
 @pytest.fixture

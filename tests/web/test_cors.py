@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from quart import Response
 
-from ligand_async import Settings, SettingsError, operation
-from ligand_async.web.headers import CORS
+from ligand_async import Settings, operation
+from ligand_async.settings import SettingsError
+from ligand_async.web import CORS
 from ligand_async.web.stages import Headers, Reply
 from tests.web.serving import NEVER_OPENED, Answer, app_of, send
 

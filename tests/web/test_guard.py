@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ligand_async.errors import Conflict, problem_for
-from ligand_async.web.guard import Guard
+from ligand_async.web import Guard
 from ligand_async.web.stages import Headers, Reply
 
 Messages = list[dict[str, Any]]

@@ -6,7 +6,7 @@ import pytest
 from quart import Response
 
 from ligand_async import operation
-from ligand_async.web.headers import SecurityHeaders
+from ligand_async.web import SecurityHeaders
 from ligand_async.web.stages import Headers
 from tests.web.serving import app_of, ask, send
 

@@ -7,7 +7,8 @@ from uuid import UUID
 import pytest
 from quart import Response
 
-from ligand_async import NotFound, current_request_id, operation, public
+from ligand_async import NotFound, operation, public
+from ligand_async.context import current_request_id
 from tests.shop import running
 from tests.web.serving import app_of, ask
 

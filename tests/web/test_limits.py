@@ -16,9 +16,9 @@ from quart import Blueprint, Quart
 from quart.typing import TestClientProtocol as Client
 from quart.views import MethodView
 
-from ligand_async import Settings, SettingsError, create_app, limit, operation, public
-from ligand_async.settings.types import Quota, read_quotas
-from ligand_async.testing.tokens import authorization
+from ligand_async import Settings, create_app, limit, operation, public
+from ligand_async.settings import Quota, SettingsError, read_quotas
+from ligand_async.testing import authorization
 from ligand_async.web import limits
 from ligand_async.web.limits import EXTENSION, MemoryCounters, SharedCounters, network_of
 from tests.docs.describing import describe, operations

@@ -14,8 +14,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
-from ligand_async import Conflict, InvalidPart, NotFound, Problem, TooManyRequests, abort, operation, public
-from ligand_async.errors import problem_for
+from ligand_async import Conflict, NotFound, Problem, abort, operation, public
+from ligand_async.errors import InvalidPart, TooManyRequests, problem_for
 from tests.shop import Item, make_app, routes, running
 from tests.web.serving import NEVER_OPENED, Answer, app_of, ask, send
 

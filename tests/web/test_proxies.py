@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ligand_async import Settings, SettingsError
-from ligand_async.web.proxies import TrustedProxies
+from ligand_async import Settings
+from ligand_async.settings import SettingsError
+from ligand_async.web import TrustedProxies
 from tests.web.serving import NEVER_OPENED, app_of, send
 
 PROXIES = ("10.0.0.0/8", "127.0.0.1")

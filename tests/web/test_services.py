@@ -10,7 +10,8 @@ from quart import Quart
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ligand_async import Conflict, app_scope, operation, services_of
+from ligand_async import Conflict, operation
+from ligand_async.web import app_scope, services_of
 from tests.shop import Item, db, make_app, routes, running
 from tests.web.serving import app_of, send
 

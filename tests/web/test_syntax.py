@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ligand_async import Problem, Settings
-from ligand_async.web.syntax import Syntax
+from ligand_async.web import Syntax
 from tests.web.serving import NEVER_OPENED
 
 HOST = (b"host", b"127.0.0.1")

@@ -13,7 +13,7 @@ from ligand_async.auth.tokens.issuer_http import Fetcher
 from ligand_async.auth.tokens.keys import DEFAULT_PACE, IssuerKeys, KeySet, KeySource, Pace
 from ligand_async.auth.tokens.token_cache import TokenCache
 from ligand_async.principal import Principal
-from ligand_async.settings.fields import DEFAULT_ALGORITHMS
+from ligand_async.settings import DEFAULT_ALGORITHMS
 
 
 @dataclass(frozen=True, slots=True)

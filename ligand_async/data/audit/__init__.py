@@ -2,6 +2,13 @@
 
 from ligand_async.data.audit.events import AuditEvent, EventFilter
 from ligand_async.data.audit.guard import AuditWriteRefused, UnrecordedStatement
-from ligand_async.data.audit.trail import AuditTrail
+from ligand_async.data.audit.trail import PRUNED_AT_ONCE, AuditTrail
 
-__all__ = ["AuditEvent", "AuditTrail", "AuditWriteRefused", "EventFilter", "UnrecordedStatement"]
+__all__ = [
+    "PRUNED_AT_ONCE",
+    "AuditEvent",
+    "AuditTrail",
+    "AuditWriteRefused",
+    "EventFilter",
+    "UnrecordedStatement",
+]

@@ -16,7 +16,13 @@ from ligand_async.data.migrations.commands import (
     write_sql,
 )
 from ligand_async.data.migrations.comparison import Findings, LockFindings, check, check_locks
-from ligand_async.data.migrations.errors import MigrationError, MigrationFailed, MigrationLockHeld, MigrationsNotFound
+from ligand_async.data.migrations.errors import (
+    MigrationError,
+    MigrationFailed,
+    MigrationLockHeld,
+    MigrationsNotFound,
+    words_of,
+)
 from ligand_async.data.migrations.runner import Patience, run_environment
 
 __all__ = [
@@ -42,5 +48,6 @@ __all__ = [
     "scripts",
     "stamp",
     "upgrade",
+    "words_of",
     "write_sql",
 ]

@@ -3,4 +3,10 @@
 from ligand_async.data.schemas.derived import CreateSchema, PatchSchema, ReadSchema
 from ligand_async.data.schemas.types import UnknownColumnType, column_annotation
 
-__all__ = ["CreateSchema", "PatchSchema", "ReadSchema", "UnknownColumnType", "column_annotation"]
+__all__ = [
+    "CreateSchema",
+    "PatchSchema",
+    "ReadSchema",
+    "UnknownColumnType",
+    "column_annotation",
+]

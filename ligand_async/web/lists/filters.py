@@ -15,7 +15,7 @@ from sqlalchemy.sql import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from ligand_async.data.reading import is_column
+from ligand_async.data import is_column
 from ligand_async.data.schemas import UnknownColumnType, column_annotation
 from ligand_async.web.fields import without_none
 

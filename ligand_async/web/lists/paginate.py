@@ -13,7 +13,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import ClauseElement
 
 from ligand_async.context import service_of
-from ligand_async.data.reading import Selection, select_into
+from ligand_async.data import Selection, select_into
 from ligand_async.web.lists.cursor import PARAMETER, Cursor, Seal, comparable, conditions_after
 from ligand_async.web.lists.order import Key, Order, PageNotPossible, order_of
 from ligand_async.web.lists.page import Page
