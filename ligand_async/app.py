@@ -91,7 +91,7 @@ def create_app(
 
     # Quart starts and stops in the order of registration: services start after the database and stop before it.
     services = init_services(app, provide or {})
-    app.before_serving(functools.partial(check_routes, app, services))
+    app.before_serving(functools.partial(_check_routes, app, services))
     app.after_serving(services.stop)
     if database is not None:
         if settings.database_auto_upgrade:
@@ -101,7 +101,7 @@ def create_app(
         database.init_app(app, settings)
     app.before_serving(services.start)
 
-    servers = servers_of(settings)
+    servers = _servers_of(settings)
     init_docs(app, title=title, version=version, description=description, servers=servers, role=settings.docs_role)
     app.extensions[OPERATION_IDS] = OperationNames(app)
     init_problems(app, metadata=database.metadata if database else MetaData(), renderer=problem_renderer)
@@ -115,12 +115,12 @@ def create_app(
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
     app.guard = Guard(
-        make_stages(settings, title), request_timeout=settings.request_timeout, max_body_bytes=settings.max_body_bytes
+        _make_stages(settings, title), request_timeout=settings.request_timeout, max_body_bytes=settings.max_body_bytes
     )
     return app
 
 
-def make_stages(settings: Settings, title: str) -> list[Stage]:
+def _make_stages(settings: Settings, title: str) -> list[Stage]:
     """Make the stages of the guard: who is asking first, then whether it is a request at all."""
     stages: list[Stage] = [TrustedProxies(settings.trusted_proxies), Syntax(settings, realm=title)]
     if settings.cors_origins:
@@ -128,7 +128,7 @@ def make_stages(settings: Settings, title: str) -> list[Stage]:
     return [*stages, SecurityHeaders()]
 
 
-def servers_of(settings: Settings) -> dict[str, str]:
+def _servers_of(settings: Settings) -> dict[str, str]:
     """Return where clients find the service, described, the public address first."""
     servers: dict[str, str] = {}
     for name, text in (("service_public_url", "Public"), ("service_private_url", "Private")):
@@ -138,7 +138,7 @@ def servers_of(settings: Settings) -> dict[str, str]:
     return servers
 
 
-async def check_routes(app: Quart, services: Any) -> None:
+async def _check_routes(app: Quart, services: Any) -> None:
     """Check when the app starts: blueprints may be registered after `create_app`."""
     check_access(app)
     check_operations(app, services)

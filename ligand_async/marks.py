@@ -17,7 +17,7 @@ from ligand_async.errors import Problem
 from ligand_async.principal import Requirement
 from ligand_async.settings import Quota, read_quotas
 
-ACCESS = "_ligand_access"
+_ACCESS = "_ligand_access"
 
 M = TypeVar("M", bound=Callable[..., Any] | Blueprint)
 
@@ -51,7 +51,7 @@ def public(marked: M) -> M:
     Raises:
         TypeError: It has another mark already, or is nothing that can carry one.
     """
-    return stamp_access(marked, AccessMark(None))
+    return _stamp_access(marked, AccessMark(None))
 
 
 def requires(requirement: Requirement) -> Callable[[M], M]:
@@ -66,10 +66,10 @@ def requires(requirement: Requirement) -> Callable[[M], M]:
     if not isinstance(requirement, Requirement):
         raise TypeError('requires() takes a requirement, such as requires(role("admin"))')
     mark = AccessMark(requirement)
-    return lambda marked: stamp_access(marked, mark)
+    return lambda marked: _stamp_access(marked, mark)
 
 
-def stamp_access(marked: M, mark: AccessMark) -> M:
+def _stamp_access(marked: M, mark: AccessMark) -> M:
     """Put the mark on it, unless it has one: which of two would hold, should not hang on their order.
 
     Raises:
@@ -83,7 +83,7 @@ def stamp_access(marked: M, mark: AccessMark) -> M:
     if access_mark(marked, own=True) not in (None, mark):
         raise TypeError(f"{name} has two marks of who may call; leave one")
     try:
-        setattr(marked, ACCESS, mark)
+        setattr(marked, _ACCESS, mark)
         marked_for_access.add(marked)
     except (AttributeError, TypeError) as error:
         raise TypeError(f"{name} cannot carry a mark of who may call; mark the function itself") from error
@@ -102,13 +102,13 @@ def access_mark(marked: Any, *, own: bool = False) -> AccessMark | None:
         own: Whether what a class inherits does not count.
     """
     attributes = getattr(marked, "__dict__", {})
-    mark = attributes.get(ACCESS) if own else getattr(marked, ACCESS, None)
+    mark = attributes.get(_ACCESS) if own else getattr(marked, _ACCESS, None)
     return mark if isinstance(mark, AccessMark) else None
 
 
 SessionMode = Literal["read", "write", "snapshot", "replica"]
 
-OPERATION = "_ligand_operation"
+_OPERATION = "_ligand_operation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,16 +138,16 @@ class OperationMark:
 
 def stamp_operation(view: Callable[..., Any], mark: OperationMark) -> None:
     """Put the mark on a view."""
-    setattr(view, OPERATION, mark)
+    setattr(view, _OPERATION, mark)
 
 
 def operation_mark(view: Callable[..., Any]) -> OperationMark | None:
     """Return the mark of a view, or None where there is none."""
-    mark = getattr(view, OPERATION, None)
+    mark = getattr(view, _OPERATION, None)
     return mark if isinstance(mark, OperationMark) else None
 
 
-LIMIT = "_ligand_limit"
+_LIMIT = "_ligand_limit"
 
 T = TypeVar("T")
 
@@ -180,7 +180,7 @@ def limit(quotas: str | None) -> Callable[[T], T]:
     mark = LimitMark(() if quotas is None else read_quotas(quotas))
 
     def stamp(marked: T) -> T:
-        setattr(marked, LIMIT, mark)
+        setattr(marked, _LIMIT, mark)
         return marked
 
     return stamp
@@ -188,14 +188,14 @@ def limit(quotas: str | None) -> Callable[[T], T]:
 
 def limit_mark(marked: Any) -> LimitMark | None:
     """Return what is stamped on a handler, a class or a blueprint itself, or None."""
-    mark = getattr(marked, LIMIT, None)
+    mark = getattr(marked, _LIMIT, None)
     return mark if isinstance(mark, LimitMark) else None
 
 
 V = TypeVar("V", bound=Callable[..., Any])
 
 
-def stamp_layers(view: V, attribute: str, mark: Any) -> V:
+def _stamp_layers(view: V, attribute: str, mark: Any) -> V:
     """Stamp a handler, and the operation below the decorators that may be in between.
 
     Raises:
@@ -213,7 +213,7 @@ def stamp_layers(view: V, attribute: str, mark: Any) -> V:
         layer = below
 
 
-CONDITIONAL = "_ligand_conditional"
+_CONDITIONAL = "_ligand_conditional"
 
 
 def conditional(view: V) -> V:
@@ -226,15 +226,15 @@ def conditional(view: V) -> V:
     Raises:
         TypeError: What is marked is no function.
     """
-    return stamp_layers(view, CONDITIONAL, True)
+    return _stamp_layers(view, _CONDITIONAL, True)
 
 
 def is_conditional(view: Any) -> bool:
     """Tell whether a view, or the handler that it was made of, is marked."""
-    return getattr(view, CONDITIONAL, False) is True
+    return getattr(view, _CONDITIONAL, False) is True
 
 
-IDEMPOTENT = "_ligand_idempotent"
+_IDEMPOTENT = "_ligand_idempotent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,18 +275,18 @@ def idempotent(view: Any = None, /, *, required: bool = False, expires: timedelt
     mark = IdempotentMark(required, expires)
 
     def stamp(view: V) -> V:
-        return stamp_layers(view, IDEMPOTENT, mark)
+        return _stamp_layers(view, _IDEMPOTENT, mark)
 
     return stamp if view is None else stamp(view)
 
 
 def idempotent_mark(view: Any) -> IdempotentMark | None:
     """Return the mark of a view, or None where there is none."""
-    mark = getattr(view, IDEMPOTENT, None)
+    mark = getattr(view, _IDEMPOTENT, None)
     return mark if isinstance(mark, IdempotentMark) else None
 
 
-DEPRECATED = "_ligand_deprecated"
+_DEPRECATED = "_ligand_deprecated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +321,7 @@ def deprecated(*, since: date | str, sunset: date | str | None = None, link: str
         ValueError: A time is without offset or cannot be read, the sunset is before the deprecation, or the link
             cannot be sent.
     """
-    begin, end = moment(since), None if sunset is None else moment(sunset)
+    begin, end = _moment(since), None if sunset is None else _moment(sunset)
     if end is not None and end < begin:
         raise ValueError(f"sunset={sunset} is before since={since}; what is gone is not deprecated later")
     if link is not None and (not link.isascii() or not link.isprintable() or set(link) & set(' <>"')):
@@ -329,7 +329,7 @@ def deprecated(*, since: date | str, sunset: date | str | None = None, link: str
     mark = DeprecationMark(begin, end, link)
 
     def stamp(marked: T) -> T:
-        setattr(marked, DEPRECATED, mark)
+        setattr(marked, _DEPRECATED, mark)
         return marked
 
     return stamp
@@ -337,11 +337,11 @@ def deprecated(*, since: date | str, sunset: date | str | None = None, link: str
 
 def deprecation_mark(marked: Any) -> DeprecationMark | None:
     """Return what is stamped on a handler, a class or a blueprint itself, or None."""
-    mark = getattr(marked, DEPRECATED, None)
+    mark = getattr(marked, _DEPRECATED, None)
     return mark if isinstance(mark, DeprecationMark) else None
 
 
-def moment(value: date | str) -> datetime:
+def _moment(value: date | str) -> datetime:
     """Return a moment in UTC.
 
     Raises:
@@ -356,7 +356,7 @@ def moment(value: date | str) -> datetime:
     return value.astimezone(UTC)
 
 
-TAGS = "_ligand_tags"
+_TAGS = "_ligand_tags"
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,7 +392,7 @@ def tag(name: str | None = None, *, description: str | None = None) -> Callable[
     def stamp(marked: M) -> M:
         if name is None and not isinstance(marked, Blueprint):
             raise TypeError("tag(description=…) without a name is for blueprints, which have one")
-        setattr(marked, TAGS, (TagMark(name, description), *tag_marks(marked)))
+        setattr(marked, _TAGS, (TagMark(name, description), *tag_marks(marked)))
         return marked
 
     return stamp
@@ -400,7 +400,7 @@ def tag(name: str | None = None, *, description: str | None = None) -> Callable[
 
 def tag_marks(marked: Any) -> tuple[TagMark, ...]:
     """Return what is stamped on a handler, a class or a blueprint itself."""
-    found: tuple[TagMark, ...] = getattr(marked, TAGS, ())
+    found: tuple[TagMark, ...] = getattr(marked, _TAGS, ())
     return found
 
 
@@ -429,7 +429,7 @@ def owners_of(app: Quart, endpoint: str, method: str) -> Iterator[tuple[str, Any
         yield path, app.blueprints.get(path)
 
 
-OTHERS = (type, Quart, LocalProxy)  # can be called, and are put around nothing
+_OTHERS = (type, Quart, LocalProxy)  # can be called, and are put around nothing
 
 
 def copied_from(function: Any) -> Iterator[Any]:
@@ -450,18 +450,18 @@ def behind(function: Any) -> Iterator[Any]:
     waiting = [function]
     while waiting:
         found = waiting.pop()
-        if id(found) in seen or not callable(found) or isinstance(found, OTHERS):
+        if id(found) in seen or not callable(found) or isinstance(found, _OTHERS):
             continue
         seen.add(id(found))
         yield found
-        waiting += held_by(found)
+        waiting += _held_by(found)
 
 
-def held_by(function: Any) -> Iterator[Any]:
+def _held_by(function: Any) -> Iterator[Any]:
     """Yield what a callable holds, whatever it is."""
     match function:
         case FunctionType():
-            yield from map(content_of, function.__closure__ or ())
+            yield from map(_content_of, function.__closure__ or ())
             yield function.__dict__.get("__wrapped__")
         case MethodType():
             yield function.__func__
@@ -471,7 +471,7 @@ def held_by(function: Any) -> Iterator[Any]:
             yield from getattr(function, "__dict__", {}).values()
 
 
-def content_of(cell: CellType) -> Any:
+def _content_of(cell: CellType) -> Any:
     """Return what a cell of a closure holds; None where it is still empty."""
     try:
         return cell.cell_contents

@@ -58,7 +58,7 @@ class Deadline:
             if limit.when() is not None and not limit.expired():  # not held
                 limit.reschedule(now)
 
-    def limit(self, *, at_least: float = 0.0) -> "Limit":
+    def limit(self, *, at_least: float = 0.0) -> "_Limit":
         """Cancel what is done within (`async with`) at the deadline.
 
         Inside another limit of the same task it is that one that counts.
@@ -69,7 +69,7 @@ class Deadline:
         Raises:
             Problem: The time is up (504), or somebody stopped the work.
         """
-        return Limit(self, at_least)
+        return _Limit(self, at_least)
 
     def enter(self, task: asyncio.Task[Any], at_least: float) -> asyncio.Timeout | None:
         """Return the timeout of a task that enters a limit; None where it needs none."""
@@ -89,7 +89,7 @@ class Deadline:
         Raises:
             Problem: It is too late to begin.
         """
-        limit = self._limits.get(current_task())
+        limit = self._limits.get(_current_task())
         if limit is None:
             yield
             return
@@ -119,7 +119,7 @@ class Deadline:
         return max(self._at, asyncio.get_running_loop().time() + seconds) if seconds else self._at
 
 
-class Limit:
+class _Limit:
     """What `Deadline.limit` returns; a class, because a request enters several."""
 
     __slots__ = ("_at_least", "_deadline", "_task", "_timeout")
@@ -129,7 +129,7 @@ class Limit:
         self._at_least = at_least
 
     async def __aenter__(self) -> None:
-        self._task = current_task()
+        self._task = _current_task()
         self._timeout = self._deadline.enter(self._task, self._at_least)
         if self._timeout is not None:
             await self._timeout.__aenter__()
@@ -149,7 +149,7 @@ class Limit:
             raise self._deadline.problem() from error  # the work went on as if nobody had cancelled it
 
 
-def current_task() -> asyncio.Task[Any]:
+def _current_task() -> asyncio.Task[Any]:
     """Return the running task.
 
     Raises:
@@ -183,14 +183,14 @@ class Containment:
     __slots__ = ("_task",)
 
     def __enter__(self) -> None:
-        self._task = running_task()
+        self._task = _running_task()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if error is None or isinstance(error, Exception | KeyboardInterrupt):
             return
-        task = running_task()
+        task = _running_task()
         if task is None or task is not self._task:
             return  # the coroutine is being closed from outside
         if isinstance(error, asyncio.CancelledError) and task.cancelling():
@@ -198,7 +198,7 @@ class Containment:
         raise StrayExit(f"{type(error).__name__} was raised; it may end a request, not the server") from error
 
 
-def running_task() -> asyncio.Task[Any] | None:
+def _running_task() -> asyncio.Task[Any] | None:
     """Return the task that is running, if a loop is."""
     try:
         return asyncio.current_task()
@@ -216,11 +216,11 @@ async def finish_regardless(work: Coroutine[Any, Any, T]) -> T:
     with its callbacks or rolled back, and no connection is torn down in the middle of a statement. The app waits for it
     when it stops.
     """
-    task = asyncio.ensure_future(contain(work))
+    task = asyncio.ensure_future(_contain(work))
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        keep_in_background(task)
+        _keep_in_background(task)
         raise
 
 
@@ -238,36 +238,36 @@ async def finish_in_time(work: Coroutine[Any, Any, T]) -> T:
     if seconds is None:
         return await finish_regardless(work)
     with deadline.hold():
-        task = asyncio.ensure_future(contain(work))
+        task = asyncio.ensure_future(_contain(work))
         try:
             done, _ = await asyncio.wait({task}, timeout=seconds)
             while not done:
                 done, _ = await asyncio.wait({task}, timeout=GRACE)
                 if not done and not deadline.committing:
-                    keep_in_background(task)
+                    _keep_in_background(task)
                     raise deadline.problem()
         except asyncio.CancelledError:
-            keep_in_background(task)
+            _keep_in_background(task)
             raise
         return task.result()
 
 
-async def contain(work: Coroutine[Any, Any, T]) -> T:
+async def _contain(work: Coroutine[Any, Any, T]) -> T:
     """Await work that cannot end the server: a task that raises SystemExit would."""
     with Containment():
         return await work
 
 
-def keep_in_background(task: asyncio.Task[Any]) -> None:
+def _keep_in_background(task: asyncio.Task[Any]) -> None:
     """Let the app wait for a task when it stops."""
     app = current_app._get_current_object()  # type: ignore[attr-defined]  # a werkzeug LocalProxy
     # Quart stops at the first background task that fails, and would leave the engines open: this one never does.
-    waiter = asyncio.ensure_future(wait_for(task))
+    waiter = asyncio.ensure_future(_wait_for(task))
     app.background_tasks.add(waiter)
     waiter.add_done_callback(app.background_tasks.discard)
 
 
-async def wait_for(task: asyncio.Task[Any]) -> None:
+async def _wait_for(task: asyncio.Task[Any]) -> None:
     """Wait for a task that nobody awaits any more, and log its error."""
     await asyncio.gather(task, return_exceptions=True)
     if not task.cancelled() and (error := task.exception()) is not None:
@@ -300,10 +300,10 @@ class Patience(Generic[T]):
             first = self.work.send(None)
         except StopIteration as answer:
             return answer.value  # type: ignore[no-any-return]  # typeshed does not tell what a coroutine returns
-        return (yield from wait(Rest(self.work, first), self.seconds).__await__())
+        return (yield from _wait(_Rest(self.work, first), self.seconds).__await__())
 
 
-class Rest(Generic[T]):
+class _Rest(Generic[T]):
     """What is left of a coroutine that has begun to wait.
 
     Args:
@@ -330,7 +330,7 @@ class Rest(Generic[T]):
             return answer.value  # type: ignore[no-any-return]  # the same
 
 
-async def wait(work: Rest[T], seconds: float) -> T:
+async def _wait(work: _Rest[T], seconds: float) -> T:
     """Await what is left of a coroutine.
 
     Raises:

@@ -32,8 +32,8 @@ class Access:
         return "any principal" if self.requirement is None else str(self.requirement)
 
 
-ANYONE = Access(is_public=True)
-ANY_PRINCIPAL = Access()
+_ANYONE = Access(is_public=True)
+_ANY_PRINCIPAL = Access()
 
 
 def access_of(app: Quart, endpoint: str, method: str) -> Access:
@@ -53,7 +53,7 @@ def access_of(app: Quart, endpoint: str, method: str) -> Access:
         mark = access_mark(owner)
         if mark is not None:
             return Access(mark.requirement is None, mark.requirement)
-    return ANYONE if is_static(view) else ANY_PRINCIPAL
+    return _ANYONE if _is_static(view) else _ANY_PRINCIPAL
 
 
 def check_class(view: Any) -> None:
@@ -71,12 +71,12 @@ def check_class(view: Any) -> None:
         )
 
 
-def is_static(view: Any) -> bool:
+def _is_static(view: Any) -> bool:
     """Tell whether a view is Quart's own, which sends the files of a static folder."""
     return getattr(view, "__name__", "") == "send_static_file" and getattr(view, "__module__", "").startswith("quart.")
 
 
-WEBSOCKET = "WEBSOCKET"
+_WEBSOCKET = "WEBSOCKET"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Route:
 
     Attributes:
         path: The rule.
-        method: The HTTP method; `WEBSOCKET` for a websocket.
+        method: The HTTP method; `_WEBSOCKET` for a websocket.
         endpoint: What it is registered as.
         access: Who may call it.
     """
@@ -107,14 +107,16 @@ def routes_of(app: Quart) -> list[Route]:
     Raises:
         AccessError: A class and its `decorators` have different marks.
     """
-    rules = (rule for rule in app.url_map.iter_rules() if rule.endpoint in app.view_functions and leads_to_a_view(rule))
-    return sorted((route for rule in rules for route in routes_of_rule(app, rule)), key=place_of)
+    rules = (
+        rule for rule in app.url_map.iter_rules() if rule.endpoint in app.view_functions and _leads_to_a_view(rule)
+    )
+    return sorted((route for rule in rules for route in _routes_of_rule(app, rule)), key=_place_of)
 
 
-def routes_of_rule(app: Quart, rule: Any) -> Iterator[Route]:
+def _routes_of_rule(app: Quart, rule: Any) -> Iterator[Route]:
     """List the routes of one rule."""
     if rule.websocket:
-        yield Route(rule.rule, WEBSOCKET, rule.endpoint, access_of(app, rule.endpoint, "GET"))
+        yield Route(rule.rule, _WEBSOCKET, rule.endpoint, access_of(app, rule.endpoint, "GET"))
         return
     for method in rule.methods or ():
         access = access_of(app, rule.endpoint, method)
@@ -123,11 +125,11 @@ def routes_of_rule(app: Quart, rule: Any) -> Iterator[Route]:
             yield Route(rule.rule, method, rule.endpoint, access)
 
 
-def leads_to_a_view(rule: Any) -> bool:
+def _leads_to_a_view(rule: Any) -> bool:
     """Tell whether a request can reach a view by a rule."""
     return not rule.build_only and rule.redirect_to is None
 
 
-def place_of(route: Route) -> tuple[str, str, str]:
+def _place_of(route: Route) -> tuple[str, str, str]:
     """Return what a list of routes is sorted by."""
     return route.path, route.method, route.endpoint

@@ -20,8 +20,8 @@ from ligand_async.errors import BadRequest, Unauthorized
 from ligand_async.principal import Principal
 from ligand_async.protocols import TokenVerifier
 
-TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 section 2.1: b64token
-BETWEEN = re.compile(r"[\s,]")
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 section 2.1: b64token
+_BETWEEN = re.compile(r"[\s,]")
 
 
 class BearerAuthenticator:
@@ -44,16 +44,16 @@ class BearerAuthenticator:
             InvalidToken: The token is not to be trusted.
             ServiceUnavailable: Nobody can tell now.
         """
-        credentials = credentials_of(connection)
+        credentials = _credentials_of(connection)
         if credentials is None or credentials.scheme != "bearer":
             return None
         token = credentials.value
-        if not TOKEN.fullmatch(token):
-            if not token or BETWEEN.search(token):
+        if not _TOKEN.fullmatch(token):
+            if not token or _BETWEEN.search(token):
                 raise InvalidRequest("the Authorization header does not hold one access token")
             raise InvalidToken("shape")
         principal = await self.verifier.verify(token)
-        keep_caller_token(principal, token)
+        _keep_caller_token(principal, token)
         return principal
 
 
@@ -87,17 +87,17 @@ class BasicAuthenticator:
             InvalidRequest: There are two `Authorization` headers.
             Unauthorized: Name or password are wrong, or cannot be read.
         """
-        credentials = credentials_of(connection)
+        credentials = _credentials_of(connection)
         if credentials is None or credentials.scheme != "basic":
             return None
-        read = read_basic(credentials.value)
+        read = _read_basic(credentials.value)
         principal = await self.hook(read) if read is not None else None
         if principal is None:
             raise Unauthorized("the name or the password is wrong")
         return principal
 
 
-def read_basic(value: str) -> BasicCredentials | None:
+def _read_basic(value: str) -> BasicCredentials | None:
     """Return the name and password of an `Authorization` header; None where it is not one that RFC 7617 allows."""
     try:
         text = base64.b64decode(value.encode(), validate=True).decode()
@@ -143,7 +143,7 @@ class APIKeyAuthenticator:
         return principal
 
 
-SCHEME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_SCHEME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class Credentials(NamedTuple):
@@ -158,7 +158,7 @@ class Credentials(NamedTuple):
     value: str
 
 
-def credentials_of(connection: BaseRequestWebsocket) -> Credentials | None:
+def _credentials_of(connection: BaseRequestWebsocket) -> Credentials | None:
     """Return what a request or a handshake says in `Authorization`; None where it has no such header.
 
     Raises:
@@ -170,28 +170,28 @@ def credentials_of(connection: BaseRequestWebsocket) -> Credentials | None:
     if len(values) > 1:
         raise InvalidRequest("more than one Authorization header")
     scheme, _, value = values[0].strip(" \t").partition(" ")
-    if not SCHEME.fullmatch(scheme):
+    if not _SCHEME.fullmatch(scheme):
         raise InvalidRequest("the Authorization header does not begin with a scheme")
     return Credentials(scheme.lower(), value.lstrip(" "))
 
 
 # It stands apart from the principal, which is shown, logged and stored; and it is a secret in whatever shows it.
-caller_token_var: ContextVar[tuple[Principal, SecretStr] | None] = ContextVar("ligand_caller_token", default=None)
+_caller_token_var: ContextVar[tuple[Principal, SecretStr] | None] = ContextVar("ligand_caller_token", default=None)
 
 
-def keep_caller_token(principal: Principal, token: str) -> None:
+def _keep_caller_token(principal: Principal, token: str) -> None:
     """Remember a token that was verified.
 
     Args:
         principal: Whom it speaks for.
         token: As it was sent.
     """
-    caller_token_var.set((principal, SecretStr(token)))
+    _caller_token_var.set((principal, SecretStr(token)))
 
 
 def current_caller_token() -> str | None:
     """Return the token by which the current principal is known; None where it is known by something else."""
-    kept = caller_token_var.get()
+    kept = _caller_token_var.get()
     if kept is None or kept[0] is not current_principal():
         return None
     return kept[1].get_secret_value()

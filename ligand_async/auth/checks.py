@@ -16,7 +16,7 @@ from ligand_async.marks import AccessMark, access_mark, behind, copied_from, mar
 from ligand_async.principal import HasRole
 from ligand_async.settings import Settings
 
-STRICT = frozenset({"prod", "stage"})
+_STRICT = frozenset({"prod", "stage"})
 
 
 def check_access(app: Quart) -> None:
@@ -25,15 +25,15 @@ def check_access(app: Quart) -> None:
     Raises:
         AccessError: For all mistakes at once, each with its name and what to do.
     """
-    mistakes = [*torn_classes(app)]
+    mistakes = [*_torn_classes(app)]
     if not mistakes:  # else who may call cannot be told
         routes = routes_of(app)
-        mistakes += [*lost_marks(app), *unknown_roles(routes, service_of(app).settings), *unreachable(app, routes)]
+        mistakes += [*_lost_marks(app), *_unknown_roles(routes, service_of(app).settings), *_unreachable(app, routes)]
     if mistakes:
         raise AccessError("who may call cannot be enforced:\n  " + "\n  ".join(sorted(set(mistakes))))
 
 
-def torn_classes(app: Quart) -> Iterator[str]:
+def _torn_classes(app: Quart) -> Iterator[str]:
     """List the classes that have two marks."""
     for view in app.view_functions.values():
         try:
@@ -42,7 +42,7 @@ def torn_classes(app: Quart) -> Iterator[str]:
             yield str(error)
 
 
-def unknown_roles(routes: list[Route], settings: Settings) -> Iterator[str]:
+def _unknown_roles(routes: list[Route], settings: Settings) -> Iterator[str]:
     """List the roles that some route asks for and nobody can have."""
     allowed = settings.allowed_roles
     if not allowed:
@@ -56,10 +56,10 @@ def unknown_roles(routes: list[Route], settings: Settings) -> Iterator[str]:
             yield f"{route} ({route.endpoint}): there is no role {name}; {hint}"
 
 
-def unreachable(app: Quart, routes: list[Route]) -> Iterator[str]:
+def _unreachable(app: Quart, routes: list[Route]) -> Iterator[str]:
     """List the routes that need a principal, in an app that cannot know any."""
     settings = service_of(app).settings
-    if settings.environment not in STRICT or enforcement_of(app).authenticators:
+    if settings.environment not in _STRICT or enforcement_of(app).authenticators:
         return
     variable = settings.vocabulary().variable("oidc_issuer")
     for route in routes:
@@ -70,10 +70,10 @@ def unreachable(app: Quart, routes: list[Route]) -> Iterator[str]:
             )
 
 
-LOCAL = "<locals>"
+_LOCAL = "<locals>"
 
 
-def lost_marks(app: Quart) -> Iterator[str]:
+def _lost_marks(app: Quart) -> Iterator[str]:
     """List the marks that somebody wrote and that decide nothing in this app, each with what to do.
 
     Three kinds: a decorator without `functools.wraps` hides the mark of what is below it; a decorator above the route's
@@ -81,17 +81,17 @@ def lost_marks(app: Quart) -> Iterator[str]:
     told only of what stands in a module beside this app, or beside one of its blueprints, as a global: anything else
     may belong to another app of the process.
     """
-    handlers = {endpoint: [*handlers_of(view)] for endpoint, view in app.view_functions.items()}
-    registered = Registered(chain.from_iterable(handlers.values()))
+    handlers = {endpoint: [*_handlers_of(view)] for endpoint, view in app.view_functions.items()}
+    registered = _Registered(chain.from_iterable(handlers.values()))
     told: set[int] = set()
     for endpoint, handler in ((endpoint, handler) for endpoint, found in handlers.items() for handler in found):
-        for marked, mark in [*marked_below(handler, registered), *marked_above(handler, registered)]:
+        for marked, mark in [*_marked_below(handler, registered), *_marked_above(handler, registered)]:
             told.add(id(marked))
             yield (
                 f"{endpoint}: the mark {mark} is on a function that is not the registered one; put the route's "
                 "decorator on top of all others, and let your own decorators use functools.wraps"
             )
-    for marked in never_registered(app, registered):
+    for marked in _never_registered(app, registered):
         if id(marked) not in told:
             name = f"{marked.__module__}.{marked.__qualname__}"
             yield (
@@ -100,7 +100,7 @@ def lost_marks(app: Quart) -> Iterator[str]:
             )
 
 
-def handlers_of(view: Any) -> Iterator[Any]:
+def _handlers_of(view: Any) -> Iterator[Any]:
     """Yield a view, and of the view of a class the class's own functions and bases, too."""
     yield view
     view_class = getattr(view, "view_class", None)
@@ -109,7 +109,7 @@ def handlers_of(view: Any) -> Iterator[Any]:
         yield from (getattr(found, "__func__", found) for found in vars(base).values() if callable(found))
 
 
-class Registered:
+class _Registered:
     """What is registered with an app: handlers, and what their decorators kept by `functools.wraps`."""
 
     def __init__(self, handlers: Iterable[Any]) -> None:
@@ -119,7 +119,7 @@ class Registered:
         return id(found) in self._ids
 
 
-def marked_below(handler: Any, registered: Registered) -> Iterator[tuple[Any, AccessMark]]:
+def _marked_below(handler: Any, registered: _Registered) -> Iterator[tuple[Any, AccessMark]]:
     """Find marks that a handler's decorators hide."""
     kept = {id(found) for found in copied_from(handler)}
     for found in behind(handler):
@@ -128,17 +128,17 @@ def marked_below(handler: Any, registered: Registered) -> Iterator[tuple[Any, Ac
             yield found, mark
 
 
-def marked_above(handler: Any, registered: Registered) -> Iterator[tuple[Any, AccessMark]]:
+def _marked_above(handler: Any, registered: _Registered) -> Iterator[tuple[Any, AccessMark]]:
     """Find marks on functions that were made around a handler when it was registered already."""
     for reference, mark in marked_around.get(handler, ()) if isinstance(handler, FunctionType) else ():
         marked = reference()  # gone by now, where a factory has dropped it
         if mark == access_mark(handler) or marked in registered:
             continue
-        if LOCAL in handler.__qualname__ or is_known(marked, handler):
+        if _LOCAL in handler.__qualname__ or _is_known(marked, handler):
             yield marked, mark
 
 
-def is_known(marked: Any, definition: Any) -> bool:
+def _is_known(marked: Any, definition: Any) -> bool:
     """Tell whether a module knows what is marked by the name that a function or a class was defined by.
 
     Else it may be left over, from another app of the process, and waits to be collected.
@@ -149,32 +149,32 @@ def is_known(marked: Any, definition: Any) -> bool:
     return any(one is marked for one in [found, *behind(found)])
 
 
-def never_registered(app: Quart, registered: Registered) -> Iterator[Any]:
+def _never_registered(app: Quart, registered: _Registered) -> Iterator[Any]:
     """Find what is marked beside this app or one of its blueprints, and is no part of any view there."""
-    modules = {owner.import_name: owner for owner in (app, *app.blueprints.values()) if is_global(owner)}
+    modules = {owner.import_name: owner for owner in (app, *app.blueprints.values()) if _is_global(owner)}
     suspects = [
         marked
         for marked in marked_for_access
         if isinstance(marked, FunctionType | type)
         and marked.__module__ in modules
         and marked not in registered
-        and is_known(marked, marked)
+        and _is_known(marked, marked)
     ]
     if not suspects:
         return
     owners = [app, *(found for name in modules for found in vars(sys.modules[name]).values())]
-    handlers = (handler for owner in owners for view in views_of(owner) for handler in handlers_of(view))
+    handlers = (handler for owner in owners for view in _views_of(owner) for handler in _handlers_of(view))
     known = {id(found) for handler in handlers for found in [handler, *behind(handler)]}
     yield from (marked for marked in suspects if id(marked) not in known)
 
 
-def is_global(owner: Any) -> bool:
+def _is_global(owner: Any) -> bool:
     """Tell whether an app or a blueprint is a global of its module; else what is marked beside it may be another's."""
     module = sys.modules.get(owner.import_name)
     return module is not None and any(found is owner for found in vars(module).values())
 
 
-def views_of(found: Any) -> Iterator[Any]:
+def _views_of(found: Any) -> Iterator[Any]:
     """Yield the views of an app or a blueprint; whatever else it is, nothing."""
     if isinstance(found, Quart):
         yield from found.view_functions.values()
@@ -182,4 +182,4 @@ def views_of(found: Any) -> Iterator[Any]:
         for deferred in found.deferred_functions:
             yield from behind(deferred)
         for nested, _ in found._blueprints:  # no public accessor in Quart 0.22
-            yield from views_of(nested)
+            yield from _views_of(nested)

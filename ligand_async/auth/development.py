@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 PATH = "/_dev/issuer"
 ENVIRONMENTS = frozenset({"local", "testing"})
 ALGORITHM = "ES256"
-CLIENT = "development"
+_CLIENT = "development"
 LIFETIME = 3600  # seconds
 
 
@@ -94,7 +94,7 @@ class DevelopmentIssuer:
             "iat": now,
             "exp": now + expires,
             "jti": str(uuid4()),
-            "client_id": CLIENT,
+            "client_id": _CLIENT,
             **{name: value for name, value in names.items() if value},
             **(claims or {}),
         }
@@ -124,61 +124,61 @@ def development_issuer_of(settings: Settings) -> DevelopmentIssuer | None:
     return DevelopmentIssuer(settings)
 
 
-EXTENSION = "ligand_development_issuer"
+_EXTENSION = "ligand_development_issuer"
 # Of OpenID Connect Discovery, and of RFC 8414 section 3.1, which holds where the service is not mounted below a path.
-METADATA_PATHS = (f"{PATH}/.well-known/openid-configuration", f"/.well-known/oauth-authorization-server{PATH}")
+_METADATA_PATHS = (f"{PATH}/.well-known/openid-configuration", f"/.well-known/oauth-authorization-server{PATH}")
 
 
 def init_development_issuer(app: Quart, issuer: DevelopmentIssuer) -> None:
     """Serve a development issuer below `/_dev/issuer`, and warn about it when the app starts."""
-    app.extensions[EXTENSION] = issuer
+    app.extensions[_EXTENSION] = issuer
     blueprint = limit(None)(public(Blueprint("ligand_development_issuer", __name__)))
-    for path in METADATA_PATHS:
-        blueprint.add_url_rule(path, "read_metadata", hide(read_metadata))
-    blueprint.add_url_rule(f"{PATH}/jwks", "read_keys", hide(read_keys))
-    blueprint.add_url_rule(f"{PATH}/token", "issue_token", hide(issue_token), methods=["POST"])
+    for path in _METADATA_PATHS:
+        blueprint.add_url_rule(path, "read_metadata", hide(_read_metadata))
+    blueprint.add_url_rule(f"{PATH}/jwks", "read_keys", hide(_read_keys))
+    blueprint.add_url_rule(f"{PATH}/token", "issue_token", hide(_issue_token), methods=["POST"])
     app.register_blueprint(blueprint)
-    app.before_serving(functools.partial(warn, service_of(app).settings))
+    app.before_serving(functools.partial(_warn, service_of(app).settings))
 
 
 def issuer_of(app: Quart) -> DevelopmentIssuer | None:
     """Return the development issuer that an app serves and trusts, if there is one."""
-    issuer = app.extensions.get(EXTENSION)
+    issuer = app.extensions.get(_EXTENSION)
     return issuer if isinstance(issuer, DevelopmentIssuer) else None
 
 
-async def warn(settings: Settings) -> None:
+async def _warn(settings: Settings) -> None:
     """Say in the log that the service believes whoever asks; a test is not warned of what it wants."""
     level = logging.INFO if settings.environment == "testing" else logging.WARNING
     variable = settings.vocabulary().variable("oidc_issuer")
     logger.log(level, "the development issuer gives a token to whoever asks; %s names a real one", variable)
 
 
-async def read_metadata() -> Response:
+async def _read_metadata() -> Response:
     """Return where everything is."""
-    return jsonify(current_issuer().metadata())
+    return jsonify(_current_issuer().metadata())
 
 
-async def read_keys() -> Response:
+async def _read_keys() -> Response:
     """Return the public keys."""
-    return jsonify(current_issuer().jwks())
+    return jsonify(_current_issuer().jwks())
 
 
-async def issue_token() -> Response:
+async def _issue_token() -> Response:
     """Issue a token, or say why not."""
     try:
-        grant = await read_grant(request)
+        grant = await _read_grant(request)
     except GrantError as error:
         headers = {"WWW-Authenticate": 'Basic realm="development issuer"'} if error.status == 401 else {}
-        return answer({"error": error.error, "error_description": error.description}, error.status, headers)
-    token = current_issuer().issue(
+        return _answer({"error": error.error, "error_description": error.description}, error.status, headers)
+    token = _current_issuer().issue(
         subject=grant.client_id, roles=grant.roles, scopes=grant.scopes, claims={"client_id": grant.client_id}
     )
     document = {"access_token": token, "token_type": "Bearer", "expires_in": LIFETIME, "scope": " ".join(grant.scopes)}
-    return answer({name: value for name, value in document.items() if value}, 200, {})
+    return _answer({name: value for name, value in document.items() if value}, 200, {})
 
 
-def answer(document: dict[str, Any], status: int, headers: dict[str, str]) -> Response:
+def _answer(document: dict[str, Any], status: int, headers: dict[str, str]) -> Response:
     """Return an answer that nobody keeps (RFC 6749 section 5.1)."""
     response = jsonify(document)
     response.status_code = status
@@ -186,16 +186,16 @@ def answer(document: dict[str, Any], status: int, headers: dict[str, str]) -> Re
     return response
 
 
-def current_issuer() -> DevelopmentIssuer:
+def _current_issuer() -> DevelopmentIssuer:
     """Return the issuer of the app that serves this request."""
-    issuer: DevelopmentIssuer = current_app.extensions[EXTENSION]
+    issuer: DevelopmentIssuer = current_app.extensions[_EXTENSION]
     return issuer
 
 
-FORM = "application/x-www-form-urlencoded"
-SCOPES = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+( [\x21\x23-\x5B\x5D-\x7E]+)*")  # RFC 6749 section 3.3
-CLIENT_ID = re.compile(r"[\x20-\x7E]+")  # RFC 6749 appendix A.1
-PARAMETERS = ("grant_type", "client_id", "scope", "roles")
+_FORM = "application/x-www-form-urlencoded"
+_SCOPES = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+( [\x21\x23-\x5B\x5D-\x7E]+)*")  # RFC 6749 section 3.3
+_CLIENT_ID = re.compile(r"[\x20-\x7E]+")  # RFC 6749 appendix A.1
+_PARAMETERS = ("grant_type", "client_id", "scope", "roles")
 
 
 class GrantError(Exception):
@@ -214,7 +214,7 @@ class GrantError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class _Grant:
     """What a client asked for.
 
     Attributes:
@@ -228,29 +228,29 @@ class Grant:
     roles: tuple[str, ...]
 
 
-async def read_grant(request: Request) -> Grant:
+async def _read_grant(request: Request) -> _Grant:
     """Read a request for a token.
 
     Raises:
         GrantError: It is not one that can be granted.
     """
-    if request.mimetype != FORM:
-        raise GrantError("invalid_request", f"send the parameters as {FORM}")
+    if request.mimetype != _FORM:
+        raise GrantError("invalid_request", f"send the parameters as {_FORM}")
     form = await request.form
-    if twice := [name for name in PARAMETERS if len(form.getlist(name)) > 1]:
+    if twice := [name for name in _PARAMETERS if len(form.getlist(name)) > 1]:
         raise GrantError("invalid_request", f"{twice[0]} is there more than once")
     if not form.get("grant_type"):
         raise GrantError("invalid_request", "grant_type is missing; write client_credentials")
     if form["grant_type"] != "client_credentials":
         raise GrantError("unsupported_grant_type", "the only grant_type here is client_credentials")
-    return Grant(
-        client_id=read_client(request, form),
-        scopes=read_names(form.get("scope", ""), "invalid_scope", "scope"),
-        roles=read_names(form.get("roles", "").replace(",", " "), "invalid_request", "roles"),
+    return _Grant(
+        client_id=_read_client(request, form),
+        scopes=_read_names(form.get("scope", ""), "invalid_scope", "scope"),
+        roles=_read_names(form.get("roles", "").replace(",", " "), "invalid_request", "roles"),
     )
 
 
-def read_client(request: Request, form: MultiDict[str, str]) -> str:
+def _read_client(request: Request, form: MultiDict[str, str]) -> str:
     """Return what the client calls itself, in the header or in the form; its secret may be any or none.
 
     Raises:
@@ -262,19 +262,19 @@ def read_client(request: Request, form: MultiDict[str, str]) -> str:
     if len(named) > 1:
         raise GrantError("invalid_request", "the header and the form name different clients")
     client_id = next(iter(named), "")
-    if not CLIENT_ID.fullmatch(client_id):
+    if not _CLIENT_ID.fullmatch(client_id):
         raise GrantError("invalid_client", "client_id is missing or not in ASCII; any other name does")
     return client_id
 
 
-def read_names(text: str, error: str, parameter: str) -> tuple[str, ...]:
+def _read_names(text: str, error: str, parameter: str) -> tuple[str, ...]:
     """Return names that are separated by spaces.
 
     Raises:
         GrantError: They are not.
     """
     text = text.strip(" ")
-    if text and not SCOPES.fullmatch(text):
+    if text and not _SCOPES.fullmatch(text):
         raise GrantError(error, f"{parameter} is not a list of names in ASCII, separated by single spaces")
     return tuple(dict.fromkeys(text.split()))
 

@@ -52,9 +52,9 @@ class Challenges:
 
 
 EXTENSION = "ligand_enforcement"
-LEAST_PATIENCE = 10.0  # seconds, for authenticators and deny list together
-QUESTIONS = 3  # that an issuer may be asked for one token: metadata, keys, introspection
-RETRY_AFTER = "5"  # seconds
+_LEAST_PATIENCE = 10.0  # seconds, for authenticators and deny list together
+_QUESTIONS = 3  # that an issuer may be asked for one token: metadata, keys, introspection
+_RETRY_AFTER = "5"  # seconds
 
 
 class Enforcement:
@@ -113,7 +113,7 @@ class Enforcement:
         except Unanswered as error:
             logger.warning("who is calling could not be found out: %s", error)
             raise ServiceUnavailable(
-                "who is calling could not be found out in time", headers={"Retry-After": RETRY_AFTER}
+                "who is calling could not be found out in time", headers={"Retry-After": _RETRY_AFTER}
             ) from error
         except Problem as problem:
             self.complete(problem, reason=getattr(problem, "reason", "credentials"))
@@ -180,7 +180,7 @@ class Enforcement:
         if isinstance(problem, InvalidToken):
             logger.info("an access token was refused: %s", problem.reason)
         if problem.status == 503:
-            problem.headers.setdefault("Retry-After", RETRY_AFTER)
+            problem.headers.setdefault("Retry-After", _RETRY_AFTER)
         self.challenges.add(problem)
         if problem.status == 401:
             announce(authentication_failed, self.app, reason=reason, problem=problem)
@@ -211,7 +211,7 @@ def init_enforcement(
 
     Call it before anything else registers what runs before requests.
     """
-    patience = max(LEAST_PATIENCE, QUESTIONS * service_of(app).settings.oidc_timeout)
+    patience = max(_LEAST_PATIENCE, _QUESTIONS * service_of(app).settings.oidc_timeout)
     enforcement = app.extensions[EXTENSION] = Enforcement(app, authenticators, deny_list, patience=patience)
     app.before_request(enforcement.check_request)
     app.before_websocket(enforcement.check_websocket)

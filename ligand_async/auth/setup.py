@@ -26,8 +26,8 @@ from ligand_async.protocols import Authenticator, DenyList, HealthCheck
 from ligand_async.settings import Settings
 from ligand_async.signals import announce, token_keys_rotated
 
-IssuerVerifier = JWKSVerifier | IntrospectionVerifier
-PLAIN = frozenset({"local", "testing"})  # where an issuer may be asked without TLS
+_IssuerVerifier = JWKSVerifier | IntrospectionVerifier
+_PLAIN = frozenset({"local", "testing"})  # where an issuer may be asked without TLS
 
 
 def init_auth(
@@ -46,11 +46,11 @@ def init_auth(
         development = development_issuer_of(settings)
         if development is not None:
             init_development_issuer(app, development)
-            own = development_verifier(development, settings)
-            verifiers: list[IssuerVerifier] = [own]
-            app.before_serving(functools.partial(find_own_keys, own, settings.oidc_timeout))
+            own = _development_verifier(development, settings)
+            verifiers: list[_IssuerVerifier] = [own]
+            app.before_serving(functools.partial(_find_own_keys, own, settings.oidc_timeout))
         else:
-            verifiers = verifiers_of(settings)
+            verifiers = _verifiers_of(settings)
         for verifier in verifiers:
             app.before_serving(verifier.start)
             app.after_serving(verifier.stop)
@@ -59,22 +59,22 @@ def init_auth(
             found.insert(0, BearerAuthenticator(EitherVerifier(*verifiers) if len(verifiers) > 1 else verifiers[0]))
     asked = [*checks, *(one.verifier for one in found if isinstance(one, BearerAuthenticator))]
     for verifier in {one for one in asked if isinstance(one, JWKSVerifier)}:
-        verifier.on_rotation.append(functools.partial(tell_of_rotation, app))
+        verifier.on_rotation.append(functools.partial(_tell_of_rotation, app))
     init_enforcement(app, found, deny_list=deny_list)
     return checks
 
 
-def tell_of_rotation(app: Quart, issuer: str, keys: KeySet) -> None:
+def _tell_of_rotation(app: Quart, issuer: str, keys: KeySet) -> None:
     """Tell that an issuer has other keys than before."""
     announce(token_keys_rotated, app, issuer=issuer, kids=tuple(one.key_id for one in keys.keys))
 
 
-def verifiers_of(settings: Settings) -> list[IssuerVerifier]:
+def _verifiers_of(settings: Settings) -> list[_IssuerVerifier]:
     """Return what verifies tokens of the issuers in the settings: signed ones first, then opaque ones."""
     issuers = trusted_issuers(settings)
-    found: list[IssuerVerifier] = []
+    found: list[_IssuerVerifier] = []
     if issuers and settings.oidc_tokens != "opaque":
-        found.append(JWKSVerifier(issuers, fetcher=fetcher_of(settings)))
+        found.append(JWKSVerifier(issuers, fetcher=_fetcher_of(settings)))
     client_id, secret = settings.oidc_client_id, settings.oidc_client_secret
     # Wherever a token may come `Settings.load` asks for the client, but `cli` does without.
     if issuers and settings.oidc_tokens != "jwt" and client_id is not None and secret is not None:
@@ -82,24 +82,24 @@ def verifiers_of(settings: Settings) -> list[IssuerVerifier]:
         # Opaque tokens do not say whose they are. The first issuer is asked and no other: a second one would learn the
         # tokens of the first, and our secret there.
         first = issuers[0]
-        client = IntrospectionClient(first.issuer, fetcher=fetcher_of(settings), auth=auth)
+        client = IntrospectionClient(first.issuer, fetcher=_fetcher_of(settings), auth=auth)
         found.append(IntrospectionVerifier(first, client))
     return found
 
 
-def fetcher_of(settings: Settings) -> Fetcher:
+def _fetcher_of(settings: Settings) -> Fetcher:
     """Return what asks the issuers in the settings."""
-    return Fetcher(timeout=settings.oidc_timeout, allow_http=settings.environment in PLAIN)
+    return Fetcher(timeout=settings.oidc_timeout, allow_http=settings.environment in _PLAIN)
 
 
-async def find_own_keys(verifier: JWKSVerifier, seconds: float) -> None:
+async def _find_own_keys(verifier: JWKSVerifier, seconds: float) -> None:
     """Wait for the keys of the development issuer, which is here: who starts the service finds it ready."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await verifier.find_keys()
 
 
-def development_verifier(issuer: DevelopmentIssuer, settings: Settings) -> JWKSVerifier:
+def _development_verifier(issuer: DevelopmentIssuer, settings: Settings) -> JWKSVerifier:
     """Return what verifies tokens of the development issuer, by the way of any other."""
     fetcher = Fetcher(timeout=settings.oidc_timeout, allow_http=True, transport=InProcess(issuer))
     trusted = TrustedIssuer(

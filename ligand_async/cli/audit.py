@@ -19,19 +19,19 @@ from ligand_async.data.audit import PRUNED_AT_ONCE, AuditEvent, AuditTrail, Even
 from ligand_async.data.audit import export as exporting
 from ligand_async.data.migrations import words_of
 
-AGO = re.compile(r"(\d{1,6})([smhdw])")
-SPANS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_AGO = re.compile(r"(\d{1,6})([smhdw])")
+_SPANS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-def read_moment(text: str) -> datetime:
+def _read_moment(text: str) -> datetime:
     """Read a date or a time in ISO 8601, in UTC unless it says otherwise; or how long ago, as `90d`.
 
     Raises:
         BadParameter: It is neither.
     """
     try:
-        if ago := AGO.fullmatch(text):
-            return datetime.now(UTC) - timedelta(**{SPANS[ago[2]]: int(ago[1])})
+        if ago := _AGO.fullmatch(text):
+            return datetime.now(UTC) - timedelta(**{_SPANS[ago[2]]: int(ago[1])})
         moment = datetime.fromisoformat(text)
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError) as error:
@@ -42,16 +42,16 @@ def read_moment(text: str) -> datetime:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-COLUMNS = ("at", "subject", "action", "entity", "key", "changes")
-WIDEST = 60  # characters of a value in a table
+_COLUMNS = ("at", "subject", "action", "entity", "key", "changes")
+_WIDEST = 60  # characters of a value in a table
 
 
-def filter_options(command: Command) -> Command:
+def _filter_options(command: Command) -> Command:
     """Add which events are asked for."""
     for option in (
-        click.option("--until", type=read_moment, metavar="MOMENT", help="Only before this moment."),
+        click.option("--until", type=_read_moment, metavar="MOMENT", help="Only before this moment."),
         click.option(
-            "--since", type=read_moment, metavar="MOMENT", help="Only from this moment on, such as 2026-01-31 or 7d."
+            "--since", type=_read_moment, metavar="MOMENT", help="Only from this moment on, such as 2026-01-31 or 7d."
         ),
         click.option("--action", help="Only this: insert, update, delete, access_denied, …"),
         click.option("--principal", help="Only what this subject did."),
@@ -68,25 +68,25 @@ def audit() -> None:
 
 
 @audit.command("show")
-@filter_options
+@_filter_options
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many, the newest.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="How to print them.")
 @pass_script_info
 def show(info: ScriptInfo, /, limit: int, form: str, **asked: Any) -> None:
     """Print who did what, the newest last."""
     app = load_app(info)
-    events = run(lambda: read_newest(app, EventFilter(**asked), limit))
+    events = run(lambda: _read_newest(app, EventFilter(**asked), limit))
     if form == "json":
         click.echo(json.dumps([event.document() for event in events], indent=2, ensure_ascii=False))
         return
-    lines = [list(COLUMNS), *(cells_of(event) for event in events)]
+    lines = [list(_COLUMNS), *(_cells_of(event) for event in events)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 @audit.command("export")
-@filter_options
+@_filter_options
 @click.option("-o", "--output", type=click.File("wb", lazy=False), default="-", help="The file; by default stdout.")
 @click.option(
     "--key-file",
@@ -97,9 +97,9 @@ def show(info: ScriptInfo, /, limit: int, form: str, **asked: Any) -> None:
 def export(info: ScriptInfo, /, output: BinaryIO, key_file: Path | None, **asked: Any) -> None:
     """Write events as JSON Lines, the oldest first; with a key, a signature of all is the last line."""
     app = load_app(info)
-    key = None if key_file is None else read_key_file(key_file)
-    with key_errors():
-        count = run(lambda: write_all(app, EventFilter(**asked), output, key))
+    key = None if key_file is None else _read_key_file(key_file)
+    with _key_errors():
+        count = run(lambda: _write_all(app, EventFilter(**asked), output, key))
     click.echo(f"{count} events", err=True)
 
 
@@ -108,15 +108,15 @@ def export(info: ScriptInfo, /, output: BinaryIO, key_file: Path | None, **asked
 @click.option("--key-file", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The (public) key.")
 def verify(file: BinaryIO, key_file: Path) -> None:
     """Tell whether an export is what was signed."""
-    key = read_key_file(key_file)
-    with key_errors():
+    key = _read_key_file(key_file)
+    with _key_errors():
         click.echo(f"authentic: {exporting.verify(iter(file), key)} events")
 
 
 @audit.command("prune")
 @click.option(
     "--before",
-    type=read_moment,
+    type=_read_moment,
     metavar="MOMENT",
     required=True,
     help="Delete what is older, such as 2026-01-31 or 365d.",
@@ -126,23 +126,23 @@ def verify(file: BinaryIO, key_file: Path) -> None:
 def prune(info: ScriptInfo, before: datetime, yes: bool) -> None:
     """Delete old events, in many short transactions. Export them first."""
     app = load_app(info)
-    count = run(lambda: count_all(app, before))
+    count = run(lambda: _count_all(app, before))
     if count and not yes:
         click.confirm(f"Delete {count} events from before {before.isoformat(timespec='seconds')}?", abort=True)
-    click.echo(f"deleted {run(lambda: prune_all(app, before)) if count else 0}")
+    click.echo(f"deleted {run(lambda: _prune_all(app, before)) if count else 0}")
 
 
-async def read_newest(app: Quart, asked: EventFilter, limit: int) -> list[AuditEvent]:
+async def _read_newest(app: Quart, asked: EventFilter, limit: int) -> list[AuditEvent]:
     """Return the newest events, the newest last."""
-    async with open_trail(app) as (database, trail), database.read() as session:
+    async with _open_trail(app) as (database, trail), database.read() as session:
         rows = await session.execute(trail.select(asked).limit(limit))
         return [AuditEvent.of(row) for row in rows][::-1]
 
 
-async def write_all(app: Quart, asked: EventFilter, output: BinaryIO, key: Any) -> int:
+async def _write_all(app: Quart, asked: EventFilter, output: BinaryIO, key: Any) -> int:
     """Write events of one moment of the database, and a signature where there is a key; return how many."""
     tally = exporting.Tally()
-    async with open_trail(app) as (database, trail), database.read(mode="snapshot") as session:
+    async with _open_trail(app) as (database, trail), database.read(mode="snapshot") as session:
         statement = trail.select(asked, newest=False)
         async for event in exporting.read_in_order(session, trail.table, statement):
             line = exporting.write_line(event)
@@ -154,16 +154,16 @@ async def write_all(app: Quart, asked: EventFilter, output: BinaryIO, key: Any) 
     return tally.events
 
 
-async def count_all(app: Quart, before: datetime) -> int:
+async def _count_all(app: Quart, before: datetime) -> int:
     """Return how many events are older than a moment."""
-    async with open_trail(app) as (database, trail), database.read() as session:
+    async with _open_trail(app) as (database, trail), database.read() as session:
         return await trail.count_before(session, before)
 
 
-async def prune_all(app: Quart, before: datetime) -> int:
+async def _prune_all(app: Quart, before: datetime) -> int:
     """Delete in transactions of their own until nothing is left that is older, and return how many it were."""
     pruned = 0
-    async with open_trail(app) as (database, trail):
+    async with _open_trail(app) as (database, trail):
         while True:
             async with database.transaction() as session:
                 found = await trail.prune(session, before)
@@ -173,7 +173,7 @@ async def prune_all(app: Quart, before: datetime) -> int:
 
 
 @asynccontextmanager
-async def open_trail(app: Quart) -> AsyncIterator[tuple[Database, AuditTrail]]:
+async def _open_trail(app: Quart) -> AsyncIterator[tuple[Database, AuditTrail]]:
     """Open the database of an app and find its trail.
 
     Raises:
@@ -189,13 +189,13 @@ async def open_trail(app: Quart) -> AsyncIterator[tuple[Database, AuditTrail]]:
             raise click.ClickException(words_of(error)) from error
 
 
-def read_key_file(path: Path) -> Any:
+def _read_key_file(path: Path) -> Any:
     """Return the key in a file.
 
     Raises:
         ClickException: There is none.
     """
-    with key_errors():
+    with _key_errors():
         try:
             return exporting.read_key(path.read_bytes())
         except OSError as error:
@@ -203,7 +203,7 @@ def read_key_file(path: Path) -> Any:
 
 
 @contextmanager
-def key_errors() -> Iterator[None]:
+def _key_errors() -> Iterator[None]:
     """Turn what is wrong with a key or an export into one message."""
     try:
         yield
@@ -211,28 +211,28 @@ def key_errors() -> Iterator[None]:
         raise click.ClickException(str(error)) from error
 
 
-def cells_of(event: AuditEvent) -> list[str]:
+def _cells_of(event: AuditEvent) -> list[str]:
     """Return an event as cells of the table."""
     cells = (event.at.isoformat(timespec="milliseconds"), event.subject, event.action, event.entity, event.key)
-    return [plain(cell or "-") for cell in cells] + [describe(event)]
+    return [_plain(cell or "-") for cell in cells] + [_describe(event)]
 
 
-def describe(event: AuditEvent) -> str:
+def _describe(event: AuditEvent) -> str:
     """Say what changed."""
     old, new = event.old or {}, event.new or {}
     if event.action == "update":
         names = dict.fromkeys((*old, *new))
-        return ", ".join(f"{name}: {shown(old, name)} → {shown(new, name)}" for name in names)
+        return ", ".join(f"{name}: {_shown(old, name)} → {_shown(new, name)}" for name in names)
     values = new or old
-    return ", ".join(f"{name}: {shown(values, name)}" for name in values)
+    return ", ".join(f"{name}: {_shown(values, name)}" for name in values)
 
 
-def shown(values: dict[str, Any], name: str) -> str:
+def _shown(values: dict[str, Any], name: str) -> str:
     """Return one value, cut where it is long."""
-    text = plain(json.dumps(values[name], ensure_ascii=False)) if name in values else "?"
-    return text if len(text) <= WIDEST else f"{text[: WIDEST - 1]}…"
+    text = _plain(json.dumps(values[name], ensure_ascii=False)) if name in values else "?"
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"
 
 
-def plain(text: str) -> str:
+def _plain(text: str) -> str:
     """Return a text that does nothing to a terminal."""
     return "".join(character if character.isprintable() else "�" for character in text)

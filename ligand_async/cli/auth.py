@@ -9,7 +9,7 @@ from quart.cli import ScriptInfo, pass_script_info
 from ligand_async.auth import AccessError, Route, routes_of
 from ligand_async.cli.service import ServiceError, load_app, load_service
 
-COLUMNS = ("method", "path", "endpoint", "who may call")
+_COLUMNS = ("method", "path", "endpoint", "who may call")
 
 
 @click.group()
@@ -22,11 +22,11 @@ def auth() -> None:
 @pass_script_info
 def list_routes(info: ScriptInfo, form: str) -> None:
     """Print every route with who may call it, those of the framework too."""
-    routes = load_routes(info)
+    routes = _load_routes(info)
     if form == "json":
-        click.echo(json.dumps([describe(route) for route in routes], indent=2))
+        click.echo(json.dumps([_describe(route) for route in routes], indent=2))
         return
-    lines = [COLUMNS, *((route.method, route.path, route.endpoint, str(route.access)) for route in routes)]
+    lines = [_COLUMNS, *((route.method, route.path, route.endpoint, str(route.access)) for route in routes)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
@@ -43,8 +43,8 @@ def list_routes(info: ScriptInfo, form: str) -> None:
 @pass_script_info
 def check(info: ScriptInfo, file: Path) -> None:
     """Fail if a route is public that is not listed in a file."""
-    listed = read_list(file)
-    public = {str(route): route for route in load_routes(info) if route.access.is_public}
+    listed = _read_list(file)
+    public = {str(route): route for route in _load_routes(info) if route.access.is_public}
     for line in sorted(listed - public.keys()):
         click.echo(f"{file}: {line} is not public, or not there; take it out", err=True)
     unlisted = [name for name in public if name not in listed]
@@ -54,7 +54,7 @@ def check(info: ScriptInfo, file: Path) -> None:
         raise SystemExit(1)
 
 
-def load_routes(info: ScriptInfo) -> list[Route]:
+def _load_routes(info: ScriptInfo) -> list[Route]:
     """Return the routes of the service.
 
     Raises:
@@ -67,7 +67,7 @@ def load_routes(info: ScriptInfo) -> list[Route]:
         raise ServiceError(str(error)) from error
 
 
-def describe(route: Route) -> dict[str, str | bool]:
+def _describe(route: Route) -> dict[str, str | bool]:
     """Return a route as JSON values."""
     return {
         "method": route.method,
@@ -78,7 +78,7 @@ def describe(route: Route) -> dict[str, str | bool]:
     }
 
 
-def read_list(file: Path) -> set[str]:
+def _read_list(file: Path) -> set[str]:
     """Read a list of routes.
 
     Raises:

@@ -25,14 +25,14 @@ from ligand_async.docs.clients import (
 )
 from ligand_async.settings import Settings
 
-timeout_option = click.option(
+_timeout_option = click.option(
     "--timeout",
     type=click.FloatRange(min=1, max=3600),
     default=TIMEOUT,
     show_default=True,
     help="Seconds that each generator may take.",
 )
-address_option = click.option(
+_address_option = click.option(
     "--private/--public", default=False, help="The client's default address: the private URL, or the public one."
 )
 
@@ -51,16 +51,16 @@ def client() -> None:
 @click.option(
     "-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="The directory to be made."
 )
-@address_option
-@timeout_option
+@_address_option
+@_timeout_option
 @pass_script_info
 def generate(info: ScriptInfo, generator: str, output: Path, private: bool, timeout: float) -> None:
     """Generate the source of a client into a directory that is empty, or not there yet."""
     settings, app = load_service(info).settings, load_app(info)
     if output.is_dir() and any(output.iterdir()):
         raise click.ClickException(f"{output} is not empty; choose another directory, or remove it first")
-    with client_errors():
-        document = read_document(app)
+    with _client_errors():
+        document = _read_document(app)
         server = server_of(settings, private=private)
         with generated(generator, document, package_of(app), server=server, timeout=timeout) as made:
             shutil.copytree(made, output, dirs_exist_ok=True)
@@ -75,14 +75,14 @@ def generate(info: ScriptInfo, generator: str, output: Path, private: bool, time
     type=click.Path(file_okay=False, path_type=Path),
     help="Where they are kept; by default where the service looks for them.",
 )
-@address_option
-@timeout_option
+@_address_option
+@_timeout_option
 @pass_script_info
 def build(info: ScriptInfo, generators: tuple[str, ...], output: Path | None, private: bool, timeout: float) -> None:
     """Build the zips that the service hands out, by default python and typescript: when its image is made."""
     settings, app = load_service(info).settings, load_app(info)
-    with client_errors():
-        document, package = read_document(app), package_of(app)
+    with _client_errors():
+        document, package = _read_document(app), package_of(app)
         digest = digest_of(document, package)
         server = server_of(settings, private=private)
         for kind in dict.fromkeys(generators or KINDS):
@@ -92,7 +92,7 @@ def build(info: ScriptInfo, generators: tuple[str, ...], output: Path | None, pr
             click.echo(archive)
 
 
-def read_document(app: Quart) -> dict[str, object]:
+def _read_document(app: Quart) -> dict[str, object]:
     """Return the document that the service serves.
 
     Raises:
@@ -112,7 +112,7 @@ def server_of(settings: Settings, *, private: bool) -> str | None:
 
 
 @contextmanager
-def client_errors() -> Iterator[None]:
+def _client_errors() -> Iterator[None]:
     """Turn what keeps a client from being generated into one message: exit code 1."""
     try:
         yield

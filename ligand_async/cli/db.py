@@ -28,14 +28,14 @@ from ligand_async.settings import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-directory_option = click.option(
+_directory_option = click.option(
     "-d", "--directory", type=click.Path(path_type=Path), help="The migrations; by default found beside the app."
 )
-message_option = click.option("-m", "--message", required=True, help="What the migration does, in a few words.")
-sql_option = click.option("--sql", is_flag=True, help="Print the SQL and do not connect.")
+_message_option = click.option("-m", "--message", required=True, help="What the migration does, in a few words.")
+_sql_option = click.option("--sql", is_flag=True, help="Print the SQL and do not connect.")
 
 
-def patience_options(command: Command) -> Command:
+def _patience_options(command: Command) -> Command:
     """Add how long to wait and to try."""
     command = click.option(
         "--wait", default=60.0, show_default=True, help="Seconds to wait while another process migrates."
@@ -45,7 +45,7 @@ def patience_options(command: Command) -> Command:
     )(command)
 
 
-def placement_options(command: Command) -> Command:
+def _placement_options(command: Command) -> Command:
     """Add where in the history a new migration goes."""
     for option in (
         click.option("--depends-on", multiple=True, help="A revision of another branch that must come first."),
@@ -67,119 +67,119 @@ def db() -> None:
 @click.option("-d", "--directory", type=click.Path(path_type=Path), default="migrations", show_default=True)
 def init(directory: Path) -> None:
     """Write an empty migrations directory."""
-    with migration_errors():
+    with _migration_errors():
         click.echo(f"wrote {migrations.create_directory(directory)}")
 
 
 @db.command("revision")
-@message_option
-@placement_options
-@directory_option
+@_message_option
+@_placement_options
+@_directory_option
 @pass_script_info
 def revision(info: ScriptInfo, /, message: str, directory: Path | None, **placement: Any) -> None:
     """Write an empty migration."""
-    with migration_errors():
-        target = find_target(load_app(info), directory)
+    with _migration_errors():
+        target = _find_target(load_app(info), directory)
         click.echo(f"wrote {migrations.new_revision(target.directory, message, Placement(**placement))}")
 
 
 @db.command("migrate")
-@message_option
-@placement_options
-@directory_option
+@_message_option
+@_placement_options
+@_directory_option
 @pass_script_info
 def migrate(info: ScriptInfo, /, message: str, directory: Path | None, **placement: Any) -> None:
     """Write a migration that makes the database what the models say. Read it before you run it."""
-    with migration_errors():
-        target = find_target(load_app(info), directory)
+    with _migration_errors():
+        target = _find_target(load_app(info), directory)
         path = run(lambda: migrations.autogenerate(*target, message, Placement(**placement)))
         click.echo(f"wrote {path}" if path else "nothing to write: the database is what the models say")
 
 
 @db.command("upgrade")
 @click.argument("revision", default="head")
-@sql_option
-@patience_options
-@directory_option
+@_sql_option
+@_patience_options
+@_directory_option
 @pass_script_info
 def upgrade(info: ScriptInfo, revision: str, sql: bool, wait: float, attempts: int, directory: Path | None) -> None:
     """Apply the migrations up to REVISION, by default all of them. Replicas may do it at once."""
-    with migration_errors():
-        target = find_target(load_app(info), directory)
+    with _migration_errors():
+        target = _find_target(load_app(info), directory)
         if sql:
             click.echo(run(lambda: migrations.write_sql(*target, revision)), nl=False)
             return
         patience = Patience(wait, attempts)
-        run(lambda: migrations.upgrade(*target, revision, patience=patience, report=show_progress))
+        run(lambda: migrations.upgrade(*target, revision, patience=patience, report=_show_progress))
 
 
 @db.command("downgrade", context_settings={"ignore_unknown_options": True})  # so that -1 is an argument
 @click.argument("revision", default="-1")
-@sql_option
-@patience_options
-@directory_option
+@_sql_option
+@_patience_options
+@_directory_option
 @pass_script_info
 def downgrade(info: ScriptInfo, revision: str, sql: bool, wait: float, attempts: int, directory: Path | None) -> None:
     """Undo the migrations down to REVISION, by default the last one; `base` undoes all. --sql takes FROM:TO."""
-    with migration_errors():
-        target = find_target(load_app(info), directory)
+    with _migration_errors():
+        target = _find_target(load_app(info), directory)
         if sql:
             click.echo(run(lambda: migrations.write_sql(*target, revision, down=True)), nl=False)
             return
         patience = Patience(wait, attempts)
-        run(lambda: migrations.downgrade(*target, revision, patience=patience, report=show_progress))
+        run(lambda: migrations.downgrade(*target, revision, patience=patience, report=_show_progress))
 
 
 @db.command("current")
-@directory_option
+@_directory_option
 @pass_script_info
 def current(info: ScriptInfo, directory: Path | None) -> None:
     """Print the revision that the database is at."""
-    with migration_errors():
-        target = find_target(load_app(info), directory)
+    with _migration_errors():
+        target = _find_target(load_app(info), directory)
         known = {script.revision: script for script in migrations.scripts(target.directory)}
         revisions = run(lambda: migrations.current(*target))
     for one in revisions:
-        click.echo(describe(known[one]) if one in known else f"{one} (not in {target.directory})")
+        click.echo(_describe(known[one]) if one in known else f"{one} (not in {target.directory})")
     if not revisions:
         click.echo("no migration has been applied", err=True)
 
 
 @db.command("history")
-@directory_option
+@_directory_option
 @pass_script_info
 def history(info: ScriptInfo, directory: Path | None) -> None:
     """Print all migrations, the newest first."""
-    with migration_errors():
-        for script in migrations.scripts(find_target(load_app(info), directory).directory):
-            click.echo(describe(script))
+    with _migration_errors():
+        for script in migrations.scripts(_find_target(load_app(info), directory).directory):
+            click.echo(_describe(script))
 
 
 @db.command("heads")
-@directory_option
+@_directory_option
 @pass_script_info
 def heads(info: ScriptInfo, directory: Path | None) -> None:
     """Print the migrations that none follows; more than one need a merge."""
-    with migration_errors():
-        for script in migrations.scripts(find_target(load_app(info), directory).directory):
+    with _migration_errors():
+        for script in migrations.scripts(_find_target(load_app(info), directory).directory):
             if script.is_head:
-                click.echo(describe(script))
+                click.echo(_describe(script))
 
 
 @db.command("check")
 @click.option("--since", help="Look for locks in the migrations after this revision.")
 @click.option("--strict", is_flag=True, help="Fail on locks, too.")
-@directory_option
+@_directory_option
 @pass_script_info
 def check(info: ScriptInfo, since: str | None, strict: bool, directory: Path | None) -> None:
     """Compare the database with the models, and warn of migrations that lock a busy table."""
-    with migration_errors():
-        target = find_target(load_app(info), directory)
+    with _migration_errors():
+        target = _find_target(load_app(info), directory)
         findings = run(lambda: migrations.check(*target))
         suspects = findings.pending or migrations.scripts(target.directory, since)
         locks = run(lambda: migrations.check_locks(*target, suspects))
     for script in findings.pending:
-        click.echo(f"not applied: {describe(script)}")
+        click.echo(f"not applied: {_describe(script)}")
     for difference in findings.drift:
         click.echo(difference)
     for warning in locks.warnings:
@@ -196,21 +196,21 @@ def check(info: ScriptInfo, since: str | None, strict: bool, directory: Path | N
 @db.command("stamp")
 @click.argument("revision", default="head")
 @click.option("--purge", is_flag=True, help="Forget first what was noted down.")
-@directory_option
+@_directory_option
 @pass_script_info
 def stamp(info: ScriptInfo, revision: str, purge: bool, directory: Path | None) -> None:
     """Note down that the database is at REVISION, without running anything."""
-    with migration_errors():
-        target = find_target(load_app(info), directory)
+    with _migration_errors():
+        target = _find_target(load_app(info), directory)
         run(lambda: migrations.stamp(*target, revision, purge=purge))
 
 
 @db.command("merge")
 @click.argument("revisions", nargs=-1)
-@message_option
+@_message_option
 @click.option("--branch-label", help="A name for the branch that begins here.")
 @click.option("--rev-id", help="The revision's id, instead of a random one.")
-@directory_option
+@_directory_option
 @pass_script_info
 def merge(
     info: ScriptInfo,
@@ -221,8 +221,8 @@ def merge(
     directory: Path | None,
 ) -> None:
     """Write a migration that joins REVISIONS, by default all heads."""
-    with migration_errors():
-        target = find_target(load_app(info), directory)
+    with _migration_errors():
+        target = _find_target(load_app(info), directory)
         placement = Placement(branch_label=branch_label, rev_id=rev_id)
         click.echo(f"wrote {migrations.merge(target.directory, revisions or ['heads'], message, placement)}")
 
@@ -233,8 +233,8 @@ def merge(
 def seed(info: ScriptInfo, function: str) -> None:
     """Run an async function with a session, in one transaction, to put the first data there."""
     app = load_app(info)
-    with migration_errors():
-        run(lambda: run_seed(app, load_seed(function)))
+    with _migration_errors():
+        run(lambda: _run_seed(app, _load_seed(function)))
 
 
 class Target(NamedTuple):
@@ -245,7 +245,7 @@ class Target(NamedTuple):
     directory: Path
 
 
-def find_target(app: Quart, directory: Path | None) -> Target:
+def _find_target(app: Quart, directory: Path | None) -> Target:
     """Return the database and the migrations of an app.
 
     Args:
@@ -261,7 +261,7 @@ def find_target(app: Quart, directory: Path | None) -> Target:
 
 
 @contextmanager
-def migration_errors() -> Iterator[None]:
+def _migration_errors() -> Iterator[None]:
     """Turn errors into one message without a traceback: exit code 2 for a wrong call, 1 for the rest."""
     try:
         yield
@@ -271,21 +271,21 @@ def migration_errors() -> Iterator[None]:
         raise click.ClickException(str(error)) from error
 
 
-def show_progress(line: str) -> None:
+def _show_progress(line: str) -> None:
     """Print what was done, beside the command's output proper."""
     click.echo(line, err=True)
 
 
-def describe(script: Script) -> str:
+def _describe(script: Script) -> str:
     """Return a migration as one line."""
     marks = [*(["head"] if script.is_head else []), *sorted(script.branch_labels)]
     return f"{script.revision} {script.doc}" + (f" ({', '.join(marks)})" if marks else "")
 
 
-Seed = Callable[[AsyncSession], Awaitable[None]]
+_Seed = Callable[[AsyncSession], Awaitable[None]]
 
 
-def load_seed(path: str) -> Seed:
+def _load_seed(path: str) -> _Seed:
     """Import a seed function.
 
     Args:
@@ -306,11 +306,11 @@ def load_seed(path: str) -> Seed:
     function = getattr(module, name, None)
     if not inspect.iscoroutinefunction(function):
         raise click.UsageError(f"{module_name!r} has no async function {name!r}; it takes a session")
-    seed: Seed = function
+    seed: _Seed = function
     return seed
 
 
-async def run_seed(app: Quart, seed: Seed) -> None:
+async def _run_seed(app: Quart, seed: _Seed) -> None:
     """Run a seed function in one transaction: all of it is kept, or nothing.
 
     Raises:

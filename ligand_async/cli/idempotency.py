@@ -20,10 +20,10 @@ def idempotency() -> None:
 def prune(info: ScriptInfo) -> None:
     """Delete the replies that have expired, as something should once a day."""
     app = load_app(info)
-    click.echo(f"deleted {run(lambda: prune_all(app))}")
+    click.echo(f"deleted {run(lambda: _prune_all(app))}")
 
 
-async def prune_all(app: Quart) -> int:
+async def _prune_all(app: Quart) -> int:
     """Delete in transactions of their own until nothing is left that has expired, and return how many it were.
 
     Raises:

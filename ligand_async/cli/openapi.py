@@ -15,7 +15,7 @@ from quart.cli import ScriptInfo, pass_script_info
 from ligand_async.cli.service import ServiceError, load_app, load_service
 from ligand_async.docs import DocumentError, document_of
 
-YAML_SUFFIXES = frozenset({".yaml", ".yml"})
+_YAML_SUFFIXES = frozenset({".yaml", ".yml"})
 
 
 @click.group()
@@ -33,14 +33,14 @@ def openapi() -> None:
 @pass_script_info
 def write(info: ScriptInfo, output: Path | None, form: str | None) -> None:
     """Write the document, the same bytes for the same service and settings."""
-    document = read_document(info)
-    is_yaml = form == "yaml" or (form is None and output is not None and output.suffix in YAML_SUFFIXES)
-    text = as_yaml(document) if is_yaml else as_json(document)
+    document = _read_document(info)
+    is_yaml = form == "yaml" or (form is None and output is not None and output.suffix in _YAML_SUFFIXES)
+    text = _as_yaml(document) if is_yaml else _as_json(document)
     if output is None:
         click.echo(text, nl=False)
         return
-    with file_errors(output):
-        write_whole(output, text.encode())
+    with _file_errors(output):
+        _write_whole(output, text.encode())
 
 
 @openapi.command("check")
@@ -50,8 +50,8 @@ def check(info: ScriptInfo) -> None:
 
     Listed are operations without summary, without declared success, and with schemas that have no name.
     """
-    document = read_document(info)
-    findings = [*invalid_parts(document), *review(document)]
+    document = _read_document(info)
+    findings = [*_invalid_parts(document), *_review(document)]
     for finding in findings:
         click.echo(finding)
     if findings:
@@ -60,7 +60,7 @@ def check(info: ScriptInfo) -> None:
     click.echo(f"{operations} operations, nothing found", err=True)
 
 
-def read_document(info: ScriptInfo) -> dict[str, Any]:
+def _read_document(info: ScriptInfo) -> dict[str, Any]:
     """Return the document of the service.
 
     Raises:
@@ -74,18 +74,18 @@ def read_document(info: ScriptInfo) -> dict[str, Any]:
     return document
 
 
-def as_json(document: dict[str, Any]) -> str:
+def _as_json(document: dict[str, Any]) -> str:
     """Return a document as JSON text that people can compare."""
     return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
 
 
-def as_yaml(document: dict[str, Any]) -> str:
+def _as_yaml(document: dict[str, Any]) -> str:
     """Return a document as YAML text."""
     text: str = yaml.safe_dump(document, allow_unicode=True, sort_keys=False, width=120)
     return text
 
 
-def invalid_parts(document: dict[str, Any]) -> Iterator[str]:
+def _invalid_parts(document: dict[str, Any]) -> Iterator[str]:
     """List what OpenAPI 3.1 does not allow.
 
     Raises:
@@ -102,7 +102,7 @@ def invalid_parts(document: dict[str, Any]) -> Iterator[str]:
         yield f"{place} is not valid: {found.message}"
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def _write_whole(path: Path, content: bytes) -> None:
     """Write a file; whoever reads it meanwhile sees the old one or the new one."""
     with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         part = Path(file.name)
@@ -117,7 +117,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def file_errors(path: Path) -> Iterator[None]:
+def _file_errors(path: Path) -> Iterator[None]:
     """Turn what keeps a file from being written into one message."""
     try:
         yield
@@ -125,10 +125,10 @@ def file_errors(path: Path) -> Iterator[None]:
         raise click.ClickException(f"{path} cannot be written: {error.strerror}") from error
 
 
-METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
+_METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
 
 
-def review(document: dict[str, Any]) -> list[str]:
+def _review(document: dict[str, Any]) -> list[str]:
     """List the operations without summary, without declared success, and with schemas that have no name.
 
     Args:
@@ -138,16 +138,16 @@ def review(document: dict[str, Any]) -> list[str]:
         f"{method.upper()} {path} ({operation['operationId']}) {finding}"
         for path, item in document["paths"].items()
         for method, operation in item.items()
-        if method in METHODS
-        for finding in findings_of(operation)
+        if method in _METHODS
+        for finding in _findings_of(operation)
     ] + [
         f"schema {name} has one inside without a name, at {place}; make it a model"
         for name, schema in document.get("components", {}).get("schemas", {}).items()
-        for place in inline_schemas(schema, "", inside=False)
+        for place in _inline_schemas(schema, "", inside=False)
     ]
 
 
-def findings_of(operation: dict[str, Any]) -> Iterator[str]:
+def _findings_of(operation: dict[str, Any]) -> Iterator[str]:
     """List what is to be desired of one operation."""
     if not operation.get("summary"):
         yield "has no summary; give its handler a docstring"
@@ -157,12 +157,12 @@ def findings_of(operation: dict[str, Any]) -> Iterator[str]:
     bodies |= {f"the answer {status}": response for status, response in operation["responses"].items()}
     for name, body in bodies.items():
         for media_type, content in body.get("content", {}).items():
-            for place in inline_schemas(content.get("schema", {}), "", inside=True):
+            for place in _inline_schemas(content.get("schema", {}), "", inside=True):
                 where = f"{name} ({media_type}){place and f', at {place}'}"
                 yield f"has a schema without a name in {where}; make it a model"
 
 
-def inline_schemas(schema: Any, place: str, *, inside: bool) -> Iterator[str]:
+def _inline_schemas(schema: Any, place: str, *, inside: bool) -> Iterator[str]:
     """Yield the places of objects with members of their own, for which a generator has to invent a name.
 
     Args:
@@ -176,9 +176,9 @@ def inline_schemas(schema: Any, place: str, *, inside: bool) -> Iterator[str]:
         yield place
     for key in ("properties", "$defs", "patternProperties"):
         for name, part in schema.get(key, {}).items():
-            yield from inline_schemas(part, f"{place}/{key}/{name}", inside=True)
+            yield from _inline_schemas(part, f"{place}/{key}/{name}", inside=True)
     for key in ("items", "additionalProperties", "not"):
-        yield from inline_schemas(schema.get(key), f"{place}/{key}", inside=True)
+        yield from _inline_schemas(schema.get(key), f"{place}/{key}", inside=True)
     for key in ("anyOf", "oneOf", "allOf", "prefixItems"):
         for index, part in enumerate(schema.get(key, ())):
-            yield from inline_schemas(part, f"{place}/{key}/{index}", inside=True)
+            yield from _inline_schemas(part, f"{place}/{key}/{index}", inside=True)

@@ -19,8 +19,8 @@ from ligand_async.context import Service, service_of
 from ligand_async.data import Database
 from ligand_async.settings import DOTENV_FILES, SettingsError
 
-VARIABLES = ("LIGAND_APP", "QUART_APP")
-HOW_TO_NAME = (
+_VARIABLES = ("LIGAND_APP", "QUART_APP")
+_HOW_TO_NAME = (
     "name the service's app with --app module:factory, in the variable LIGAND_APP, "
     'or in pyproject.toml: [tool.ligand] app = "module:factory"'
 )
@@ -46,11 +46,11 @@ def find_app() -> str | None:
         if Path(name).is_file():
             variables.update(dotenv_values(name, encoding="utf-8"))
     variables.update(os.environ)
-    named = next((variables[name] for name in VARIABLES if variables.get(name)), None)
-    return named or find_app_in_project(Path.cwd())
+    named = next((variables[name] for name in _VARIABLES if variables.get(name)), None)
+    return named or _find_app_in_project(Path.cwd())
 
 
-def find_app_in_project(directory: Path) -> str | None:
+def _find_app_in_project(directory: Path) -> str | None:
     """Return the app that the nearest pyproject.toml names, as a path from any directory.
 
     Args:
@@ -118,7 +118,7 @@ def service_errors() -> Iterator[None]:
         reason, traceback, lines = error.message.partition("Traceback (most recent call last)")
         if traceback:
             reason = f"{reason.strip()} {lines.strip().splitlines()[-1]}"
-        raise ServiceError(f"{reason}\nTo choose another, {HOW_TO_NAME}.") from error
+        raise ServiceError(f"{reason}\nTo choose another, {_HOW_TO_NAME}.") from error
 
 
 T = TypeVar("T")
@@ -126,13 +126,13 @@ T = TypeVar("T")
 
 def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run a coroutine to its end, also where a loop is running already, as in an async test: then in another thread."""
-    if not in_loop():
+    if not _in_loop():
         return asyncio.run(work())
     with ThreadPoolExecutor(1) as threads:
         return threads.submit(lambda: asyncio.run(work())).result()
 
 
-def in_loop() -> bool:
+def _in_loop() -> bool:
     """Tell whether a loop runs in this thread."""
     try:
         asyncio.get_running_loop()

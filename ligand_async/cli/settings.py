@@ -10,7 +10,7 @@ from quart.cli import ScriptInfo, pass_script_info
 from ligand_async.cli.service import load_service
 from ligand_async.settings import MASK, DatabaseAddress, Settings, masked, parts, without_passwords
 
-COLUMNS = ("setting", "variable", "value", "source")
+_COLUMNS = ("setting", "variable", "value", "source")
 
 
 @click.command("settings")
@@ -18,30 +18,30 @@ COLUMNS = ("setting", "variable", "value", "source")
 @pass_script_info
 def settings(info: ScriptInfo, form: str) -> None:
     """Print the settings in force with their sources; secrets are masked."""
-    rows = describe(load_service(info).settings)
+    rows = _describe(load_service(info).settings)
     if form == "json":
         click.echo(json.dumps(rows, indent=2))
         return
-    lines = [list(COLUMNS), *([text_of(row[column]) for column in COLUMNS] for row in rows)]
+    lines = [list(_COLUMNS), *([_text_of(row[column]) for column in _COLUMNS] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
-def describe(settings: Settings) -> list[dict[str, Any]]:
+def _describe(settings: Settings) -> list[dict[str, Any]]:
     """Return one row for each setting, as JSON values without secrets."""
     vocabulary = settings.vocabulary()
     rows = []
     for key, info in vocabulary.fields.items():
         is_address = any(isinstance(part, DatabaseAddress) for part in (*info.metadata, *parts(info.annotation)))
-        value = shown(getattr(settings, key, None), is_address=is_address)
+        value = _shown(getattr(settings, key, None), is_address=is_address)
         rows.append(
             {"setting": key, "variable": vocabulary.variable(key), "value": value, "source": settings.sources[key]}
         )
     return rows
 
 
-def shown(value: Any, *, is_address: bool) -> Any:
+def _shown(value: Any, *, is_address: bool) -> Any:
     """Return a value as JSON without what is secret in it.
 
     Args:
@@ -51,14 +51,14 @@ def shown(value: Any, *, is_address: bool) -> Any:
     if isinstance(value, SecretStr):
         return masked(value.get_secret_value()) if is_address else MASK
     if isinstance(value, list | tuple | set | frozenset):
-        return [shown(item, is_address=is_address) for item in value]
+        return [_shown(item, is_address=is_address) for item in value]
     if isinstance(value, dict):
-        return {str(key): shown(item, is_address=is_address) for key, item in value.items()}
+        return {str(key): _shown(item, is_address=is_address) for key, item in value.items()}
     if value is None or isinstance(value, bool | int | float):
         return value
     return without_passwords(str(value))
 
 
-def text_of(value: Any) -> str:
+def _text_of(value: Any) -> str:
     """Return a cell of the table."""
     return value if isinstance(value, str) else json.dumps(value)

@@ -34,35 +34,35 @@ def shell(info: ScriptInfo) -> None:
     """
     app = load_app(info)
     service_with_database(app)
-    succeeded = run(lambda: run_piped(app) if not sys.stdin.isatty() else run_console(app))
+    succeeded = run(lambda: _run_piped(app) if not sys.stdin.isatty() else _run_console(app))
     if not succeeded:
         raise click.exceptions.Exit(1)
 
 
-async def run_piped(app: Quart) -> bool:
+async def _run_piped(app: Quart) -> bool:
     """Run the program on stdin; tell whether it ended without an exception."""
     source = await asyncio.to_thread(sys.stdin.read)
-    async with open_names(app) as names:
-        return await Console(names).run_program(source)
+    async with _open_names(app) as names:
+        return await _Console(names).run_program(source)
 
 
-async def run_console(app: Quart) -> bool:
+async def _run_console(app: Quart) -> bool:
     """Let somebody type."""
-    async with open_names(app) as names:
-        enable_line_editing(names)
-        await Console(names).interact(banner_of(app, names))
+    async with _open_names(app) as names:
+        _enable_line_editing(names)
+        await _Console(names).interact(_banner_of(app, names))
     return True
 
 
 @asynccontextmanager
-async def open_names(app: Quart) -> AsyncIterator[dict[str, Any]]:
+async def _open_names(app: Quart) -> AsyncIterator[dict[str, Any]]:
     """Open the database and yield what the console knows by name."""
-    async with open_database(app) as database, open_session(app, database) as session:
+    async with open_database(app) as database, _open_session(app, database) as session:
         models = {mapper.class_.__name__: mapper.class_ for mapper in database.base.registry.mappers}
         yield models | {"__name__": "__console__", "app": app, "db": database, "session": session}
 
 
-class ConsoleSession(AsyncSession):
+class _ConsoleSession(AsyncSession):
     """The session of a console."""
 
     sync_session_class = OwnedSession
@@ -70,14 +70,14 @@ class ConsoleSession(AsyncSession):
 
 
 @asynccontextmanager
-async def open_session(app: Quart, database: Database) -> AsyncIterator[AsyncSession]:
+async def _open_session(app: Quart, database: Database) -> AsyncIterator[AsyncSession]:
     """Open a session that is committed by hand, and otherwise not at all; who sees flushes sees its, too."""
-    async with ConsoleSession(database.engines().write, expire_on_commit=False) as session:
+    async with _ConsoleSession(database.engines().write, expire_on_commit=False) as session:
         watch_session(session.sync_session, observers_of(app), logs=False)
         yield session
 
 
-def banner_of(app: Quart, names: dict[str, Any]) -> str:
+def _banner_of(app: Quart, names: dict[str, Any]) -> str:
     """Return what is printed first."""
     service = service_of(app)
     known = ", ".join(name for name in names if name != "__name__")
@@ -88,7 +88,7 @@ def banner_of(app: Quart, names: dict[str, Any]) -> str:
     )
 
 
-class Console(code.InteractiveInterpreter):
+class _Console(code.InteractiveInterpreter):
     """Compiles and runs Python with `await` at the top level.
 
     All statements run in one task, so that what one of them opens, such as a session, belongs to the next one, too.
@@ -109,7 +109,7 @@ class Console(code.InteractiveInterpreter):
         lines: list[str] = []
         while True:
             try:
-                lines.append(read_line("... " if lines else ">>> "))
+                lines.append(_read_line("... " if lines else ">>> "))
                 if await self.run_source("\n".join(lines)):
                     continue
             except EOFError:
@@ -129,7 +129,7 @@ class Console(code.InteractiveInterpreter):
         if compiled is None:
             return True
         try:
-            with interruptible():
+            with _interruptible():
                 await self.run_awaiting(compiled)
         except Exception as error:  # noqa: BLE001  (whatever a statement raises is shown)
             self.show(error)
@@ -165,7 +165,7 @@ class Console(code.InteractiveInterpreter):
         self.write("".join(traceback.format_exception(error.with_traceback(trace))))
 
 
-def read_line(prompt: str) -> str:
+def _read_line(prompt: str) -> str:
     """Read a line, with Ctrl-C raising KeyboardInterrupt: the loop's own handler would cancel the console."""
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -175,7 +175,7 @@ def read_line(prompt: str) -> str:
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[None]:
+def _interruptible() -> Iterator[None]:
     """Let Ctrl-C end what runs inside, and not the console; a second one what does not let itself be cancelled.
 
     Raises:
@@ -207,7 +207,7 @@ def interruptible() -> Iterator[None]:
             task.uncancel()
 
 
-def enable_line_editing(names: dict[str, Any]) -> None:
+def _enable_line_editing(names: dict[str, Any]) -> None:
     """Let the arrow keys and Tab work, where Python was built with readline."""
     with contextlib.suppress(ImportError):
         import readline

@@ -10,19 +10,19 @@ from ligand_async.auth import ENVIRONMENTS, LIFETIME, DevelopmentIssuer, issuer_
 from ligand_async.cli.service import ServiceError, load_app, load_service
 from ligand_async.settings import Settings
 
-LONGEST = 366 * 24 * 3600  # seconds
-NAME = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")  # what a scope may be called (RFC 6749 section 3.3)
+_LONGEST = 366 * 24 * 3600  # seconds
+_NAME = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")  # what a scope may be called (RFC 6749 section 3.3)
 
 
-def read_names(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> list[str]:
+def _read_names(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> list[str]:
     """Return the names in an option that may be repeated, each once."""
     names = [name.strip() for value in values for name in value.split(",")]
-    if not all(map(NAME.fullmatch, names)):
+    if not all(map(_NAME.fullmatch, names)):
         raise click.BadParameter("write names without spaces, quotes or backslashes, separated by commas")
     return list(dict.fromkeys(names))
 
 
-def read_subject(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+def _read_subject(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     """Return a subject that a token can have."""
     if not value.strip() or not value.isprintable():
         raise click.BadParameter("write who the token speaks for, in characters that can be printed")
@@ -31,12 +31,14 @@ def read_subject(_ctx: click.Context, _param: click.Parameter, value: str) -> st
 
 @click.command("token")
 @click.option(
-    "--role", "roles", multiple=True, callback=read_names, help="What the caller is; repeat it, or write a,b."
+    "--role", "roles", multiple=True, callback=_read_names, help="What the caller is; repeat it, or write a,b."
 )
-@click.option("--scope", "scopes", multiple=True, callback=read_names, help="What the token may be used for; the same.")
-@click.option("--subject", default="ada", show_default=True, callback=read_subject, help="Who the token speaks for.")
 @click.option(
-    "--expires", type=click.IntRange(1, LONGEST), default=LIFETIME, show_default=True, help="Seconds until it ends."
+    "--scope", "scopes", multiple=True, callback=_read_names, help="What the token may be used for; the same."
+)
+@click.option("--subject", default="ada", show_default=True, callback=_read_subject, help="Who the token speaks for.")
+@click.option(
+    "--expires", type=click.IntRange(1, _LONGEST), default=LIFETIME, show_default=True, help="Seconds until it ends."
 )
 @pass_script_info
 def token(info: ScriptInfo, roles: list[str], scopes: list[str], subject: str, expires: int) -> None:
@@ -45,7 +47,7 @@ def token(info: ScriptInfo, roles: list[str], scopes: list[str], subject: str, e
     Nothing else stands on stdout. There is such a token in local and testing only, where no real issuer is set.
     """
     settings = load_service(info).settings
-    issuer = find_issuer(load_app(info), settings)
+    issuer = _find_issuer(load_app(info), settings)
     unknown = [name for name in roles if settings.allowed_roles and name not in settings.allowed_roles]
     if unknown:
         known = ", ".join(settings.allowed_roles)
@@ -53,7 +55,7 @@ def token(info: ScriptInfo, roles: list[str], scopes: list[str], subject: str, e
     click.echo(issuer.issue(subject=subject, roles=roles, scopes=scopes, expires=expires))
 
 
-def find_issuer(app: Quart, settings: Settings) -> DevelopmentIssuer:
+def _find_issuer(app: Quart, settings: Settings) -> DevelopmentIssuer:
     """Return the development issuer of a service.
 
     Raises:
@@ -73,7 +75,7 @@ def find_issuer(app: Quart, settings: Settings) -> DevelopmentIssuer:
     issuer = issuer_of(app)
     if issuer is None:
         raise ServiceError("bearer tokens are read by an authenticator of the service's own; get one where that does")
-    if is_key_its_own(settings):
+    if _is_key_its_own(settings):
         raise ServiceError(
             f"in testing each process makes a secret key of its own, so that no other would trust this token; "
             f"set {variable('secret_key')} for both"
@@ -81,7 +83,7 @@ def find_issuer(app: Quart, settings: Settings) -> DevelopmentIssuer:
     return issuer
 
 
-def is_key_its_own(settings: Settings) -> bool:
+def _is_key_its_own(settings: Settings) -> bool:
     """Tell whether the secret key was made for this process."""
     is_default = settings.sources["secret_key"].startswith("default of ")
     return (

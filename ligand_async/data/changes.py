@@ -15,7 +15,7 @@ from sqlalchemy.types import TypeEngine
 PRIVATE = "private"
 """In the `info` of a column: its values go nowhere but into the database."""
 
-Action = Literal["insert", "update", "delete"]
+_Action = Literal["insert", "update", "delete"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Change:
         table: The table of that class.
     """
 
-    action: Action
+    action: _Action
     entity_type: str
     key: tuple[Any, ...]
     old: Mapping[str, Any]
@@ -63,10 +63,10 @@ class FlushObserver(Protocol):
 Snapshot = dict[str, Any]
 """The values that are known, by the name of the attribute."""
 
-MUTABLE = (dict, list, set, bytearray)
+_MUTABLE = (dict, list, set, bytearray)
 
 
-class Columns:
+class _Columns:
     """The columns of a mapped class, by the names of their attributes.
 
     Attributes:
@@ -83,14 +83,14 @@ class Columns:
         self.names = tuple(found)
         self.types: dict[str, TypeEngine[Any]] = {name: column.type for name, column in found.items()}
         self.private = frozenset(name for name, column in found.items() if column.info.get(PRIVATE))
-        self.null = tuple(name for name, column in found.items() if is_null_unless_set(column))
+        self.null = tuple(name for name, column in found.items() if _is_null_unless_set(column))
         self.key = tuple(mapper.get_property_by_column(column).key for column in mapper.primary_key)
 
     def look(self, state: InstanceState[Any]) -> Snapshot:
         """Return what is known of an entity now."""
         values = state.dict
         return {
-            name: own(values[name])
+            name: _own(values[name])
             for name in self.names
             if name in values and not isinstance(values[name], ClauseElement)
         }
@@ -103,7 +103,7 @@ class Columns:
             if not history.unchanged:
                 known.pop(name, None)
                 if history.deleted:
-                    known[name] = own(history.deleted[0])
+                    known[name] = _own(history.deleted[0])
         return known
 
     def look_at_new(self, state: InstanceState[Any]) -> Snapshot:
@@ -117,23 +117,23 @@ class Columns:
         return frozenset((before.keys() | after.keys()) - same)
 
 
-def is_null_unless_set(column: Column[Any]) -> bool:
+def _is_null_unless_set(column: Column[Any]) -> bool:
     """Tell whether nobody but who makes a row gives a column its value."""
     return bool(column.nullable) and column.default is None and column.server_default is None
 
 
 @lru_cache(maxsize=4096)
-def columns_of(mapper: Mapper[Any]) -> Columns:
+def columns_of(mapper: Mapper[Any]) -> _Columns:
     """Return the columns of a mapped class."""
-    return Columns(mapper)
+    return _Columns(mapper)
 
 
-def own(value: Any) -> Any:
+def _own(value: Any) -> Any:
     """Return a value that nobody changes any more."""
-    return copy.deepcopy(value) if isinstance(value, MUTABLE) else value
+    return copy.deepcopy(value) if isinstance(value, _MUTABLE) else value
 
 
-Key = tuple[Any, ...]
+_Key = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,16 +150,16 @@ class Trace:
         changed: The names of the changed columns.
     """
 
-    action: Action
+    action: _Action
     mapper: Mapper[Any]
-    found_at: Key
-    key: Key
+    found_at: _Key
+    key: _Key
     old: Snapshot
     new: Snapshot
     changed: frozenset[str]
 
     @property
-    def columns(self) -> Columns:
+    def columns(self) -> _Columns:
         """The columns of the entity's class."""
         return columns_of(self.mapper)
 
@@ -198,21 +198,21 @@ def trace_update(mapper: Mapper[Any], before: Snapshot, after: Snapshot) -> Trac
     return Trace("update", mapper, found_at, key, old, new, changed)
 
 
-def merge(first: Trace, then: Trace) -> Trace | None:
+def _merge(first: Trace, then: Trace) -> Trace | None:
     """Return what two traces of one entity come to: None where nothing has happened in the end."""
     match first.action, then.action:
         case "insert", "update":
-            new = without(first.new, then.changed) | then.new
+            new = _without(first.new, then.changed) | then.new
             return Trace("insert", then.mapper, then.key, then.key, {}, new, first.changed | then.changed)
         case "insert", "delete":
             return None
         case "update", "update":
-            old = without(then.old, first.changed) | first.old
-            new = without(first.new, then.changed) | then.new
+            old = _without(then.old, first.changed) | first.old
+            new = _without(first.new, then.changed) | then.new
             found = trace_update(then.mapper, old, new)
             return None if found is None else replace(found, found_at=first.found_at, key=then.key)
         case "update", "delete":
-            old = without(then.old, first.changed) | first.old
+            old = _without(then.old, first.changed) | first.old
             return Trace("delete", then.mapper, first.found_at, first.found_at, old, {}, then.changed)
         case "delete", "insert" if first.mapper is then.mapper:
             found = trace_update(then.mapper, first.old, then.new)
@@ -221,7 +221,7 @@ def merge(first: Trace, then: Trace) -> Trace | None:
             return then
 
 
-def without(values: Snapshot, names: frozenset[str]) -> Snapshot:
+def _without(values: Snapshot, names: frozenset[str]) -> Snapshot:
     """Return a snapshot without some of its values."""
     return {name: value for name, value in values.items() if name not in names}
 
@@ -229,12 +229,12 @@ def without(values: Snapshot, names: frozenset[str]) -> Snapshot:
 def merge_all(traces: Iterable[Trace]) -> list[Trace]:
     """Return one trace for each entity, in the order in which the entities were first changed."""
     merged: list[Trace | None] = []
-    places: dict[tuple[type[Any], Key], int] = {}  # of each entity in the list, by where it is now
+    places: dict[tuple[type[Any], _Key], int] = {}  # of each entity in the list, by where it is now
     for trace in traces:
         kind = trace.mapper.base_mapper.class_
         place = places.pop((kind, trace.found_at), len(merged))
         first = merged[place] if place < len(merged) else None
-        found = trace if first is None else merge(first, trace)
+        found = trace if first is None else _merge(first, trace)
         merged[place : place + 1] = [found]
         places[kind, trace.key if found is None else found.key] = place
     return [trace for trace in merged if trace is not None]

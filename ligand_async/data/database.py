@@ -24,7 +24,7 @@ from ligand_async.tasks import current_deadline, finish_regardless
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Work = Callable[[UnitOfWork], Awaitable[T]]
+_Work = Callable[[UnitOfWork], Awaitable[T]]
 
 
 class Database:
@@ -109,7 +109,7 @@ class Database:
         Raises:
             RuntimeError: There is no current app, or it has not been started.
         """
-        app = this_app()
+        app = _this_app()
         engines = self._engines.get(app)
         if engines is None:
             raise RuntimeError(
@@ -130,7 +130,7 @@ class Database:
             SQLAlchemyError: As the database says, also at the end of the block.
             RuntimeError: There is no current app, or it has not been started.
         """
-        async with UnitOfWork(self.engines().write, app=this_app()) as unit:
+        async with UnitOfWork(self.engines().write, app=_this_app()) as unit:
             yield unit.session
             with current_deadline().commit():  # in this task, which the deadline would cancel
                 await finish_regardless(unit.commit())
@@ -151,7 +151,7 @@ class Database:
         async with UnitOfWork(self.engines().select(mode), commits=False) as unit:
             yield unit.session
 
-    async def run(self, work: Work[T], *, mode: SessionMode, retry_safe: bool = False) -> T:
+    async def run(self, work: _Work[T], *, mode: SessionMode, retry_safe: bool = False) -> T:
         """Run work in a unit of work and commit it, in the calling task.
 
         `finish_in_time` shields it from a client that goes away. The deadline stops the work, but not a commit.
@@ -167,7 +167,7 @@ class Database:
             Problem: The deadline has passed; the same.
         """
         engines = self.engines()
-        app = None if mode != "write" else this_app()
+        app = None if mode != "write" else _this_app()
         attempt = 1
         while True:
             try:
@@ -202,7 +202,7 @@ class Database:
             await session.execute(text("SELECT 1"))
 
 
-def this_app() -> Quart:
+def _this_app() -> Quart:
     """Return the current app itself, not its proxy.
 
     Raises:

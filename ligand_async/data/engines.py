@@ -46,7 +46,7 @@ class Engines:
         self.read = make_engine(url, settings, reads=True)
         self.replicas = [make_engine(replica, settings, reads=True) for replica in replicas]
         self._replicas_in_turn: Iterator[AsyncEngine] = cycle(self.replicas or [self.read])
-        self.snapshot = self.read.execution_options(**snapshot_options(url))
+        self.snapshot = self.read.execution_options(**_snapshot_options(url))
 
     def select(self, mode: SessionMode) -> AsyncEngine:
         """Return the engine for a session mode; replicas take turns, and without any the primary serves."""
@@ -62,10 +62,10 @@ class Engines:
 
     async def dispose(self) -> None:
         """Close all connections at once, those that do not answer by force of leaving."""
-        await asyncio.gather(*(dispose_engine(engine) for engine in (self.write, self.read, *self.replicas)))
+        await asyncio.gather(*(_dispose_engine(engine) for engine in (self.write, self.read, *self.replicas)))
 
 
-async def dispose_engine(engine: AsyncEngine) -> None:
+async def _dispose_engine(engine: AsyncEngine) -> None:
     """Close an engine's connections within `DISPOSE_TIMEOUT`."""
     try:
         async with asyncio.timeout(DISPOSE_TIMEOUT):
@@ -76,7 +76,7 @@ async def dispose_engine(engine: AsyncEngine) -> None:
         logger.warning("database connections did not close well: %s", type(error).__name__)
 
 
-def snapshot_options(url: URL) -> dict[str, Any]:
+def _snapshot_options(url: URL) -> dict[str, Any]:
     """Return the execution options that make a session see one moment (REPEATABLE READ, READ ONLY)."""
     if is_sqlite(url):
         return {"ligand_begin": "BEGIN"}
@@ -97,24 +97,24 @@ def make_engine(url: URL, settings: Settings, *, reads: bool, pooled: bool = Tru
         # None: the driver begins nothing by itself; the `begin` listener does.
         options["connect_args"] = {"isolation_level": None, "timeout": settings.database_connect_timeout}
     else:
-        options |= postgresql_options(settings, reads=reads)
+        options |= _postgresql_options(settings, reads=reads)
     if pooled:
         size = 1 if is_sqlite(url) and not reads else settings.database_pool_size
         options |= {"pool_size": size, "max_overflow": 0, "pool_timeout": settings.database_pool_timeout}
     else:
         options["poolclass"] = NullPool
     engine = create_async_engine(url, **options)
-    listen_everywhere(engine)
+    _listen_everywhere(engine)
     if is_sqlite(url):
-        listen_on_sqlite(engine, reads=reads, statement_timeout=settings.database_statement_timeout)
+        _listen_on_sqlite(engine, reads=reads, statement_timeout=settings.database_statement_timeout)
     if reads:
-        listen_on_reads(engine)
+        _listen_on_reads(engine)
         if not is_sqlite(url) and settings.database_pooler == "none":
-            event.listen(engine.sync_engine, "after_cursor_execute", give_up_connection_that_writes)
+            event.listen(engine.sync_engine, "after_cursor_execute", _give_up_connection_that_writes)
     return engine
 
 
-def postgresql_options(settings: Settings, *, reads: bool) -> dict[str, Any]:
+def _postgresql_options(settings: Settings, *, reads: bool) -> dict[str, Any]:
     """Return engine options for asyncpg, with or without a transaction pooler in between."""
     connect_args: dict[str, Any] = {
         "timeout": settings.database_connect_timeout,
@@ -141,7 +141,7 @@ def postgresql_options(settings: Settings, *, reads: bool) -> dict[str, Any]:
     return {"connect_args": connect_args, **({"isolation_level": "AUTOCOMMIT"} if reads else {})}
 
 
-ASYNC_DRIVERS = {
+_ASYNC_DRIVERS = {
     "postgres": "postgresql+asyncpg",
     "postgresql": "postgresql+asyncpg",
     "postgresql+asyncpg": "postgresql+asyncpg",
@@ -168,7 +168,7 @@ def parse_database_url(text: str) -> URL:
             "the database URL cannot be read; write it as postgresql://user:password@host/database "
             "or sqlite:///path/to/file.db"
         )
-    driver = ASYNC_DRIVERS.get(url.drivername)
+    driver = _ASYNC_DRIVERS.get(url.drivername)
     if driver is None:
         raise SettingsError(
             f"the database URL names {url.drivername!r}; this framework runs on postgresql+asyncpg and sqlite+aiosqlite"
@@ -186,7 +186,7 @@ def is_sqlite(url: URL) -> bool:
 
 # A read session reads: these would change what it is, for itself and for whoever gets the connection next. The pragmas
 # left alone are those that SQLAlchemy reflects a schema with.
-CHANGES_THE_SESSION = re.compile(
+_CHANGES_THE_SESSION = re.compile(
     r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
     r"(?:set|reset|discard|begin|start|commit|end|rollback|do|call|copy|prepare|listen|unlisten"
     r"|pragma(?!\s+[\w.\"]*(?:table|index|foreign_key)_\w+\()|attach|detach|vacuum|load)\b",
@@ -194,21 +194,21 @@ CHANGES_THE_SESSION = re.compile(
 )
 
 
-def listen_everywhere(engine: AsyncEngine) -> None:
+def _listen_everywhere(engine: AsyncEngine) -> None:
     """Name connection failures and timeouts, and hand out no connection that is already closed."""
     sync_engine = engine.sync_engine
-    event.listen(sync_engine, "do_connect", connect_or_name_the_failure)
-    event.listen(sync_engine, "handle_error", name_bare_errors)
-    event.listen(sync_engine, "checkout", refuse_closed_connection)
+    event.listen(sync_engine, "do_connect", _connect_or_name_the_failure)
+    event.listen(sync_engine, "handle_error", _name_bare_errors)
+    event.listen(sync_engine, "checkout", _refuse_closed_connection)
 
 
-def listen_on_reads(engine: AsyncEngine) -> None:
+def _listen_on_reads(engine: AsyncEngine) -> None:
     """Refuse what would turn a read session into another, and name the mistake when the database refuses a write."""
-    event.listen(engine.sync_engine, "before_cursor_execute", refuse_session_changes)
-    event.listen(engine.sync_engine, "handle_error", name_refused_writes)
+    event.listen(engine.sync_engine, "before_cursor_execute", _refuse_session_changes)
+    event.listen(engine.sync_engine, "handle_error", _name_refused_writes)
 
 
-def connect_or_name_the_failure(dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
+def _connect_or_name_the_failure(dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
     """Connect; a bare `OSError` of the driver becomes `DatabaseUnreachable`."""
     try:
         return dialect.connect(*arguments, **options)
@@ -216,7 +216,7 @@ def connect_or_name_the_failure(dialect: Any, _record: Any, arguments: Any, opti
         raise DatabaseUnreachable(f"no connection to the {dialect.name} database: {type(error).__name__}") from error
 
 
-def name_bare_errors(context: ExceptionContext) -> BaseException | None:
+def _name_bare_errors(context: ExceptionContext) -> BaseException | None:
     """Name what the drivers raise as Python's own errors, and give up the connection that it made useless."""
     error = context.original_exception
     match error:
@@ -233,7 +233,7 @@ def name_bare_errors(context: ExceptionContext) -> BaseException | None:
             return None
 
 
-def name_refused_writes(context: ExceptionContext) -> BaseException | None:
+def _name_refused_writes(context: ExceptionContext) -> BaseException | None:
     """Say what the handler did, where the database only says that it is read-only."""
     error = context.original_exception
     if getattr(error, "sqlstate", None) == "25006" or "readonly database" in str(error):
@@ -243,23 +243,23 @@ def name_refused_writes(context: ExceptionContext) -> BaseException | None:
     return None
 
 
-def refuse_closed_connection(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
+def _refuse_closed_connection(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
     """Let the pool replace a connection that its peer has closed: no I/O, unlike a ping."""
     is_closed = getattr(dbapi_connection.driver_connection, "is_closed", None)
     if is_closed is not None and is_closed():
         raise DisconnectionError("the connection was closed while it was idle")
 
 
-def refuse_session_changes(_connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
+def _refuse_session_changes(_connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
     """Keep a read session a read session."""
-    if CHANGES_THE_SESSION.match(statement) or "set_config" in statement:
+    if _CHANGES_THE_SESSION.match(statement) or "set_config" in statement:
         raise WriteOnReadSession(
             "a read session cannot change its own state or transaction; ask for another with "
             '@operation(session="write") or db.transaction()'
         )
 
 
-def give_up_connection_that_writes(connection: Connection, *_rest: Any) -> None:
+def _give_up_connection_that_writes(connection: Connection, *_rest: Any) -> None:
     """Catch what hid a change of `default_transaction_read_only`: the server reports it without being asked."""
     driver: Any = connection.connection.driver_connection
     if getattr(driver.get_settings(), "default_transaction_read_only", "on") != "on":
@@ -269,11 +269,11 @@ def give_up_connection_that_writes(connection: Connection, *_rest: Any) -> None:
         )
 
 
-DEADLINE = "ligand_deadline"
-INSTRUCTIONS_BETWEEN_LOOKS = 10_000  # of SQLite's machine, well under a millisecond
+_DEADLINE = "ligand_deadline"
+_INSTRUCTIONS_BETWEEN_LOOKS = 10_000  # of SQLite's machine, well under a millisecond
 
 
-def listen_on_sqlite(engine: AsyncEngine, *, reads: bool, statement_timeout: float) -> None:
+def _listen_on_sqlite(engine: AsyncEngine, *, reads: bool, statement_timeout: float) -> None:
     """Set the pragmas of new connections, begin transactions as writers or readers do, bound the time of statements.
 
     Args:
@@ -282,14 +282,14 @@ def listen_on_sqlite(engine: AsyncEngine, *, reads: bool, statement_timeout: flo
         statement_timeout: Seconds; 0 for none.
     """
     sync_engine = engine.sync_engine
-    event.listen(sync_engine, "connect", set_read_pragmas if reads else set_pragmas)
-    event.listen(sync_engine, "begin", begin_snapshot if reads else begin_immediate)
-    event.listen(sync_engine, "invalidate", stop_and_roll_back)
+    event.listen(sync_engine, "connect", _set_read_pragmas if reads else _set_pragmas)
+    event.listen(sync_engine, "begin", _begin_snapshot if reads else _begin_immediate)
+    event.listen(sync_engine, "invalidate", _stop_and_roll_back)
     if statement_timeout:
-        listen_on_time(engine, statement_timeout)
+        _listen_on_time(engine, statement_timeout)
 
 
-def set_pragmas(dbapi_connection: Any, _record: Any) -> None:
+def _set_pragmas(dbapi_connection: Any, _record: Any) -> None:
     """Make SQLite keep its promises: foreign keys, and readers beside the writer."""
     cursor = dbapi_connection.cursor()
     for pragma in ("journal_mode=WAL", "foreign_keys=ON"):
@@ -297,45 +297,45 @@ def set_pragmas(dbapi_connection: Any, _record: Any) -> None:
     cursor.close()
 
 
-def set_read_pragmas(dbapi_connection: Any, record: Any) -> None:
+def _set_read_pragmas(dbapi_connection: Any, record: Any) -> None:
     """Set the same, and let SQLite itself refuse every write."""
-    set_pragmas(dbapi_connection, record)
+    _set_pragmas(dbapi_connection, record)
     cursor = dbapi_connection.cursor()
     cursor.execute("PRAGMA query_only=ON")
     cursor.close()
 
 
-def begin_immediate(connection: Connection) -> None:
+def _begin_immediate(connection: Connection) -> None:
     """Take SQLite's write lock at once: a lock taken later fails with SQLITE_BUSY in the middle of the work."""
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def begin_snapshot(connection: Connection) -> None:
+def _begin_snapshot(connection: Connection) -> None:
     """Begin where one moment was asked for; other reads are one statement each."""
     statement = connection.get_execution_options().get("ligand_begin")
     if statement is not None:
         connection.connection.dbapi_connection.cursor().execute(statement)  # type: ignore[union-attr]  # checked out, so there is one
 
 
-def stop_and_roll_back(dbapi_connection: Any, *_rest: Any) -> None:
+def _stop_and_roll_back(dbapi_connection: Any, *_rest: Any) -> None:
     """End what a cancelled task left running in the connection's thread: SQLite's own close would leave it its lock."""
     if in_greenlet():
         dbapi_connection.run_async(lambda driver: driver.interrupt())
         dbapi_connection.run_async(lambda driver: driver.rollback())
 
 
-def listen_on_time(engine: AsyncEngine, statement_timeout: float) -> None:
+def _listen_on_time(engine: AsyncEngine, statement_timeout: float) -> None:
     """Interrupt statements that run longer, in seconds: SQLite has no `statement_timeout` of its own."""
 
     def look_at_the_clock(dbapi_connection: Any, record: Any) -> None:
         def is_late() -> bool:
-            deadline: float = record.info.get(DEADLINE, float("inf"))
+            deadline: float = record.info.get(_DEADLINE, float("inf"))
             return time.monotonic() > deadline
 
-        dbapi_connection.run_async(lambda driver: driver.set_progress_handler(is_late, INSTRUCTIONS_BETWEEN_LOOKS))
+        dbapi_connection.run_async(lambda driver: driver.set_progress_handler(is_late, _INSTRUCTIONS_BETWEEN_LOOKS))
 
     def set_deadline(connection: Connection, *_rest: Any) -> None:
-        connection.info[DEADLINE] = time.monotonic() + statement_timeout
+        connection.info[_DEADLINE] = time.monotonic() + statement_timeout
 
     event.listen(engine.sync_engine, "connect", look_at_the_clock)
     event.listen(engine.sync_engine, "before_cursor_execute", set_deadline)

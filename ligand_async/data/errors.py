@@ -19,7 +19,7 @@ from ligand_async.errors import (
     ValidationFailed,
 )
 
-SQLITE_STATES = (
+_SQLITE_STATES = (
     # What SQLite says in words, as the SQLSTATE that PostgreSQL would give.
     (re.compile(r"UNIQUE constraint failed|PRIMARY KEY must be unique"), "23505"),
     (re.compile(r"FOREIGN KEY constraint failed"), "23503"),
@@ -40,7 +40,7 @@ def sqlstate_of(error: DBAPIError) -> str | None:
     if state:
         return state
     words = str(error.orig)
-    return next((state for pattern, state in SQLITE_STATES if pattern.search(words)), None)
+    return next((state for pattern, state in _SQLITE_STATES if pattern.search(words)), None)
 
 
 def is_stale_plan(error: DBAPIError) -> bool:
@@ -51,7 +51,7 @@ def is_stale_plan(error: DBAPIError) -> bool:
 def is_key_taken(error: DBAPIError, metadata: MetaData) -> bool:
     """Tell whether something with the same primary key is stored already."""
     driver_error: Any = getattr(error.orig, "__cause__", None)
-    return sqlstate_of(error) == "23505" and is_primary_key(driver_error, str(error.orig), metadata)
+    return sqlstate_of(error) == "23505" and _is_primary_key(driver_error, str(error.orig), metadata)
 
 
 def problem_of(error: SQLAlchemyError, metadata: MetaData) -> Problem | None:
@@ -63,11 +63,11 @@ def problem_of(error: SQLAlchemyError, metadata: MetaData) -> Problem | None:
     """
     match error:
         case PoolTimeoutError():
-            return unavailable("all database connections are in use", retry_after=1)
+            return _unavailable("all database connections are in use", retry_after=1)
         case DatabaseUnreachable():
-            return unavailable("the database cannot be reached", retry_after=2)
+            return _unavailable("the database cannot be reached", retry_after=2)
         case ConnectionLost():
-            return unavailable("the database connection was lost", retry_after=1)
+            return _unavailable("the database connection was lost", retry_after=1)
         case StatementTimedOut():
             return DatabaseTimeout("the database did not answer in time")
         case ValueRefused():
@@ -75,78 +75,78 @@ def problem_of(error: SQLAlchemyError, metadata: MetaData) -> Problem | None:
         case StaleDataError():
             return ChangedMeanwhile("the resource was changed by someone else in the meantime")
         case DBAPIError():
-            return problem_of_state(error, metadata)
+            return _problem_of_state(error, metadata)
         case _:
             return None
 
 
-def problem_of_state(error: DBAPIError, metadata: MetaData) -> Problem | None:
+def _problem_of_state(error: DBAPIError, metadata: MetaData) -> Problem | None:
     """Classify an error that the database itself reported."""
     if is_stale_plan(error):
-        return unavailable("the schema is being changed", retry_after=1)
+        return _unavailable("the schema is being changed", retry_after=1)
     state = sqlstate_of(error)
     if state is None:
-        return unavailable("the database connection was lost", retry_after=1) if error.connection_invalidated else None
-    return problem_of_constraint(state, error, metadata) or problem_of_condition(state)
+        return _unavailable("the database connection was lost", retry_after=1) if error.connection_invalidated else None
+    return _problem_of_constraint(state, error, metadata) or _problem_of_condition(state)
 
 
-def problem_of_constraint(state: str, error: DBAPIError, metadata: MetaData) -> Problem | None:
+def _problem_of_constraint(state: str, error: DBAPIError, metadata: MetaData) -> Problem | None:
     """Classify class 23: a rule of the schema was broken, by these fields."""
     match state:
         case "23505" | "23P01":
-            return AlreadyExists("it exists already", errors=invalid_parts(error, metadata, "already taken", "unique"))
+            return AlreadyExists("it exists already", errors=_invalid_parts(error, metadata, "already taken", "unique"))
         case "23503" | "23001":
             return BrokenReference(
                 "it refers to something that does not exist, or something still refers to it",
-                errors=invalid_parts(error, metadata, "no such reference, or still referred to", "reference"),
+                errors=_invalid_parts(error, metadata, "no such reference, or still referred to", "reference"),
             )
         case "23502":
             return ValidationFailed(
-                "a required value is missing", errors=invalid_parts(error, metadata, "must not be null", "required")
+                "a required value is missing", errors=_invalid_parts(error, metadata, "must not be null", "required")
             )
         case "23514":
             return ValidationFailed(
-                "a value is not allowed", errors=invalid_parts(error, metadata, "not allowed", "check")
+                "a value is not allowed", errors=_invalid_parts(error, metadata, "not allowed", "check")
             )
         case _:
             return None
 
 
-def problem_of_condition(state: str) -> Problem | None:
+def _problem_of_condition(state: str) -> Problem | None:
     """Classify what is not about a constraint: values, time, load, failures."""
     match state:
         case "40001" | "40P01":
-            return unavailable("the work collided with another transaction", retry_after=1)
+            return _unavailable("the work collided with another transaction", retry_after=1)
         case "55P03":
-            return unavailable("what the work needs is locked", retry_after=1)
+            return _unavailable("what the work needs is locked", retry_after=1)
         case "57014" | "25P04":
             return DatabaseTimeout("the database took too long")
         case "25006":
-            return unavailable("the database is read-only at the moment", retry_after=5)
+            return _unavailable("the database is read-only at the moment", retry_after=5)
         case _ if state[:2] in {"08", "53", "57", "58"} or state == "25P03":
-            return unavailable("the database is not available", retry_after=2)
+            return _unavailable("the database is not available", retry_after=2)
         case _ if state[:2] == "22" or state == "54000":  # 54000: more than an index can hold
             return ValidationFailed("a value does not fit its column")
         case _:
             return None
 
 
-def unavailable(detail: str, *, retry_after: int) -> DatabaseUnavailable:
+def _unavailable(detail: str, *, retry_after: int) -> DatabaseUnavailable:
     """Make a 503 that says when to come back, in seconds."""
     return DatabaseUnavailable(detail, headers={"Retry-After": str(retry_after)})
 
 
-def invalid_parts(error: DBAPIError, metadata: MetaData, detail: str, code: str) -> list[InvalidPart]:
+def _invalid_parts(error: DBAPIError, metadata: MetaData, detail: str, code: str) -> list[InvalidPart]:
     """Name the fields of the constraint that an error is about, as pointers into the body."""
     driver_error: Any = getattr(error.orig, "__cause__", None)
     columns = columns_of(driver_error, str(error.orig), metadata, error.statement)
     return [InvalidPart(detail, code, pointer=f"/{column}") for column in columns]
 
 
-SQLITE_NAME = re.compile(r"(?:CHECK constraint failed: |UNIQUE constraint failed: index ')(\w+)")
-SQLITE_REFERENCE = "FOREIGN KEY constraint failed"
-WRITTEN_TABLE = re.compile(r'\s*(?:INSERT\s+INTO|UPDATE)\s+"?(\w+)"?(.*)', re.IGNORECASE | re.DOTALL)
-SQLITE_COLUMNS = re.compile(r"(?:UNIQUE|NOT NULL) constraint failed: ([\w., ]+)")
+_SQLITE_NAME = re.compile(r"(?:CHECK constraint failed: |UNIQUE constraint failed: index ')(\w+)")
+_SQLITE_REFERENCE = "FOREIGN KEY constraint failed"
+_WRITTEN_TABLE = re.compile(r'\s*(?:INSERT\s+INTO|UPDATE)\s+"?(\w+)"?(.*)', re.IGNORECASE | re.DOTALL)
+_SQLITE_COLUMNS = re.compile(r"(?:UNIQUE|NOT NULL) constraint failed: ([\w., ]+)")
 
 
 def columns_of(driver_error: Any, words: str, metadata: MetaData, statement: str | None = None) -> list[str]:
@@ -163,19 +163,19 @@ def columns_of(driver_error: Any, words: str, metadata: MetaData, statement: str
         column = getattr(driver_error, "column_name", None)
         if column is not None:
             return [column]
-        return columns_of_constraint(metadata, getattr(driver_error, "constraint_name", None), table_name)
-    if match := SQLITE_NAME.search(words):
-        return columns_of_constraint(metadata, match[1])
-    if match := SQLITE_COLUMNS.search(words):
+        return _columns_of_constraint(metadata, getattr(driver_error, "constraint_name", None), table_name)
+    if match := _SQLITE_NAME.search(words):
+        return _columns_of_constraint(metadata, match[1])
+    if match := _SQLITE_COLUMNS.search(words):
         return [name.strip().rpartition(".")[2] for name in match[1].split(",")]
-    if SQLITE_REFERENCE in words and statement is not None:
-        return columns_of_reference(metadata, statement)
+    if _SQLITE_REFERENCE in words and statement is not None:
+        return _columns_of_reference(metadata, statement)
     return []
 
 
-def is_primary_key(driver_error: Any, words: str, metadata: MetaData) -> bool:
+def _is_primary_key(driver_error: Any, words: str, metadata: MetaData) -> bool:
     """Tell whether a uniqueness that was broken is that of a primary key; the arguments are those of `columns_of`."""
-    match = SQLITE_COLUMNS.search(words)
+    match = _SQLITE_COLUMNS.search(words)
     name = getattr(driver_error, "table_name", None) or (match[1].partition(".")[0] if match else None)
     broken = set(columns_of(driver_error, words, metadata))
     return any(
@@ -183,9 +183,9 @@ def is_primary_key(driver_error: Any, words: str, metadata: MetaData) -> bool:
     )
 
 
-def columns_of_reference(metadata: MetaData, statement: str) -> list[str]:
+def _columns_of_reference(metadata: MetaData, statement: str) -> list[str]:
     """Name the columns of the only reference that a statement writes; of several, nobody knows which is broken."""
-    match = WRITTEN_TABLE.match(statement)
+    match = _WRITTEN_TABLE.match(statement)
     if match is None or match[1] not in metadata.tables:
         return []
     keys = [list(key.column_keys) for key in metadata.tables[match[1]].foreign_key_constraints]
@@ -193,15 +193,15 @@ def columns_of_reference(metadata: MetaData, statement: str) -> list[str]:
     return written[0] if len(written) == 1 else []
 
 
-def columns_of_constraint(metadata: MetaData, constraint: str | None, table_name: str | None = None) -> list[str]:
+def _columns_of_constraint(metadata: MetaData, constraint: str | None, table_name: str | None = None) -> list[str]:
     """Look a constraint or unique index up by its name."""
     for table in metadata.tables.values():
-        if table_name in {None, table.name} and (columns := columns_in_table(table, constraint)):
+        if table_name in {None, table.name} and (columns := _columns_in_table(table, constraint)):
             return columns
     return []
 
 
-def columns_in_table(table: Table, name: str | None) -> list[str]:
+def _columns_in_table(table: Table, name: str | None) -> list[str]:
     """Return the columns of a table's constraint or index of that name."""
     items: list[Constraint | Index] = [*table.constraints, *table.indexes]
     for item in items:

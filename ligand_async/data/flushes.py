@@ -12,7 +12,7 @@ from ligand_async.data.changes import Change, FlushObserver, Snapshot, Trace, co
 from ligand_async.data.sessions import OwnedSession
 
 
-class FlushWatcher:
+class _FlushWatcher:
     """Watches the flushes of one session.
 
     Of a flush it sees what the ORM does with entities. Statements, and what the database does by itself (`ON DELETE
@@ -67,18 +67,18 @@ class FlushWatcher:
             yield Trace("delete", state.mapper, key, key, old, {}, frozenset(old))
 
 
-def watcher_of(session: Session | None) -> FlushWatcher | None:
+def watcher_of(session: Session | None) -> _FlushWatcher | None:
     """Return what watches a session, if anybody does."""
-    watcher = session.info.get(WATCHER) if isinstance(session, OwnedSession) else None
-    return watcher if isinstance(watcher, FlushWatcher) else None
+    watcher = session.info.get(_WATCHER) if isinstance(session, OwnedSession) else None
+    return watcher if isinstance(watcher, _FlushWatcher) else None
 
 
-def watch_flushes(session: OwnedSession, tell: Callable[[Session, Sequence[Trace]], None]) -> None:
+def _watch_flushes(session: OwnedSession, tell: Callable[[Session, Sequence[Trace]], None]) -> None:
     """Tell of what each flush of a session changes."""
-    session.info[WATCHER] = FlushWatcher(tell)
+    session.info[_WATCHER] = _FlushWatcher(tell)
 
 
-WATCHER = "ligand_flush_watcher"
+_WATCHER = "ligand_flush_watcher"
 
 
 @event.listens_for(OwnedSession, "before_flush")
@@ -137,15 +137,15 @@ class ChangeLog:
     def take_fresh(self) -> tuple[Change, ...]:
         """Return what has changed since the last time."""
         fresh, self._shown = self._traces[self._shown :], len(self._traces)
-        return changes_of(fresh)
+        return _changes_of(fresh)
 
     def kept(self) -> tuple[Change, ...]:
         """Return all that a commit has made last."""
-        return changes_of(self._traces)
+        return _changes_of(self._traces)
 
     def lost(self) -> tuple[Change, ...]:
         """Return all that a rollback of the whole has undone."""
-        return changes_of([*self._lost, *self._traces])
+        return _changes_of([*self._lost, *self._traces])
 
     def begin(self, transaction: SessionTransaction) -> None:
         """Remember where a savepoint began."""
@@ -162,51 +162,51 @@ class ChangeLog:
         self._shown = min(self._shown, len(self._traces))
 
 
-def changes_of(traces: Sequence[Trace]) -> tuple[Change, ...]:
+def _changes_of(traces: Sequence[Trace]) -> tuple[Change, ...]:
     """Return what traces come to, one change for each entity."""
     return tuple(trace.change() for trace in merge_all(traces))
 
 
-LOG = "ligand_change_log"
+_LOG = "ligand_change_log"
 
 
-def keep_log(session: OwnedSession) -> ChangeLog:
+def _keep_log(session: OwnedSession) -> ChangeLog:
     """Keep a log of a session; who watches its flushes adds to it."""
-    log = session.info[LOG] = ChangeLog()
+    log = session.info[_LOG] = ChangeLog()
     return log
 
 
-def log_of(session: Session) -> ChangeLog | None:
+def _log_of(session: Session) -> ChangeLog | None:
     """Return the log of a session, if one is kept."""
-    log = session.info.get(LOG)
+    log = session.info.get(_LOG)
     return log if isinstance(log, ChangeLog) else None
 
 
 @event.listens_for(OwnedSession, "after_transaction_create")
 def begin_transaction(session: Session, transaction: SessionTransaction) -> None:
     """See a savepoint begin."""
-    if (log := log_of(session)) is not None:
+    if (log := _log_of(session)) is not None:
         log.begin(transaction)
 
 
 @event.listens_for(OwnedSession, "after_soft_rollback")
 def roll_back_transaction(session: Session, previous_transaction: Any) -> None:
     """See a transaction or a savepoint rolled back."""
-    if (log := log_of(session)) is not None:
+    if (log := _log_of(session)) is not None:
         log.roll_back(previous_transaction)
 
 
-EXTENSION = "ligand_flush_observers"
+_EXTENSION = "ligand_flush_observers"
 
 
 def observe_flushes(app: Quart, observer: FlushObserver) -> None:
     """Let somebody see every flush of an app's units of work that write, from the next unit on."""
-    app.extensions.setdefault(EXTENSION, []).append(observer)
+    app.extensions.setdefault(_EXTENSION, []).append(observer)
 
 
 def observers_of(app: Quart) -> tuple[FlushObserver, ...]:
     """Return who sees the flushes of an app."""
-    return tuple(app.extensions.get(EXTENSION, ()))
+    return tuple(app.extensions.get(_EXTENSION, ()))
 
 
 def watch_session(session: OwnedSession, observers: Sequence[FlushObserver], *, logs: bool) -> ChangeLog | None:
@@ -220,7 +220,7 @@ def watch_session(session: OwnedSession, observers: Sequence[FlushObserver], *, 
     Returns:
         The log, if one is kept.
     """
-    log = keep_log(session) if logs else None
+    log = _keep_log(session) if logs else None
 
     def tell(session: Session, traces: Iterable[Trace]) -> None:
         if log is not None:
@@ -231,5 +231,5 @@ def watch_session(session: OwnedSession, observers: Sequence[FlushObserver], *, 
                 observer.observe(session, changes)
 
     if observers or log is not None:
-        watch_flushes(session, tell)
+        _watch_flushes(session, tell)
     return log

@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async.data.models import UTCDateTime
 
-NAME = "idempotency_key"
+_NAME = "idempotency_key"
 PRUNED_AT_ONCE = 10_000  # rows of one transaction
 
 
@@ -47,10 +47,10 @@ class Reply:
 
 def make_idempotency_table(metadata: MetaData) -> Table:
     """Return the table of replies; a service that has it in its metadata has it in its migrations."""
-    if NAME in metadata.tables:
-        return metadata.tables[NAME]
+    if _NAME in metadata.tables:
+        return metadata.tables[_NAME]
     return Table(
-        NAME,
+        _NAME,
         metadata,
         # Digests: neither who asked for what nor the keys are stored.
         Column("key", String(64), primary_key=True),

@@ -71,7 +71,7 @@ NAMING_CONVENTION = {
 }
 
 
-DEFAULTS: dict[str, Any] = {"eager_defaults": True}
+_DEFAULTS: dict[str, Any] = {"eager_defaults": True}
 
 
 class Model:
@@ -84,11 +84,11 @@ class Model:
 
     metadata: ClassVar[MetaData]
     type_annotation_map: ClassVar[Any]
-    __mapper_args__: Any = DEFAULTS
+    __mapper_args__: Any = _DEFAULTS
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Give a declarative base its own metadata, and a class that says more of its mapper the rest, too."""
-        complete_mapper_args(cls, lambda _: DEFAULTS)
+        _complete_mapper_args(cls, lambda _: _DEFAULTS)
         if DeclarativeBase in cls.__bases__:
             if "metadata" not in cls.__dict__:
                 cls.metadata = MetaData(naming_convention=NAMING_CONVENTION)
@@ -123,9 +123,9 @@ class Versioned:
         Raises:
             TypeError: The class would not count its versions, as another base goes before this one.
         """
-        complete_mapper_args(cls, versioned_mapper_args)
+        _complete_mapper_args(cls, _versioned_mapper_args)
         super().__init_subclass__(**options)
-        if is_mapped(cls) and inspect(cls).version_id_col is None:
+        if _is_mapped(cls) and inspect(cls).version_id_col is None:
             raise TypeError(
                 f"{cls.__name__} would not count its versions: name Versioned before its other bases, "
                 "and leave version_id_col to it"
@@ -135,16 +135,16 @@ class Versioned:
     @classmethod
     def __mapper_args__(cls) -> dict[str, Any]:
         """Let the mapper compare and count `version`."""
-        return versioned_mapper_args(cls)
+        return _versioned_mapper_args(cls)
 
 
-def versioned_mapper_args(cls: Any) -> dict[str, Any]:
+def _versioned_mapper_args(cls: Any) -> dict[str, Any]:
     """Return the mapper arguments of a versioned class; one below another that counts has them from there."""
-    is_below = any(is_mapped(base) and issubclass(base, Versioned) for base in cls.__mro__[1:])
-    return DEFAULTS if is_below else {**DEFAULTS, "version_id_col": cls.version}
+    is_below = any(_is_mapped(base) and issubclass(base, Versioned) for base in cls.__mro__[1:])
+    return _DEFAULTS if is_below else {**_DEFAULTS, "version_id_col": cls.version}
 
 
-def complete_mapper_args(cls: Any, defaults: Callable[[Any], dict[str, Any]]) -> None:
+def _complete_mapper_args(cls: Any, defaults: Callable[[Any], dict[str, Any]]) -> None:
     """Let a class that says something of its mapper say the rest, too, before it is mapped.
 
     A class below a mapped one that says nothing does not repeat what that one says: its identity is not its parent's.
@@ -155,8 +155,8 @@ def complete_mapper_args(cls: Any, defaults: Callable[[Any], dict[str, Any]]) ->
     """
     own = cls.__dict__.get("__mapper_args__")
     if own is None:
-        if has_those_of_its_parent(cls):
-            cls.__mapper_args__ = DEFAULTS
+        if _has_those_of_its_parent(cls):
+            cls.__mapper_args__ = _DEFAULTS
         return
 
     def merged(mapped: Any) -> dict[str, Any]:
@@ -170,12 +170,12 @@ _said: WeakKeyDictionary[type, Any] = WeakKeyDictionary()
 """What classes said of their mappers themselves, before it was completed."""
 
 
-def has_those_of_its_parent(cls: type) -> bool:
+def _has_those_of_its_parent(cls: type) -> bool:
     """Tell whether a class would repeat what a mapped one above it says of itself; a `declared_attr` is for both."""
     owner = next((base for base in cls.__mro__[1:] if "__mapper_args__" in vars(base)), None)
-    return owner is not None and is_mapped(owner) and isinstance(_said.get(owner), dict)
+    return owner is not None and _is_mapped(owner) and isinstance(_said.get(owner), dict)
 
 
-def is_mapped(cls: type) -> bool:
+def _is_mapped(cls: type) -> bool:
     """Tell whether a class is mapped itself."""
     return "__mapper__" in vars(cls)

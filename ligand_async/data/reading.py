@@ -46,7 +46,7 @@ async def get_or_404(session: AsyncSession, entity: type[E], key: Any, *, into: 
     if into is None:
         found = await session.get(entity, key)
         if found is None:
-            raise not_found(entity)
+            raise _not_found(entity)
         return found
     columns = inspect(entity).primary_key
     values = key if isinstance(key, tuple) else (key,)
@@ -65,9 +65,9 @@ async def first_or_404(session: AsyncSession, statement: Select[Any], *, into: t
         NotFound: There is none.
         IntoNotPossible: `into` cannot be read by this statement.
     """
-    results = await read_at_most(session, statement, 1, into)
+    results = await _read_at_most(session, statement, 1, into)
     if not results:
-        raise not_found(statement)
+        raise _not_found(statement)
     return results[0]
 
 
@@ -83,34 +83,34 @@ async def one_or_404(session: AsyncSession, statement: Select[Any], *, into: typ
         MultipleResultsFound: There are several: a fault of the statement, so a 500.
         IntoNotPossible: `into` cannot be read by this statement.
     """
-    results = await read_at_most(session, statement, 2, into)
+    results = await _read_at_most(session, statement, 2, into)
     if not results:
-        raise not_found(statement)
+        raise _not_found(statement)
     if len(results) > 1:
         raise MultipleResultsFound("one_or_404() found several; narrow the statement or use first_or_404()")
     return results[0]
 
 
-async def read_at_most(session: AsyncSession, statement: Select[Any], limit: int, into: type[S] | None) -> list[Any]:
+async def _read_at_most(session: AsyncSession, statement: Select[Any], limit: int, into: type[S] | None) -> list[Any]:
     """Read up to so many results, as the statement's entities or as schemas."""
     limited = statement.limit(limit)
     if into is None:
         return list((await session.scalars(limited)).unique())
     projection = project(limited, into, with_origin=True)
     if projection.entities:
-        return [build_from(into, entity, entity) for entity in (await session.scalars(projection.statement)).unique()]
-    mapper = entity_of(statement, into)
-    return [build_from(into, row, mapper) for row in await session.execute(projection.statement)]
+        return [_build_from(into, entity, entity) for entity in (await session.scalars(projection.statement)).unique()]
+    mapper = _entity_of(statement, into)
+    return [_build_from(into, row, mapper) for row in await session.execute(projection.statement)]
 
 
-def build_from(schema: type[S], read: Any, source: Any) -> S:
+def _build_from(schema: type[S], read: Any, source: Any) -> S:
     """Make a schema that knows what it was read from: an entity, or a row with its mapper."""
-    value = build(schema, read)
+    value = _build(schema, read)
     remember_origin(value, source, None if read is source else origin_of_row(source, read))
     return value
 
 
-def not_found(subject: Any) -> NotFound:
+def _not_found(subject: Any) -> NotFound:
     """Make the 404, naming what was looked for by its kind, never by its key."""
     entity = subject.column_descriptions[0].get("entity") if isinstance(subject, Select) else subject
     return NotFound(f"no such {getattr(entity, '__name__', 'resource').lower()}")
@@ -121,7 +121,7 @@ class IntoNotPossible(TypeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Projection:
+class _Projection:
     """What a statement selects for a schema: columns as rows, or entities with what they need and no more."""
 
     statement: Select[Any]
@@ -130,7 +130,7 @@ class Projection:
 
 def project(
     statement: Select[Any], schema: type[BaseModel], *, with_origin: bool = False, besides: Collection[str] = ()
-) -> Projection:
+) -> _Projection:
     """Narrow a `select(Entity)` to the fields of a schema.
 
     A flat schema selects columns and makes no entity. One with nested schemas loads entities by `load_only` and
@@ -145,16 +145,16 @@ def project(
     Raises:
         IntoNotPossible: The statement is not a plain select of one entity, or the entity lacks a field of the schema.
     """
-    mapper = entity_of(statement, schema)
-    names = attributes_of(mapper, schema, besides)
+    mapper = _entity_of(statement, schema)
+    names = _attributes_of(mapper, schema, besides)
     more = origin_names(mapper) if with_origin else ()
     if any(isinstance(mapper.attrs.get(name), RelationshipProperty) for name in names):
-        return Projection(statement.options(*loader_options(mapper, schema, more, besides)), entities=True)
+        return _Projection(statement.options(*_loader_options(mapper, schema, more, besides)), entities=True)
     columns = [getattr(mapper.class_, name) for name in sorted({*names, *more})]
-    return Projection(statement.with_only_columns(*columns, maintain_column_froms=True), entities=False)
+    return _Projection(statement.with_only_columns(*columns, maintain_column_froms=True), entities=False)
 
 
-def check_shape(statement: Select[Any], schema: type[BaseModel]) -> None:
+def _check_shape(statement: Select[Any], schema: type[BaseModel]) -> None:
     """Refuse a statement whose meaning its columns are part of.
 
     Raises:
@@ -169,9 +169,9 @@ def check_shape(statement: Select[Any], schema: type[BaseModel]) -> None:
         )
 
 
-def entity_of(statement: Select[Any], schema: type[BaseModel]) -> Mapper[Any]:
+def _entity_of(statement: Select[Any], schema: type[BaseModel]) -> Mapper[Any]:
     """Return the mapper of the one entity that a statement selects."""
-    check_shape(statement, schema)
+    _check_shape(statement, schema)
     descriptions = statement.column_descriptions
     entity = descriptions[0].get("entity") if len(descriptions) == 1 else None
     if entity is None or descriptions[0]["expr"] is not entity or descriptions[0]["aliased"]:
@@ -180,13 +180,13 @@ def entity_of(statement: Select[Any], schema: type[BaseModel]) -> Mapper[Any]:
     return mapper
 
 
-def attributes_of(mapper: Mapper[Any], schema: type[BaseModel], besides: Collection[str] = ()) -> dict[str, Any]:
+def _attributes_of(mapper: Mapper[Any], schema: type[BaseModel], besides: Collection[str] = ()) -> dict[str, Any]:
     """Return the annotations of a schema's fields by the attribute that each is read from; those found elsewhere aside.
 
     Raises:
         IntoNotPossible: The entity lacks some of them.
     """
-    attributes, missing = names_read({*mapper.all_orm_descriptors.keys(), *besides}, schema)
+    attributes, missing = _names_read({*mapper.all_orm_descriptors.keys(), *besides}, schema)
     if missing:
         raise IntoNotPossible(
             f"{schema.__name__} has fields that {mapper.class_.__name__} lacks: {', '.join(sorted(missing))}; "
@@ -195,7 +195,7 @@ def attributes_of(mapper: Mapper[Any], schema: type[BaseModel], besides: Collect
     return {name: annotation for name, annotation in attributes.items() if name not in besides}
 
 
-def names_read(known: Container[str], schema: type[BaseModel]) -> tuple[dict[str, Any], list[str]]:
+def _names_read(known: Container[str], schema: type[BaseModel]) -> tuple[dict[str, Any], list[str]]:
     """Return the annotations of a schema's fields by the name that each is read from, and what is not known."""
     if not schema.__pydantic_complete__:
         schema.model_rebuild()  # it names a schema that was defined later
@@ -214,7 +214,7 @@ def names_read(known: Container[str], schema: type[BaseModel]) -> tuple[dict[str
     return attributes, missing
 
 
-def loader_options(
+def _loader_options(
     mapper: Mapper[Any],
     schema: type[BaseModel],
     more: Iterable[str] = (),
@@ -233,14 +233,14 @@ def loader_options(
         )
     options: list[_AbstractLoad] = []
     columns: list[InstrumentedAttribute[Any]] = [getattr(mapper.class_, name) for name in more]
-    for name, annotation in attributes_of(mapper, schema, besides).items():
+    for name, annotation in _attributes_of(mapper, schema, besides).items():
         attribute = getattr(mapper.class_, name)
         match mapper.attrs.get(name):
             case RelationshipProperty() as relationship:
-                nested = schema_within(annotation)
+                nested = _schema_within(annotation)
                 option = selectinload(attribute)
                 if nested is not None:
-                    option = option.options(*loader_options(relationship.mapper, nested, within=(*within, schema)))
+                    option = option.options(*_loader_options(relationship.mapper, nested, within=(*within, schema)))
                 options.append(option)
             case ColumnProperty():
                 columns.append(attribute)
@@ -250,14 +250,14 @@ def loader_options(
     return options
 
 
-def schema_within(annotation: Any) -> type[BaseModel] | None:
+def _schema_within(annotation: Any) -> type[BaseModel] | None:
     """Find the schema in an annotation such as `list[Owner]` or `Owner | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for part in get_args(annotation) if (found := schema_within(part))), None)
+    return next((found for part in get_args(annotation) if (found := _schema_within(part))), None)
 
 
-def build(schema: type[S], row: Any) -> S:
+def _build(schema: type[S], row: Any) -> S:
     """Make a schema of a row or an entity, by its attributes."""
     return schema.model_validate(row, from_attributes=True)
 
@@ -281,7 +281,7 @@ class Selection(Generic[S]):
     build: Callable[[Row[Any]], S]
 
 
-class Labelled:
+class _Labelled:
     """An entity, and what was selected beside it."""
 
     def __init__(self, entity: Any, row: Row[Any], labels: frozenset[str]) -> None:
@@ -299,46 +299,46 @@ def select_into(statement: Select[Any], schema: type[S]) -> Selection[S]:
     Raises:
         IntoNotPossible: The statement has DISTINCT or GROUP BY, selects two entities or an alias, or lacks a field.
     """
-    check_shape(statement, schema)
-    statement = without_loading(statement)
+    _check_shape(statement, schema)
+    statement = _without_loading(statement)
     first, *others = statement.column_descriptions
     if is_column(first["expr"]):
-        return select_columns(statement, schema)
+        return _select_columns(statement, schema)
     if not all(is_column(other["expr"]) for other in others):
         raise IntoNotPossible(f"into={schema.__name__} needs a select() of exactly one entity, and of named columns")
     named = {other["name"]: other["expr"] for other in others}
     alone = statement.with_only_columns(first["expr"], maintain_column_froms=True) if others else statement
     projection = project(alone, schema, besides=named.keys())
-    read, _ = names_read(named, schema)
+    read, _ = _names_read(named, schema)
     narrowed = projection.statement.add_columns(*(named[name] for name in read))
     labels = frozenset(read)
 
     def build_row(row: Row[Any]) -> S:
         if not projection.entities:
-            return build(schema, row)
-        return build(schema, Labelled(row[0], row, labels) if labels else row[0])
+            return _build(schema, row)
+        return _build(schema, _Labelled(row[0], row, labels) if labels else row[0])
 
     return Selection(statement, narrowed, named, projection.entities, build_row)
 
 
-def select_columns(statement: Select[Any], schema: type[S]) -> Selection[S]:
+def _select_columns(statement: Select[Any], schema: type[S]) -> Selection[S]:
     """Narrow a select of columns.
 
     Raises:
         IntoNotPossible: It lacks a field.
     """
     named = {column["name"]: column["expr"] for column in statement.column_descriptions}
-    read, missing = names_read(named, schema)
+    read, missing = _names_read(named, schema)
     if missing:
         raise IntoNotPossible(
             f"{schema.__name__} has fields that the statement does not select: {', '.join(sorted(missing))}; "
             'select them, by .label("…") where they are called otherwise'
         )
     narrowed = statement.with_only_columns(*(named[name] for name in read), maintain_column_froms=True)
-    return Selection(statement, narrowed, named, False, lambda row: build(schema, row))
+    return Selection(statement, narrowed, named, False, lambda row: _build(schema, row))
 
 
-def without_loading(statement: Select[Any]) -> Select[Any]:
+def _without_loading(statement: Select[Any]) -> Select[Any]:
     """Drop what a statement says about loading attributes: the schema says it, and rows of columns have none."""
     # SQLAlchemy 2.1 has no public way to take an option back. Others, such as with_loader_criteria(), stay.
     kept = tuple(option for option in statement._with_options if not isinstance(option, _AbstractLoad))

@@ -22,11 +22,11 @@ from ligand_async.tasks import Containment, current_deadline, finish_regardless
 
 logger = logging.getLogger(__name__)
 
-Callback = Callable[[], Awaitable[None] | None]
-Send = Callable[[], Awaitable[None]]
+_Callback = Callable[[], Awaitable[None] | None]
+_Send = Callable[[], Awaitable[None]]
 
 CALLBACK_TIMEOUT = 2.0  # seconds, for each callback after commit
-MAX_FLUSHES = 10  # of one unit, because receivers change what they are told of
+_MAX_FLUSHES = 10  # of one unit, because receivers change what they are told of
 
 
 class UnitOfWork:
@@ -46,16 +46,16 @@ class UnitOfWork:
         self.ended = False
         self._commits = commits
         self._committing = False
-        self._callbacks: list[Callback] = []
-        self._sends: list[Send] = []
+        self._callbacks: list[_Callback] = []
+        self._sends: list[_Send] = []
         self._signals = None if app is None else ChangeSignals.watching(app, self.session)
         self._token: Token[Unit | None] | None = None
 
-    def on_commit(self, callback: Callback) -> None:
+    def on_commit(self, callback: _Callback) -> None:
         """Remember what to run once the work is durable."""
         self._callbacks.append(callback)
 
-    def after_commit(self, send: Send) -> None:
+    def after_commit(self, send: _Send) -> None:
         """Remember a signal to send after the callbacks: it must not raise."""
         self._sends.append(send)
 
@@ -72,13 +72,13 @@ class UnitOfWork:
             RuntimeError: They never cease to change something.
         """
         session = self.session
-        for _ in range(MAX_FLUSHES):
+        for _ in range(_MAX_FLUSHES):
             if session.new or session.dirty or session.deleted:
                 await session.flush()
             if self._signals is None or not await self._signals.consult():
                 return
         raise RuntimeError(
-            f"receivers of changes_flushing changed the session {MAX_FLUSHES} times over; "
+            f"receivers of changes_flushing changed the session {_MAX_FLUSHES} times over; "
             "a receiver that answers each change with another never ends: let it skip its own"
         )
 
@@ -105,7 +105,7 @@ class UnitOfWork:
                 await self.session.commit_unit()
         except BaseException as error:
             self.ended = True
-            await self._close(tell=not (deciding and may_have_committed(error)))
+            await self._close(tell=not (deciding and _may_have_committed(error)))
             raise
         if self.abandoned:
             self.ended = True
@@ -114,7 +114,7 @@ class UnitOfWork:
         await self._close(tell=False)
         try:
             for callback in self._callbacks:
-                await run_callback(callback)
+                await _run_callback(callback)
         finally:
             self.ended = True
         if self._signals is not None:
@@ -145,13 +145,13 @@ class UnitOfWork:
             await self._signals.tell_rolled_back()
 
 
-def may_have_committed(error: BaseException) -> bool:
+def _may_have_committed(error: BaseException) -> bool:
     """Tell whether a commit that failed with an error may have taken place: its connection broke."""
     invalidated = isinstance(error, DBAPIError) and error.connection_invalidated
     return invalidated or isinstance(error, ConnectionLost | StatementTimedOut)
 
 
-def on_commit(callback: Callback) -> None:
+def on_commit(callback: _Callback) -> None:
     """Run something after the current unit of work has committed, or never.
 
     It runs before the answer leaves, in the order of registration, bounded to 2 seconds; what it raises is logged and
@@ -174,7 +174,7 @@ def on_commit(callback: Callback) -> None:
     unit.on_commit(callback)
 
 
-async def run_callback(callback: Callback) -> None:
+async def _run_callback(callback: _Callback) -> None:
     """Run one callback; its failure is logged and goes no further."""
     name = getattr(callback, "__qualname__", repr(callback))
     try:
@@ -190,7 +190,7 @@ async def run_callback(callback: Callback) -> None:
 
 
 MAX_ATTEMPTS = 3
-SERIALIZATION_FAILURES = {"40001", "40P01"}
+_SERIALIZATION_FAILURES = {"40001", "40P01"}
 
 
 def may_run_again(error: SQLAlchemyError, attempt: int, *, reads: bool, retry_safe: bool) -> bool:
@@ -210,7 +210,7 @@ def may_run_again(error: SQLAlchemyError, attempt: int, *, reads: bool, retry_sa
         return attempt == 1 and (error.connection_invalidated or is_stale_plan(error))
     if not retry_safe or attempt >= MAX_ATTEMPTS:
         return False
-    return sqlstate_of(error) in SERIALIZATION_FAILURES or is_stale_plan(error)
+    return sqlstate_of(error) in _SERIALIZATION_FAILURES or is_stale_plan(error)
 
 
 async def pause_before(attempt: int) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import InstanceState, Mapper
 
 from ligand_async.data.models import Timestamped
 
-ATTRIBUTE = "_ligand_origin"
+_ATTRIBUTE = "_ligand_origin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def origin_names(mapper: Mapper[Any]) -> tuple[str, ...]:
 
 def origin_of_row(mapper: Mapper[Any], row: Any) -> Origin | None:
     """Return the origin of a row that has the attributes of `origin_names`, or None without a version."""
-    return make_origin(mapper, lambda name: getattr(row, name))
+    return _make_origin(mapper, lambda name: getattr(row, name))
 
 
 def origin_of_entity(entity: Any) -> Origin | None:
@@ -54,12 +54,12 @@ def origin_of_entity(entity: Any) -> Origin | None:
     if not isinstance(state, InstanceState) or state.key is None or state.deleted or state.was_deleted:
         return None
     try:
-        return make_origin(state.mapper, state.dict.__getitem__)
+        return _make_origin(state.mapper, state.dict.__getitem__)
     except KeyError:
         return None
 
 
-def make_origin(mapper: Mapper[Any], read: Callable[[str], Any]) -> Origin | None:
+def _make_origin(mapper: Mapper[Any], read: Callable[[str], Any]) -> Origin | None:
     """Make an origin of attributes by their names."""
     names = list(origin_names(mapper))
     if not names:
@@ -81,7 +81,7 @@ def remember_origin(value: BaseModel, source: Any, origin: Origin | None = None)
         origin: What a row was.
     """
     # pydantic leaves what it does not know in an instance's dictionary alone, as it must for cached properties.
-    value.__dict__[ATTRIBUTE] = (source, origin)
+    value.__dict__[_ATTRIBUTE] = (source, origin)
 
 
 def remember_entity(value: BaseModel, source: Any) -> None:
@@ -96,7 +96,7 @@ def origin_of(value: Any) -> Origin | None:
     `changed_at` is there only if nothing but the entity's own columns is in the instance: what else it shows may
     change at other times.
     """
-    noted: tuple[Any, Origin | None] | None = getattr(value, "__dict__", {}).get(ATTRIBUTE)
+    noted: tuple[Any, Origin | None] | None = getattr(value, "__dict__", {}).get(_ATTRIBUTE)
     if noted is None:
         return None
     source, origin = noted

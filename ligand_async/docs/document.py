@@ -12,7 +12,7 @@ EXTENSION = "QUART_SCHEMA"  # quart-schema's own key
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class _Document:
     """What is served at `/openapi.json`.
 
     Attributes:
@@ -26,10 +26,10 @@ class Document:
     routes: int
 
 
-_documents: WeakKeyDictionary[Quart, Document] = WeakKeyDictionary()
+_documents: WeakKeyDictionary[Quart, _Document] = WeakKeyDictionary()
 
 
-def document_of(app: Quart) -> Document:
+def document_of(app: Quart) -> _Document:
     """Return the document of an app. It is built when the app starts, and again only if routes were added since.
 
     Raises:
@@ -38,12 +38,12 @@ def document_of(app: Quart) -> Document:
     document = _documents.get(app)
     routes = sum(1 for _ in app.url_map.iter_rules())
     if document is None or document.routes != routes:
-        content = build(app)
-        document = _documents[app] = Document(content, hashlib.sha256(content).hexdigest()[:32], routes)
+        content = _build(app)
+        document = _documents[app] = _Document(content, hashlib.sha256(content).hexdigest()[:32], routes)
     return document
 
 
-def build(app: Quart) -> bytes:
+def _build(app: Quart) -> bytes:
     """Build the document of an app.
 
     Raises:

@@ -38,7 +38,7 @@ from ligand_async.marks import (
 )
 from ligand_async.web import INPUTS_ATTRIBUTE, Inputs, media_types_of
 
-View = Callable[..., Any]
+_View = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class Endpoint:
 
     rule: Rule
     method: str
-    view: View
-    handler: View
+    view: _View
+    handler: _View
     blueprints: tuple[Any, ...] = ()
 
     @classmethod
@@ -66,7 +66,7 @@ class Endpoint:
         names = rule.endpoint.split(".")[:-1]
         paths = (".".join(names[: depth + 1]) for depth in range(len(names)))
         blueprints = tuple(app.blueprints[path] for path in paths if path in app.blueprints)
-        return cls(rule, method, view, handler_of(view, method), blueprints)
+        return cls(rule, method, view, _handler_of(view, method), blueprints)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -191,10 +191,10 @@ class Endpoint:
         declared: dict[int, tuple[Any, Any]] = dict(self.stamp(QUART_SCHEMA_RESPONSE_ATTRIBUTE, {}))
         more = None
         if self.mark:
-            more = headers_model_of(self.inputs.returns)  # of whatever is returned in this form
+            more = _headers_model_of(self.inputs.returns)  # of whatever is returned in this form
             declared[self.mark.status] = (self.mark.response_type, more)
         return {
-            status: (body_type(status, body), headers or (more if status < HTTPStatus.BAD_REQUEST else None))
+            status: (_body_type(status, body), headers or (more if status < HTTPStatus.BAD_REQUEST else None))
             for status, (body, headers) in sorted(declared.items())
         }
 
@@ -207,14 +207,14 @@ class Endpoint:
         return default
 
 
-def handler_of(view: View, method: str) -> View:
+def _handler_of(view: _View, method: str) -> _View:
     """Return what answers a method: the class's own method for a `MethodView`, else the view."""
     view_class = getattr(view, "view_class", None)
     handler = getattr(view_class, method.lower(), None) or getattr(view_class, "dispatch_request", None)
     return handler if callable(handler) else view
 
 
-def body_type(status: int, declared: Any) -> Any:
+def _body_type(status: int, declared: Any) -> Any:
     """Return what the body of an answer is made of, or None where it is empty or made by hand."""
     if declared in (None, type(None)) or status < HTTPStatus.OK or status in (204, 205, 304):
         return None
@@ -223,7 +223,7 @@ def body_type(status: int, declared: Any) -> Any:
     return declared
 
 
-def headers_model_of(returns: Any) -> Any:
+def _headers_model_of(returns: Any) -> Any:
     """Return the `TypedDict` of the headers in `tuple[schema, int, headers]`, or None."""
     parts = get_args(returns) if get_origin(returns) is tuple else ()
     return parts[2] if len(parts) == 3 and is_typeddict(parts[2]) else None

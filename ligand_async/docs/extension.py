@@ -54,14 +54,14 @@ def init_docs(
         pydantic_dump_options={"by_alias": True},
         openapi_provider_class=LigandOpenAPIProvider,
     )
-    app.json = LigandJSONProvider(app)
-    restore_responses(app, make_response)
+    app.json = _LigandJSONProvider(app)
+    _restore_responses(app, make_response)
     blueprint = make_docs_blueprint(role)
     add_client_routes(blueprint)
     app.register_blueprint(blueprint)
 
 
-class LigandJSONProvider(DefaultJSONProvider):
+class _LigandJSONProvider(DefaultJSONProvider):
     """Write JSON: models, dataclasses and everything else that pydantic can write; times as RFC 3339; never NaN.
 
     quart-schema 0.25 installs a provider that calls `super()` in a staticmethod: the error is swallowed, objects with
@@ -91,7 +91,7 @@ class LigandJSONProvider(DefaultJSONProvider):
         return super().dumps(obj, **{"allow_nan": False, **kwargs})
 
 
-def restore_responses(app: Quart, make_response: Callable[[Any], Awaitable[Any]]) -> None:
+def _restore_responses(app: Quart, make_response: Callable[[Any], Awaitable[Any]]) -> None:
     """Convert the return value of a view only where it is a model.
 
     quart-schema 0.25 wraps `app.make_response` and makes a pydantic adapter for the class of every dict and list: 20 µs
@@ -105,11 +105,11 @@ def restore_responses(app: Quart, make_response: Callable[[Any], Awaitable[Any]]
 
     async def convert_and_make_response(result: Any) -> Any:
         parts = result if isinstance(result, tuple) else (result,)
-        return await make_response(convert_response_return_value(result) if any(map(is_model, parts)) else result)
+        return await make_response(convert_response_return_value(result) if any(map(_is_model, parts)) else result)
 
     app.make_response = convert_and_make_response  # type: ignore[method-assign]  # quart-schema does the same
 
 
-def is_model(value: Any) -> bool:
+def _is_model(value: Any) -> bool:
     """Tell whether quart-schema must convert a value."""
     return isinstance(value, BaseModel) or (is_dataclass(value) and not isinstance(value, type))

@@ -22,21 +22,21 @@ from ligand_async.marks import DeprecationMark
 from ligand_async.web import HEADER, MAX_KEY, REQUIRING, TAGGED, deprecation_of
 from ligand_async.web.lists import Page
 
-ETAG = {
+_ETAG = {
     "description": "The entity tag of what is answered: send it as If-Match to change that, as If-None-Match to read "
     "it only if it has changed.",
     "schema": {"type": "string"},
 }
-LAST_MODIFIED = {
+_LAST_MODIFIED = {
     "description": "When what is answered was last changed, to the second (RFC 9110 section 8.8.2).",
     "schema": {"type": "string"},
 }
-EXPECTED = {
+_EXPECTED = {
     "If-Match": "Change the resource only if this is still its ETag.",
     "If-None-Match": "Create the resource only if there is none: `*`.",
     "If-Unmodified-Since": "Change the resource only if it is unchanged since this date (RFC 9110 section 5.6.7).",
 }
-KNOWN = {"If-None-Match": "Read the resource only if this is no more its ETag."}
+_KNOWN = {"If-None-Match": "Read the resource only if this is no more its ETag."}
 
 
 def validator_headers(endpoint: Endpoint, status: int, shown: Any) -> dict[str, Any]:
@@ -54,19 +54,19 @@ def validator_headers(endpoint: Endpoint, status: int, shown: Any) -> dict[str, 
         return {}
     parts = [*parts_of(shown)]
     is_read = endpoint.method == "GET" and status == HTTPStatus.OK and bool(parts)
-    is_dated = any(may_be_dated(part, stored=endpoint.is_stored) for part in parts)
-    if not (is_read or endpoint.is_conditional or is_dated or any(map(is_versioned, parts))):
+    is_dated = any(_may_be_dated(part, stored=endpoint.is_stored) for part in parts)
+    if not (is_read or endpoint.is_conditional or is_dated or any(map(_is_versioned, parts))):
         return {}
-    return {"ETag": ETAG, **({"Last-Modified": LAST_MODIFIED} if is_dated else {})}
+    return {"ETag": _ETAG, **({"Last-Modified": _LAST_MODIFIED} if is_dated else {})}
 
 
-def is_versioned(shown: Any) -> bool:
+def _is_versioned(shown: Any) -> bool:
     """Tell whether what is shown is derived from a model that counts its versions."""
     model = getattr(shown, "__ligand_model__", None)
     return model is not None and model.__mapper__.version_id_col is not None
 
 
-def may_be_dated(shown: Any, *, stored: bool) -> bool:
+def _may_be_dated(shown: Any, *, stored: bool) -> bool:
     """Tell whether what is shown may be nothing but columns of one entity that knows when it was changed.
 
     Args:
@@ -75,7 +75,7 @@ def may_be_dated(shown: Any, *, stored: bool) -> bool:
     """
     model = getattr(shown, "__ligand_model__", None)
     if model is not None:
-        return is_versioned(shown) and issubclass(model, Timestamped) and is_flat(shown, model.__mapper__)
+        return _is_versioned(shown) and issubclass(model, Timestamped) and is_flat(shown, model.__mapper__)
     if shown is Any:
         return stored
     is_model = isinstance(shown, type) and issubclass(shown, BaseModel) and not is_page(shown)
@@ -101,7 +101,7 @@ def conditional_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
     """Describe the conditional headers of a marked operation, but for those that its handler reads itself."""
     if not endpoint.is_conditional:
         return []
-    headers = KNOWN if endpoint.method == "GET" else EXPECTED
+    headers = _KNOWN if endpoint.method == "GET" else _EXPECTED
     return [
         {"name": name, "in": "header", "required": False, "description": words, "schema": {"type": "string"}}
         for name, words in headers.items()
@@ -121,17 +121,17 @@ def conditional_problems(app: Quart, endpoint: Endpoint) -> set[type[Problem]]:
     )
 
 
-DEPRECATION = {
+_DEPRECATION = {
     "description": "Since when it is deprecated, as seconds since 1970 (RFC 9745).",
     "required": True,
     "schema": {"type": "string", "pattern": "^@-?[0-9]+$"},
 }
-SUNSET = {
+_SUNSET = {
     "description": "From when on it may be gone (RFC 8594).",
     "required": True,
     "schema": {"type": "string"},
 }
-LINK = {
+_LINK = {
     "description": 'What to use instead: `rel="deprecation"` (RFC 9745 section 3).',
     "required": True,
     "schema": {"type": "string"},
@@ -150,26 +150,26 @@ def describe_deprecation(mark: DeprecationMark) -> str:
     return f"{words} [Read more](<{mark.link}>)." if mark.link is not None else words
 
 
-def deprecation_headers(mark: DeprecationMark) -> dict[str, Any]:
+def _deprecation_headers(mark: DeprecationMark) -> dict[str, Any]:
     """Describe the headers of every answer of what is deprecated."""
-    sunset = {} if mark.sunset is None else {"Sunset": SUNSET}
-    return {"Deprecation": DEPRECATION, **sunset, **({} if mark.link is None else {"Link": LINK})}
+    sunset = {} if mark.sunset is None else {"Sunset": _SUNSET}
+    return {"Deprecation": _DEPRECATION, **sunset, **({} if mark.link is None else {"Link": _LINK})}
 
 
 def tell_deprecation(responses: dict[str, Any], mark: DeprecationMark) -> None:
     """Add the headers to descriptions of answers; a `Link` with other pages has both in it."""
     for status, response in responses.items():
         # The guard, which answers before the route is known, tells nobody.
-        loose = {name: {**header, "required": False} for name, header in deprecation_headers(mark).items()}
-        headers = loose if status == "default" else deprecation_headers(mark)
+        loose = {name: {**header, "required": False} for name, header in _deprecation_headers(mark).items()}
+        headers = loose if status == "default" else _deprecation_headers(mark)
         known = response.get("headers", {})
         if "Link" in known and "Link" in headers:
-            both = f"{known['Link']['description']} {LINK['description']}"
+            both = f"{known['Link']['description']} {_LINK['description']}"
             headers["Link"] = {**headers["Link"], "description": both}
         responses[status] = {**response, "headers": dict(sorted({**known, **headers}.items()))}
 
 
-PATTERN = rf'^("[ !#-\[\]-~]{{1,{MAX_KEY}}}"|[!#-+\--:<-~]{{1,{MAX_KEY}}})$'
+_PATTERN = rf'^("[ !#-\[\]-~]{{1,{MAX_KEY}}}"|[!#-+\--:<-~]{{1,{MAX_KEY}}})$'
 REPLAYED = {
     "description": "There, and `true`, where the answer is that of an earlier request with the same key.",
     "schema": {"type": "string", "enum": ["true"]},
@@ -183,7 +183,7 @@ def idempotency_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
         return []
     words = "Names this request: sent again with the same key, it is answered again and not served again. "
     words += "A quoted string, such as a new UUID for each request."  # an example would be sent by the docs page
-    schema = {"type": "string", "pattern": PATTERN}
+    schema = {"type": "string", "pattern": _PATTERN}
     return [{"name": HEADER, "in": "header", "required": mark.required, "description": words, "schema": schema}]
 
 
@@ -196,7 +196,7 @@ RETRY_AFTER = {
     "description": "When to ask again: in so many seconds, or at this date (RFC 9110 section 10.2.3).",
     "schema": {"type": "string"},
 }
-LIMIT_HEADERS: dict[str, Any] = {
+_LIMIT_HEADERS: dict[str, Any] = {
     "RateLimit": {
         "description": "What is left of each quota: `r` requests for `t` seconds "
         "(draft-ietf-httpapi-ratelimit-headers-10).",
@@ -213,5 +213,5 @@ def tell_limits(responses: dict[str, Any]) -> None:
     """Add the headers of a quota to the descriptions of answers: success, 304 and 429 always carry them."""
     for status, response in responses.items():
         if status < "4" or status == "429":
-            headers = {**response.get("headers", {}), **LIMIT_HEADERS}
+            headers = {**response.get("headers", {}), **_LIMIT_HEADERS}
             responses[status] = {**response, "headers": dict(sorted(headers.items()))}

@@ -44,7 +44,7 @@ from ligand_async.errors import (
 from ligand_async.web import BODILESS, Place, alias_of, is_limited, wire_name
 from ligand_async.web.lists import OffsetParams, PageParams
 
-UNDECLARED = {"default": {"description": "Not declared."}}
+_UNDECLARED = {"default": {"description": "Not declared."}}
 
 
 def describe_answers(app: Quart, endpoint: Endpoint, schemas: Schemas, access: Access | None) -> dict[str, Any]:
@@ -57,36 +57,36 @@ def describe_answers(app: Quart, endpoint: Endpoint, schemas: Schemas, access: A
         access: Who may call it; None where nobody is asked.
     """
     is_rated = is_limited(app, endpoint.name, endpoint.method)
-    problems = problems_of(app, endpoint, access) | ({TooManyRequests} if is_rated else set())
-    answers = problem_responses(problems, retried={HTTPStatus.CONFLICT} if endpoint.idempotency else set())
+    problems = _problems_of(app, endpoint, access) | ({TooManyRequests} if is_rated else set())
+    answers = _problem_responses(problems, retried={HTTPStatus.CONFLICT} if endpoint.idempotency else set())
     for status, (type_, headers_model) in endpoint.responses.items():
         schema = None if type_ is None else schemas.schema_of(type_, "serialization")
         headers = {} if headers_model is None else headers_of(headers_model, schemas)
         if endpoint.mark and status < HTTPStatus.BAD_REQUEST:
-            headers |= promised_headers(endpoint, status, type_)
+            headers |= _promised_headers(endpoint, status, type_)
             if "ETag" in headers and endpoint.method == "GET":
                 answers[304] = not_modified_response(headers)
         media_types = () if status in BODILESS else endpoint.media_types
-        answers[status] = success_response(status, schema, headers, media_types)
+        answers[status] = _success_response(status, schema, headers, media_types)
     described = {str(status): answers[status] for status in sorted(answers)}
     if is_rated:
         tell_limits(described)
-    return described | (OTHER_PROBLEMS if endpoint.responses else UNDECLARED)
+    return described | (_OTHER_PROBLEMS if endpoint.responses else _UNDECLARED)
 
 
-def problems_of(app: Quart, endpoint: Endpoint, access: Access | None) -> set[type[Problem]]:
+def _problems_of(app: Quart, endpoint: Endpoint, access: Access | None) -> set[type[Problem]]:
     """Return the problems that an operation may end with itself: those that it names, and those of its marks."""
     named = set(endpoint.mark.raises) if endpoint.mark else set()
     return named.union(
-        input_problems(endpoint),
-        access_problems(access),
-        outage_problems(endpoint, access),
+        _input_problems(endpoint),
+        _access_problems(access),
+        _outage_problems(endpoint, access),
         conditional_problems(app, endpoint),
         idempotency_problems(endpoint),
     )
 
 
-def promised_headers(endpoint: Endpoint, status: int, shown: Any) -> dict[str, Any]:
+def _promised_headers(endpoint: Endpoint, status: int, shown: Any) -> dict[str, Any]:
     """Describe the headers that the framework adds to a success of an operation.
 
     Args:
@@ -95,8 +95,8 @@ def promised_headers(endpoint: Endpoint, status: int, shown: Any) -> dict[str, A
         shown: The type of the body; None without one.
     """
     return {
-        **({"Location": LOCATION} if endpoint.mark and endpoint.mark.location else {}),
-        **(page_headers(endpoint.query_model) if any(map(is_page, parts_of(shown))) else {}),
+        **({"Location": _LOCATION} if endpoint.mark and endpoint.mark.location else {}),
+        **(_page_headers(endpoint.query_model) if any(map(is_page, parts_of(shown))) else {}),
         **validator_headers(endpoint, status, shown),
         **({"Idempotency-Replayed": REPLAYED} if endpoint.idempotency else {}),
     }
@@ -104,7 +104,7 @@ def promised_headers(endpoint: Endpoint, status: int, shown: Any) -> dict[str, A
 
 def headers_of(model: Any, schemas: Schemas) -> dict[str, Any]:
     """Describe the headers that an operation sends itself."""
-    return model_headers(schemas.resolved(model, "serialization"), dashed=not is_typeddict(model))
+    return _model_headers(schemas.resolved(model, "serialization"), dashed=not is_typeddict(model))
 
 
 MEDIA_TYPES = {
@@ -112,26 +112,26 @@ MEDIA_TYPES = {
     DataSource.FORM: "application/x-www-form-urlencoded",
     DataSource.FORM_MULTIPART: "multipart/form-data",
 }
-LOCATION = {
+_LOCATION = {
     "description": "Where the result is.",
     "required": True,
     "schema": {"type": "string", "format": "uri-reference"},
 }
 
-LINK = {
+_LINK = {
     "description": "Other pages (RFC 8288): `first`, `prev`, `next` and `last`, relative to the request's address.",
     "schema": {"type": "string"},
 }
-X_PAGINATION = {
+_X_PAGINATION = {
     "description": "Of a page by number, as JSON: where it is, and how many there are.",
     "schema": {"type": "string", "contentMediaType": "application/json"},
 }
 
 
-def page_headers(params: Any) -> dict[str, Any]:
+def _page_headers(params: Any) -> dict[str, Any]:
     """Describe the headers of a page, by the model that says which it is."""
     numbered = isinstance(params, type) and issubclass(params, OffsetParams | PageParams)
-    return {"Link": LINK, **({"X-Pagination": X_PAGINATION} if numbered else {})}
+    return {"Link": _LINK, **({"X-Pagination": _X_PAGINATION} if numbered else {})}
 
 
 def request_body(schema: JsonSchemaValue, media_types: tuple[str, ...]) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def request_body(schema: JsonSchemaValue, media_types: tuple[str, ...]) -> dict[
     return {"required": True, "content": {media_type: {"schema": schema} for media_type in media_types}}
 
 
-def success_response(
+def _success_response(
     status: int, schema: JsonSchemaValue | None, headers: dict[str, Any], media_types: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """Describe a declared answer.
@@ -157,11 +157,11 @@ def success_response(
         media_type = "application/problem+json" if status >= HTTPStatus.BAD_REQUEST else "application/json"
         response["content"] = {media_type: {"schema": schema}}
     elif media_types:
-        response["content"] = {media_type: {"schema": media_schema(media_type)} for media_type in media_types}
+        response["content"] = {media_type: {"schema": _media_schema(media_type)} for media_type in media_types}
     return response
 
 
-def media_schema(media_type: str) -> JsonSchemaValue:
+def _media_schema(media_type: str) -> JsonSchemaValue:
     """Return what a body that is made by hand is: text, any JSON, or bytes."""
     subtype = media_type.partition(";")[0].partition("/")[2]
     if media_type.startswith("text/"):
@@ -169,7 +169,7 @@ def media_schema(media_type: str) -> JsonSchemaValue:
     return {} if subtype == "json" or subtype.endswith("+json") else {"type": "string", "format": "binary"}
 
 
-def model_headers(schema: JsonSchemaValue, *, dashed: bool) -> dict[str, Any]:
+def _model_headers(schema: JsonSchemaValue, *, dashed: bool) -> dict[str, Any]:
     """Describe each field of a model as a response header.
 
     Args:
@@ -183,17 +183,17 @@ def model_headers(schema: JsonSchemaValue, *, dashed: bool) -> dict[str, Any]:
     }
 
 
-NULL = {"type": "null"}
-LIFTED = ("description", "deprecated")
-IN: dict[Place, str] = {"parameter": "query", "header": "header", "cookie": "cookie"}
+_NULL = {"type": "null"}
+_LIFTED = ("description", "deprecated")
+_IN: dict[Place, str] = {"parameter": "query", "header": "header", "cookie": "cookie"}
 
 
 def path_parameter(name: str, converter: BaseConverter) -> dict[str, Any]:
     """Describe a variable of the path, as its converter reads it."""
-    return {"name": name, "in": "path", "required": True, "schema": converter_schema(converter)}
+    return {"name": name, "in": "path", "required": True, "schema": _converter_schema(converter)}
 
 
-def converter_schema(converter: BaseConverter) -> JsonSchemaValue:
+def _converter_schema(converter: BaseConverter) -> JsonSchemaValue:
     """Return what a path converter accepts."""
     if isinstance(converter, AnyConverter):
         return {"type": "string", "enum": sorted(converter.items)}
@@ -215,39 +215,39 @@ def model_parameters(model: Any, schema: JsonSchemaValue, place: Place) -> list[
         schema: Its own schema.
         place: Where its fields are sent.
     """
-    names = sent_names(model, place)
+    names = _sent_names(model, place)
     required = schema.get("required", ())
     parameters = []
     for name, property_ in schema.get("properties", {}).items():
-        described = without_null(property_)
-        parameter = {"name": names.get(name) or dashed(name, place), "in": IN[place], "required": name in required}
-        parameter |= {key: described.pop(key) for key in LIFTED if key in described}
+        described = _without_null(property_)
+        parameter = {"name": names.get(name) or _dashed(name, place), "in": _IN[place], "required": name in required}
+        parameter |= {key: described.pop(key) for key in _LIFTED if key in described}
         parameters.append(parameter | {"schema": described})
     return parameters
 
 
-def sent_names(model: Any, place: Place) -> dict[str, str]:
+def _sent_names(model: Any, place: Place) -> dict[str, str]:
     """Return the names of a model's fields in a request, by their names in its schema."""
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         return {}
     return {alias_of(field) or name: wire_name(name, field, place) for name, field in model.model_fields.items()}
 
 
-def dashed(name: str, place: Place) -> str:
+def _dashed(name: str, place: Place) -> str:
     """Return the name as quart-schema reads it: headers have hyphens."""
     return name.replace("_", "-") if place == "header" else name
 
 
-def without_null(schema: JsonSchemaValue) -> JsonSchemaValue:
+def _without_null(schema: JsonSchemaValue) -> JsonSchemaValue:
     """Return a schema without `null`: a parameter is absent, never null."""
-    choices = [choice for choice in schema.get("anyOf", ()) if choice != NULL]
+    choices = [choice for choice in schema.get("anyOf", ()) if choice != _NULL]
     others = {key: value for key, value in schema.items() if key != "anyOf"}
     if len(choices) == 1:
         return {**choices[0], **others}
     return {"anyOf": choices, **others} if choices else others
 
 
-INVALID_PART: JsonSchemaValue = {
+_INVALID_PART: JsonSchemaValue = {
     "description": "One part of a request that was refused; one of pointer, parameter, header and cookie names it.",
     "type": "object",
     "properties": {
@@ -260,7 +260,7 @@ INVALID_PART: JsonSchemaValue = {
     },
     "required": ["detail", "code"],
 }
-PROBLEM: JsonSchemaValue = {
+_PROBLEM: JsonSchemaValue = {
     "description": "What went wrong (RFC 9457). A problem may have members of its own.",
     "type": "object",
     "properties": {
@@ -279,17 +279,17 @@ PROBLEM: JsonSchemaValue = {
     },
     "required": ["type", "title", "status"],
 }
-CHALLENGE = {
+_CHALLENGE = {
     "description": "How to show who one is (RFC 9110 section 11.6.1, RFC 6750 section 3).",
     "required": True,
     "schema": {"type": "string"},
 }
-BLANK = "about:blank"
-SCHEMA = {"$ref": PREFIX + "Problem"}
-COMPONENTS = {"InvalidPart": INVALID_PART, "Problem": PROBLEM}
+_BLANK = "about:blank"
+_SCHEMA = {"$ref": PREFIX + "Problem"}
+COMPONENTS = {"InvalidPart": _INVALID_PART, "Problem": _PROBLEM}
 
 
-def problem_responses(problems: Iterable[type[Problem]], *, retried: Set[int] = frozenset()) -> dict[int, Any]:
+def _problem_responses(problems: Iterable[type[Problem]], *, retried: Set[int] = frozenset()) -> dict[int, Any]:
     """Describe every error that an operation answers itself, by status.
 
     Args:
@@ -299,16 +299,16 @@ def problem_responses(problems: Iterable[type[Problem]], *, retried: Set[int] = 
     kinds: dict[int, set[type[Problem]]] = {}
     for problem in problems:
         kinds.setdefault(problem.code, set()).add(problem)
-    described = {status: problem_response(found) for status, found in kinds.items()}
+    described = {status: _problem_response(found) for status, found in kinds.items()}
     if 401 in described:
-        described[401]["headers"] = {"WWW-Authenticate": CHALLENGE}
+        described[401]["headers"] = {"WWW-Authenticate": _CHALLENGE}
     for status in {429, 503} | retried:
         if status in described:
             described[status]["headers"] = {"Retry-After": RETRY_AFTER}
     return described
 
 
-def input_problems(endpoint: Endpoint) -> set[type[Problem]]:
+def _input_problems(endpoint: Endpoint) -> set[type[Problem]]:
     """Return the errors that follow from what an operation reads."""
     problems: set[type[Problem]] = {NotFound} if endpoint.rule.arguments else set()
     models = (endpoint.query_model, endpoint.headers_model, endpoint.cookies_model)
@@ -322,7 +322,7 @@ def input_problems(endpoint: Endpoint) -> set[type[Problem]]:
     return problems
 
 
-def access_problems(access: Access | None) -> set[type[Problem]]:
+def _access_problems(access: Access | None) -> set[type[Problem]]:
     """Return the errors of callers who may not.
 
     A public operation has none of them, though it refuses a bad token, too: its callers need not send one.
@@ -332,34 +332,34 @@ def access_problems(access: Access | None) -> set[type[Problem]]:
     return {Unauthorized} if access.requirement is None else {Unauthorized, Forbidden}
 
 
-def outage_problems(endpoint: Endpoint, access: Access | None) -> set[type[Problem]]:
+def _outage_problems(endpoint: Endpoint, access: Access | None) -> set[type[Problem]]:
     """Return the outages of what an operation needs: a database, other services, or who knows who is calling."""
     asked = access is not None and not access.is_public
     problems: set[type[Problem]] = {ServiceUnavailable} if asked or endpoint.services else set()
     return problems | ({DatabaseUnavailable} if endpoint.is_stored else set())
 
 
-def problem_response(problems: Iterable[type[Problem]]) -> dict[str, Any]:
+def _problem_response(problems: Iterable[type[Problem]]) -> dict[str, Any]:
     """Describe one answer that holds one of some problems, each with an example."""
     kinds = {(problem.type, problem.title or title_of(problem.code), problem.code) for problem in problems}
     # The words of the status come before those that say more.
-    told = sorted(kinds, key=lambda kind: (kind[0] != BLANK, kind))
+    told = sorted(kinds, key=lambda kind: (kind[0] != _BLANK, kind))
     examples: dict[str, Any] = {}
     for type_, title, status in told:
-        name = example_name(type_, title) or f"problem-{status}"
+        name = _example_name(type_, title) or f"problem-{status}"
         name = name if name not in examples else f"{name}-{len(examples) + 1}"
         examples[name] = {"value": {"type": type_, "title": title, "status": status}}
     return {
-        "description": "; ".join(title if type_ == BLANK else f"{title} (`{type_}`)" for type_, title, _ in told),
-        "content": {PROBLEM_JSON: {"schema": SCHEMA, "examples": examples}},
+        "description": "; ".join(title if type_ == _BLANK else f"{title} (`{type_}`)" for type_, title, _ in told),
+        "content": {PROBLEM_JSON: {"schema": _SCHEMA, "examples": examples}},
     }
 
 
-def example_name(type_: str, title: str) -> str:
+def _example_name(type_: str, title: str) -> str:
     """Return what the example of a problem is called: plain characters, as everything with a name in a document."""
-    name = title if type_ == BLANK else type_.removeprefix(PREFIX_OF_TYPES)
+    name = title if type_ == _BLANK else type_.removeprefix(PREFIX_OF_TYPES)
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-").lower()
 
 
 # What every operation may answer: a target or a header that is malformed, a deadline, a fault.
-OTHER_PROBLEMS = {"default": {"description": "Any other problem", "content": {PROBLEM_JSON: {"schema": SCHEMA}}}}
+_OTHER_PROBLEMS = {"default": {"description": "Any other problem", "content": {PROBLEM_JSON: {"schema": _SCHEMA}}}}

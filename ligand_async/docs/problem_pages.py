@@ -11,8 +11,8 @@ from quart_schema import hide
 from ligand_async.errors import PREFIX, NotFound, Problem, documented_types, title_of
 from ligand_async.marks import public
 
-POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-PAGE = (
+_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+_PAGE = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><h1>{title}</h1>{body}'
     '<p><a href="' + PREFIX + '">All types</a></p></html>'
 )
@@ -21,19 +21,19 @@ PAGE = (
 def make_types_blueprint() -> Blueprint:
     """Make the blueprint: `/problems/` and `/problems/<slug>`, neither of them in the OpenAPI document."""
     blueprint = public(Blueprint("problems", __name__))
-    blueprint.add_url_rule(PREFIX, "list_types", hide(list_types))
-    blueprint.add_url_rule(f"{PREFIX}<slug>", "read_type", hide(read_type))
+    blueprint.add_url_rule(PREFIX, "list_types", hide(_list_types))
+    blueprint.add_url_rule(f"{PREFIX}<slug>", "read_type", hide(_read_type))
     return blueprint
 
 
-async def list_types() -> Response:
+async def _list_types() -> Response:
     """Return every type that this service documents."""
-    found = [describe(problem) for problem in documented_types().values()]
+    found = [_describe(problem) for problem in documented_types().values()]
     items = "".join(f'<li><a href="{html.escape(one["type"])}">{html.escape(one["title"])}</a></li>' for one in found)
-    return answer(found, "Types of problems", f"<ul>{items}</ul>")
+    return _answer(found, "Types of problems", f"<ul>{items}</ul>")
 
 
-async def read_type(slug: str) -> Response:
+async def _read_type(slug: str) -> Response:
     """Return one type.
 
     Raises:
@@ -42,13 +42,13 @@ async def read_type(slug: str) -> Response:
     problem = documented_types().get(slug)
     if problem is None:
         raise NotFound("there is no such type of problem")
-    found = describe(problem)
+    found = _describe(problem)
     status = f"Status {found['status']} ({html.escape(title_of(found['status']))})."
     body = f"<p>{status}</p><p>{html.escape(found['description'])}</p>"
-    return answer(found, found["title"], body)
+    return _answer(found, found["title"], body)
 
 
-def describe(problem: type[Problem]) -> dict[str, Any]:
+def _describe(problem: type[Problem]) -> dict[str, Any]:
     """Return what is known about a type: its class says it."""
     return {
         "type": problem.type,
@@ -58,14 +58,14 @@ def describe(problem: type[Problem]) -> dict[str, Any]:
     }
 
 
-def answer(document: Any, title: str, body: str) -> Response:
+def _answer(document: Any, title: str, body: str) -> Response:
     """Answer with JSON, or with a page where the client prefers one (RFC 9110 section 12.5.1)."""
     wanted = request.accept_mimetypes.best_match(["application/json", "text/html"], "application/json")
     if wanted == "application/json":
         response = Response(json.dumps(document), content_type="application/json")
     else:
-        page = PAGE.format(title=html.escape(title), body=body)
-        response = Response(page, content_type="text/html; charset=utf-8", headers={"Content-Security-Policy": POLICY})
+        page = _PAGE.format(title=html.escape(title), body=body)
+        response = Response(page, content_type="text/html; charset=utf-8", headers={"Content-Security-Policy": _POLICY})
     response.headers["Vary"] = "Accept"
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response

@@ -35,7 +35,7 @@ from ligand_async.docs.schemas import Schemas, reachable
 from ligand_async.docs.security import Security
 from ligand_async.marks import TagMark
 
-ORDER = ("openapi", "info", "servers", "security", "tags", "paths", "components", "externalDocs")
+_ORDER = ("openapi", "info", "servers", "security", "tags", "paths", "components", "externalDocs")
 
 
 class LigandOpenAPIProvider(OpenAPIProvider):
@@ -51,19 +51,19 @@ class LigandOpenAPIProvider(OpenAPIProvider):
             DocumentError: Two operations have the same operationId, or a tag has two descriptions.
         """
         endpoints = [endpoint for rule in self.generate_rules() for endpoint in self.endpoints(rule)]
-        self._ids = name_operations(endpoints)
+        self._ids = _name_operations(endpoints)
         self._security = Security(cast("Quart", self._app), endpoints)
         closed = [endpoint.body[0] for endpoint in endpoints if endpoint.mark and endpoint.body]
-        self._schemas = Schemas(chain.from_iterable(map(types_of, endpoints)), closed=closed)
+        self._schemas = Schemas(chain.from_iterable(map(_types_of, endpoints)), closed=closed)
         document = super().schema()
         document["paths"] = {path: document["paths"][path] for path in sorted(document["paths"])}
         given = {tag.name: tag.schema(camelize=True) for tag in self._extension.tags or ()}
-        document["tags"] = list_tags(endpoints, given)
+        document["tags"] = _list_tags(endpoints, given)
         components = document["components"]
         components["schemas"] = reachable(self._schemas.components | COMPONENTS, document["paths"])
         if schemes := self._security.schemes | components.get("securitySchemes", {}):
             components["securitySchemes"] = schemes
-        return {key: document[key] for key in ORDER if document.get(key) not in (None, [])}
+        return {key: document[key] for key in _ORDER if document.get(key) not in (None, [])}
 
     def generate_rules(self) -> Iterator[Rule]:
         """Yield the documented routes: no hidden ones, no websockets, no static files."""
@@ -156,7 +156,7 @@ class LigandOpenAPIProvider(OpenAPIProvider):
         return headers_of(model, self._schemas)
 
 
-def types_of(endpoint: Endpoint) -> Iterator[tuple[Any, JsonSchemaMode]]:
+def _types_of(endpoint: Endpoint) -> Iterator[tuple[Any, JsonSchemaMode]]:
     """Yield every type of an operation that needs a schema."""
     for model in (endpoint.query_model, endpoint.headers_model, endpoint.cookies_model):
         if model is not None:
@@ -167,7 +167,7 @@ def types_of(endpoint: Endpoint) -> Iterator[tuple[Any, JsonSchemaMode]]:
         yield from ((part, "serialization") for part in (type_, headers_model) if part is not None)
 
 
-def name_operations(endpoints: Sequence[Endpoint]) -> dict[tuple[str, str, str], str]:
+def _name_operations(endpoints: Sequence[Endpoint]) -> dict[tuple[str, str, str], str]:
     """Name every operation, by the key of its endpoint.
 
     A function that answers several methods of a route has the method before its name, and so has one that is routed
@@ -177,24 +177,24 @@ def name_operations(endpoints: Sequence[Endpoint]) -> dict[tuple[str, str, str],
     Raises:
         DocumentError: Two operations have the same name.
     """
-    methods = Counter(id(endpoint.rule) for endpoint in endpoints if is_function(endpoint))
+    methods = Counter(id(endpoint.rule) for endpoint in endpoints if _is_function(endpoint))
     told: dict[tuple[str, str], str] = {}
     routed: Counter[tuple[str, str]] = Counter()
     names: dict[tuple[str, str, str], str] = {}
     owners: dict[str, Endpoint] = {}
     for endpoint in endpoints:
-        name = endpoint.explicit_id or "_".join(name_words(endpoint))
+        name = endpoint.explicit_id or "_".join(_name_words(endpoint))
         if methods[id(endpoint.rule)] > 1 or told.setdefault((endpoint.name, name), endpoint.method) != endpoint.method:
             name = f"{endpoint.method.lower()}_{name}"
         routed[endpoint.name, endpoint.method] += 1
         times = routed[endpoint.name, endpoint.method]
         name = name if times == 1 else f"{name}_{times}"
-        refuse_clash(name, endpoint, owners.setdefault(written_by_clients(name), endpoint))
+        _refuse_clash(name, endpoint, owners.setdefault(_written_by_clients(name), endpoint))
         names[endpoint.key] = name
     return names
 
 
-def name_words(endpoint: Endpoint) -> list[str]:
+def _name_words(endpoint: Endpoint) -> list[str]:
     """Return the words of an operation's name, in order.
 
     The verb is the HTTP method for a class-based view, else the first word of the endpoint; the rest of the endpoint
@@ -202,36 +202,36 @@ def name_words(endpoint: Endpoint) -> list[str]:
     `list_pets`, `teams.create` is `create_teams`, and the pets mounted again as `v2` give `list_v2_pets`.
     """
     *mounts, tail = endpoint.name.split(".")
-    verb, *resource = words_of(tail)
-    if not is_function(endpoint):
-        verb, resource = endpoint.method.lower(), words_of(tail)
-    said = {singular(word) for word in (verb, *resource)}
-    unsaid = [word for mount in mounts for word in words_of(mount) if singular(word) not in said]
+    verb, *resource = _words_of(tail)
+    if not _is_function(endpoint):
+        verb, resource = endpoint.method.lower(), _words_of(tail)
+    said = {_singular(word) for word in (verb, *resource)}
+    unsaid = [word for mount in mounts for word in _words_of(mount) if _singular(word) not in said]
     return [verb, *unsaid, *resource]
 
 
-def is_function(endpoint: Endpoint) -> bool:
+def _is_function(endpoint: Endpoint) -> bool:
     """Tell whether a view is a function, and not the method of a class."""
     return endpoint.handler is endpoint.view
 
 
-def words_of(name: str) -> list[str]:
+def _words_of(name: str) -> list[str]:
     """Split a name at its underscores and hyphens."""
     return [word for word in name.replace("-", "_").split("_") if word] or [name]
 
 
-def singular(word: str) -> str:
+def _singular(word: str) -> str:
     """Return a word without its plural ending: good enough to see that `pets` speaks of a pet."""
     word = word.lower()
     return f"{word[:-3]}y" if word.endswith("ies") else word.removesuffix("s")
 
 
-def written_by_clients(name: str) -> str:
+def _written_by_clients(name: str) -> str:
     """Return a name as the generators of clients write it, whatever its capitals: two of one spelling are one file."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+", "_", name).lower()
 
 
-def refuse_clash(name: str, endpoint: Endpoint, owner: Endpoint) -> None:
+def _refuse_clash(name: str, endpoint: Endpoint, owner: Endpoint) -> None:
     """Refuse a name that another endpoint has.
 
     Raises:
@@ -261,12 +261,12 @@ class OperationNames:
     def _find(self) -> dict[tuple[str, str, str], str]:
         provider = cast(LigandOpenAPIProvider, self._app.extensions[EXTENSION].openapi_provider)
         try:
-            return name_operations([one for rule in provider.generate_rules() for one in provider.endpoints(rule)])
+            return _name_operations([one for rule in provider.generate_rules() for one in provider.endpoints(rule)])
         except ValueError:  # two of one name: `/openapi.json` says which
             return {}
 
 
-def list_tags(endpoints: Iterable[Endpoint], given: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def _list_tags(endpoints: Iterable[Endpoint], given: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """List the tags in order: those that are used, and those that quart-schema was given.
 
     Args:
@@ -280,18 +280,18 @@ def list_tags(endpoints: Iterable[Endpoint], given: Mapping[str, dict[str, Any]]
     found: dict[str, str] = {}
     for endpoint in endpoints:
         names.update(endpoint.tags)
-        for mark in descriptions_of(endpoint):
+        for mark in _descriptions_of(endpoint):
             name, text = str(mark.name), str(mark.description)
             if found.setdefault(name, text) != text and name not in given:
                 raise DocumentError(f"tag {name!r} is described twice, by {found[name]!r} and by {text!r}; leave one")
-    return [given.get(name) or described(name, found.get(name)) for name in sorted(names)]
+    return [given.get(name) or _described(name, found.get(name)) for name in sorted(names)]
 
 
-def descriptions_of(endpoint: Endpoint) -> Iterator[TagMark]:
+def _descriptions_of(endpoint: Endpoint) -> Iterator[TagMark]:
     """Yield the marks around an operation that describe a tag which it has."""
     yield from (mark for mark in endpoint.tag_marks if mark.description is not None and mark.name in endpoint.tags)
 
 
-def described(name: str, description: str | None) -> dict[str, Any]:
+def _described(name: str, description: str | None) -> dict[str, Any]:
     """Describe one tag."""
     return {"name": name} if description is None else {"name": name, "description": description}

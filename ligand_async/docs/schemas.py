@@ -23,8 +23,8 @@ class Schemas:
     """
 
     def __init__(self, types: Iterable[tuple[Any, JsonSchemaMode]], *, closed: Iterable[Any] = ()) -> None:
-        wanted = {(key_of(type_), mode): type_ for type_, mode in types}
-        generator = type("ClosingGenerator", (SchemaGenerator,), {"closed": models_within(closed)})
+        wanted = {(_key_of(type_), mode): type_ for type_, mode in types}
+        generator = type("ClosingGenerator", (SchemaGenerator,), {"closed": _models_within(closed)})
         refs, definitions = TypeAdapter.json_schemas(
             [(key, mode, TypeAdapter(type_)) for (key, mode), type_ in wanted.items()],
             ref_template=PREFIX + "{model}",
@@ -35,7 +35,7 @@ class Schemas:
         for component in self.components.values():
             if component.keys() & {"enum", "const"}:
                 component.pop("title", None)  # pydantic sets it after the generator is asked
-        for name, member in discriminated([*refs.values(), *self.components.values()]):
+        for name, member in _discriminated([*refs.values(), *self.components.values()]):
             component = self.components.get(name, {})
             required = component.get("required", [])
             if member in component.get("properties", ()) and member not in required:
@@ -43,7 +43,7 @@ class Schemas:
 
     def schema_of(self, type_: Any, mode: JsonSchemaMode) -> JsonSchemaValue:
         """Return a type's schema: a `$ref` where the type has a name."""
-        return dict(self._refs[key_of(type_), mode])
+        return dict(self._refs[_key_of(type_), mode])
 
     def resolved(self, type_: Any, mode: JsonSchemaMode) -> JsonSchemaValue:
         """Return a type's schema itself, never a `$ref`."""
@@ -51,7 +51,7 @@ class Schemas:
         return self.components[schema["$ref"].removeprefix(PREFIX)] if "$ref" in schema else schema
 
 
-def key_of(type_: Any) -> Any:
+def _key_of(type_: Any) -> Any:
     """Return what a type is known by; `Annotated` types may not be hashable."""
     try:
         hash(type_)
@@ -60,7 +60,7 @@ def key_of(type_: Any) -> Any:
     return type_
 
 
-def models_within(types: Iterable[Any]) -> frozenset[type]:
+def _models_within(types: Iterable[Any]) -> frozenset[type]:
     """Return the classes within some types whose configuration is silent about unknown members."""
     found: set[type] = set()
 
@@ -76,7 +76,7 @@ def models_within(types: Iterable[Any]) -> frozenset[type]:
     return frozenset(found)
 
 
-def discriminated(document: Any) -> Iterator[tuple[str, str]]:
+def _discriminated(document: Any) -> Iterator[tuple[str, str]]:
     """Return the names of the schemas that a union tells apart, each with the member by which it does.
 
     Without it nobody knows which of them is meant, although it has a default.
@@ -87,36 +87,36 @@ def discriminated(document: Any) -> Iterator[tuple[str, str]]:
             references = [one for one in discriminator.get("mapping", {}).values() if isinstance(one, str)]
             yield from ((one.removeprefix(PREFIX), str(discriminator.get("propertyName"))) for one in references)
     for part in document.values() if isinstance(document, dict) else document if isinstance(document, list) else ():
-        yield from discriminated(part)
+        yield from _discriminated(part)
 
 
-def refs_in(document: Any) -> Iterator[str]:
+def _refs_in(document: Any) -> Iterator[str]:
     """Return the names of the schemas that a piece of a document refers to."""
     if isinstance(document, dict):
         ref = document.get("$ref")
         if isinstance(ref, str) and ref.startswith(PREFIX):
             yield ref.removeprefix(PREFIX)
         for value in document.values():
-            yield from refs_in(value)
+            yield from _refs_in(value)
     elif isinstance(document, list):
         for value in document:
-            yield from refs_in(value)
+            yield from _refs_in(value)
 
 
 def reachable(components: dict[str, JsonSchemaValue], document: Any) -> dict[str, JsonSchemaValue]:
     """Return the schemas that a document needs, by way of others too."""
     needed: set[str] = set()
-    waiting = list(refs_in(document))
+    waiting = list(_refs_in(document))
     while waiting:
         name = waiting.pop()
         if name not in needed and name in components:
             needed.add(name)
-            waiting.extend(refs_in(components[name]))
+            waiting.extend(_refs_in(components[name]))
     return {name: components[name] for name in sorted(needed)}
 
 
-ENCODINGS = {"base64": "base64url", "hex": "base16"}  # pydantic's names, and those of RFC 4648
-RESERVED_NAMES = frozenset({"InvalidPart", "Problem"})
+_ENCODINGS = {"base64": "base64url", "hex": "base16"}  # pydantic's names, and those of RFC 4648
+_RESERVED_NAMES = frozenset({"InvalidPart", "Problem"})
 
 
 class SchemaGenerator(GenerateJsonSchema):
@@ -138,7 +138,7 @@ class SchemaGenerator(GenerateJsonSchema):
         normal = super().normalize_name(name)
         if name.endswith("]"):
             normal = re.sub("_+", "_", normal).rstrip("_")
-        return f"{normal}Model" if normal in RESERVED_NAMES else normal
+        return f"{normal}Model" if normal in _RESERVED_NAMES else normal
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         """Describe a model."""
@@ -171,8 +171,8 @@ class SchemaGenerator(GenerateJsonSchema):
         """Describe bytes as the text that they are in JSON: UTF-8, unless the model's configuration encodes them."""
         written = self._config.ser_json_bytes if self.mode == "serialization" else self._config.val_json_bytes
         described: JsonSchemaValue = {"type": "string"}
-        if written in ENCODINGS:
-            return described | {"contentEncoding": ENCODINGS[written]}
+        if written in _ENCODINGS:
+            return described | {"contentEncoding": _ENCODINGS[written]}
         most = schema.get("max_length")  # of bytes: no text of that many has more characters
         return described if most is None else described | {"maxLength": most}
 
@@ -189,7 +189,7 @@ class SchemaGenerator(GenerateJsonSchema):
         """Require in an answer whatever it always carries: defaults too, but no field that may be missing."""
         if self.mode == "validation" or field["type"] == "typed-dict-field":
             return super().field_is_required(field, total)
-        return field.get("serialization_exclude_if") is None and not may_be_missing(field["schema"])
+        return field.get("serialization_exclude_if") is None and not _may_be_missing(field["schema"])
 
     def describe_class(self, described: JsonSchemaValue, cls: type | None) -> JsonSchemaValue:
         """Finish what was made of a class."""
@@ -200,7 +200,7 @@ class SchemaGenerator(GenerateJsonSchema):
         return described
 
 
-def may_be_missing(schema: Any) -> bool:
+def _may_be_missing(schema: Any) -> bool:
     """Return whether a field's value can be pydantic's `MISSING`: it is then absent from the answer."""
     while isinstance(schema, dict):
         if schema["type"] == "missing-sentinel" or schema.get("default") is MISSING:

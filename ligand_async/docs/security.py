@@ -36,7 +36,7 @@ def alternatives_of(requirement: Requirement | None) -> list[Alternative]:
 
     Of one that has too many there is one that asks for nothing: the words say it.
     """
-    ways = [frozenset[Requirement]()] if requirement is None else expand(requirement)
+    ways = [frozenset[Requirement]()] if requirement is None else _expand(requirement)
     found = [
         Alternative(
             tuple(sorted(part.name for part in way if isinstance(part, HasRole))),
@@ -47,13 +47,13 @@ def alternatives_of(requirement: Requirement | None) -> list[Alternative]:
     return [*dict.fromkeys(found)] if len(found) <= MOST else [Alternative()]
 
 
-def expand(requirement: Requirement, *, denied: bool = False) -> list[frozenset[Requirement]]:
+def _expand(requirement: Requirement, *, denied: bool = False) -> list[frozenset[Requirement]]:
     """Return the conjunctions of roles and scopes that meet a requirement, or that do not where it is denied."""
     match requirement:
         case Not(part):
-            return expand(part, denied=not denied)
+            return _expand(part, denied=not denied)
         case AllOf(left, right) | AnyOf(left, right):
-            one, other = expand(left, denied=denied), expand(right, denied=denied)
+            one, other = _expand(left, denied=denied), _expand(right, denied=denied)
             if isinstance(requirement, AllOf) == denied:  # De Morgan
                 return one + other
             if len(one) * len(other) > MOST:
@@ -69,38 +69,38 @@ def words_of(requirement: Requirement) -> str:
     """Return a requirement in words, with its names as code."""
     match requirement:
         case HasRole(name):
-            return f"role {code(name)}"
+            return f"role {_code(name)}"
         case HasScope(name):
-            return f"scope {code(name)}"
+            return f"scope {_code(name)}"
         case HasClaim(name, value):
-            return f"claim {code(name)} = {code(value)}"
+            return f"claim {_code(name)} = {_code(value)}"
         case AllOf(left, right):
-            return f"{grouped(left, AnyOf)} and {grouped(right, AnyOf)}"
+            return f"{_grouped(left, AnyOf)} and {_grouped(right, AnyOf)}"
         case AnyOf(left, right):
             return f"{words_of(left)} or {words_of(right)}"
         case Not(part):
-            return f"not {grouped(part, AllOf, AnyOf)}"
+            return f"not {_grouped(part, AllOf, AnyOf)}"
         case _:
             return str(requirement)
 
 
-def grouped(requirement: Requirement, *kinds: type[Requirement]) -> str:
+def _grouped(requirement: Requirement, *kinds: type[Requirement]) -> str:
     """Return a requirement in words, in parentheses where it is of such a kind."""
     words = words_of(requirement)
     return f"({words})" if isinstance(requirement, kinds) else words
 
 
-def code(value: str | int | bool) -> str:
+def _code(value: str | int | bool) -> str:
     """Return a value as a code span of CommonMark, as JSON writes it where it is no text."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return f"`` {text} ``" if "`" in text else f"`{text}`"
 
 
-Scheme = dict[str, Any]
+_Scheme = dict[str, Any]
 
-DISCOVERY = "/.well-known/openid-configuration"
-ORIGIN = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]+")
-SCOPED = frozenset({"oauth2", "openIdConnect"})  # the types whose requirements list scopes; those of others list roles
+_DISCOVERY = "/.well-known/openid-configuration"
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]+")
+_SCOPED = frozenset({"oauth2", "openIdConnect"})  # the types whose requirements list scopes; those of others list roles
 
 
 class Security:
@@ -117,7 +117,7 @@ class Security:
             endpoint.key: access_of(app, endpoint.name, endpoint.method) for endpoint in endpoints if enforced
         }
         closed = [access for access in self._access.values() if not access.is_public]
-        self.schemes: dict[str, Scheme] = dict(schemes_of(app, scopes_of(closed))) if closed else {}
+        self.schemes: dict[str, _Scheme] = dict(_schemes_of(app, _scopes_of(closed))) if closed else {}
 
     def access(self, endpoint: Endpoint) -> Access | None:
         """Return who may call an endpoint, or None where nobody is asked."""
@@ -134,7 +134,7 @@ class Security:
         if access.is_public:
             return []
         found = [
-            {name: named_in(scheme, alternative)}
+            {name: _named_in(scheme, alternative)}
             for alternative in alternatives_of(access.requirement)
             for name, scheme in self.schemes.items()
         ]
@@ -147,24 +147,24 @@ class Security:
         return "" if requirement is None else f"Requires {words_of(requirement)}."
 
 
-def named_in(scheme: Scheme, alternative: Alternative) -> list[str]:
+def _named_in(scheme: _Scheme, alternative: Alternative) -> list[str]:
     """Return what a requirement lists for a scheme: its scopes, or the roles of its principal (OpenAPI 3.1)."""
-    return list(alternative.scopes if scheme["type"] in SCOPED else alternative.roles)
+    return list(alternative.scopes if scheme["type"] in _SCOPED else alternative.roles)
 
 
-def scopes_of(closed: Iterable[Access]) -> list[str]:
+def _scopes_of(closed: Iterable[Access]) -> list[str]:
     """Return every scope that something asks for, sorted."""
     parts = chain.from_iterable(access.requirement.parts() for access in closed if access.requirement is not None)
     return sorted({part.name for part in parts if isinstance(part, HasScope)})
 
 
-def schemes_of(app: Quart, scopes: Iterable[str]) -> Iterator[tuple[str, Scheme]]:
+def _schemes_of(app: Quart, scopes: Iterable[str]) -> Iterator[tuple[str, _Scheme]]:
     """Yield the security schemes of an app, each with its name: those of its tokens first."""
-    if takes_tokens(app):
-        yield "bearer", {"type": "http", "scheme": "bearer", **({"bearerFormat": "JWT"} if are_signed(app) else {})}
-        for name, issuer in zip(numbered("openIdConnect"), issuers_of(app), strict=False):
-            yield name, {"type": "openIdConnect", "openIdConnectUrl": issuer.rstrip("/") + DISCOVERY}
-        if len(urls := oauth_urls(app)) == 2:
+    if _takes_tokens(app):
+        yield "bearer", {"type": "http", "scheme": "bearer", **({"bearerFormat": "JWT"} if _are_signed(app) else {})}
+        for name, issuer in zip(_numbered("openIdConnect"), _issuers_of(app), strict=False):
+            yield name, {"type": "openIdConnect", "openIdConnectUrl": issuer.rstrip("/") + _DISCOVERY}
+        if len(urls := _oauth_urls(app)) == 2:
             flow = {"authorizationUrl": urls[0], "tokenUrl": urls[1], "scopes": dict.fromkeys(scopes, "")}
             yield "oauth2", {"type": "oauth2", "flows": {"authorizationCode": flow}}
     names: dict[str, Iterator[str]] = {}
@@ -172,16 +172,16 @@ def schemes_of(app: Quart, scopes: Iterable[str]) -> Iterator[tuple[str, Scheme]
         described = getattr(authenticator, "security_scheme", None)
         if described is not None:
             name, scheme = described
-            yield next(names.setdefault(name, numbered(name))), dict(scheme)
+            yield next(names.setdefault(name, _numbered(name))), dict(scheme)
 
 
-def numbered(name: str) -> Iterator[str]:
+def _numbered(name: str) -> Iterator[str]:
     """Yield a name, and then names for others of its kind."""
     yield name
     yield from (f"{name}{number}" for number in count(2))
 
 
-def takes_tokens(app: Quart) -> bool:
+def _takes_tokens(app: Quart) -> bool:
     """Tell whether access tokens are taken at all.
 
     The environment `cli` knows no issuer. What is closed there takes tokens wherever it is served, unless something
@@ -192,7 +192,7 @@ def takes_tokens(app: Quart) -> bool:
     return unset or any(isinstance(one, BearerAuthenticator) for one in found)
 
 
-def are_signed(app: Quart) -> bool:
+def _are_signed(app: Quart) -> bool:
     """Tell whether all access tokens are signed ones (RFC 9068), and none is opaque or of a verifier of one's own."""
     verifiers = [one.verifier for one in enforcement_of(app).authenticators if isinstance(one, BearerAuthenticator)]
     if not verifiers:
@@ -200,13 +200,13 @@ def are_signed(app: Quart) -> bool:
     return all(isinstance(one, JWKSVerifier) for one in verifiers)
 
 
-def issuers_of(app: Quart) -> tuple[str, ...]:
+def _issuers_of(app: Quart) -> tuple[str, ...]:
     """Return the issuers whose tokens are trusted, the development issuer where it is the one."""
     development = issuer_of(app)
     return service_of(app).settings.oidc_issuer if development is None else (development.issuer,)
 
 
-def oauth_urls(app: Quart) -> tuple[str, ...]:
+def _oauth_urls(app: Quart) -> tuple[str, ...]:
     """Return where people sign in and where codes become tokens, or nothing unless both are set."""
     settings = service_of(app).settings
     urls = (settings.oauth_authorization_url, settings.oauth_token_url)
@@ -215,10 +215,10 @@ def oauth_urls(app: Quart) -> tuple[str, ...]:
 
 def origins_of(app: Quart) -> list[str]:
     """Return the origins that a page which signs in talks to: of the issuers and of the OAuth URLs, sorted."""
-    if EXTENSION not in app.extensions or not takes_tokens(app):
+    if EXTENSION not in app.extensions or not _takes_tokens(app):
         return []
-    urls = [urlsplit(url) for url in (*issuers_of(app), *oauth_urls(app))]
-    return sorted({origin for url in urls if ORIGIN.fullmatch(origin := f"{url.scheme}://{url.netloc}".lower())})
+    urls = [urlsplit(url) for url in (*_issuers_of(app), *_oauth_urls(app))]
+    return sorted({origin for url in urls if _ORIGIN.fullmatch(origin := f"{url.scheme}://{url.netloc}".lower())})
 
 
 def client_of(app: Quart) -> str | None:

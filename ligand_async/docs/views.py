@@ -17,8 +17,8 @@ from ligand_async.errors import NotFound
 from ligand_async.marks import access_mark, public, requires
 from ligand_async.principal import HasRole
 
-REVALIDATE = "no-cache"
-FOREVER = "public, max-age=31536000, immutable"
+_REVALIDATE = "no-cache"
+_FOREVER = "public, max-age=31536000, immutable"
 
 
 def make_docs_blueprint(role: str | None = None) -> Blueprint:
@@ -29,60 +29,60 @@ def make_docs_blueprint(role: str | None = None) -> Blueprint:
     """
     blueprint = Blueprint("docs", __name__)
     blueprint = public(blueprint) if role is None else requires(HasRole(role))(blueprint)
-    blueprint.add_url_rule("/openapi.json", "read_document", hide(read_document))
-    blueprint.add_url_rule("/docs", "read_page", hide(read_page))
-    blueprint.add_url_rule("/docs/<name>", "read_asset", public(hide(read_asset)))
+    blueprint.add_url_rule("/openapi.json", "read_document", hide(_read_document))
+    blueprint.add_url_rule("/docs", "read_page", hide(_read_page))
+    blueprint.add_url_rule("/docs/<name>", "read_asset", public(hide(_read_asset)))
     return blueprint
 
 
-async def read_document() -> Response:
+async def _read_document() -> Response:
     """Return the OpenAPI document."""
     document = document_of(current_app_itself())
     return await answer(document.content, "application/json", document.etag, kept_by_whom())
 
 
-async def read_page() -> Response:
+async def _read_page() -> Response:
     """Return the page that shows the document."""
     app = current_app_itself()
     title = app.extensions[EXTENSION].info.title
     # It reads the assets, the first time.
-    page = await asyncio.to_thread(render_page, title, client_id=client_of(app))
-    return Response(page, content_type="text/html; charset=utf-8", headers=headers_of(kept_by_whom()))
+    page = await asyncio.to_thread(_render_page, title, client_id=client_of(app))
+    return Response(page, content_type="text/html; charset=utf-8", headers=_headers_of(kept_by_whom()))
 
 
-async def read_asset(name: str) -> Response:
+async def _read_asset(name: str) -> Response:
     """Return a file of the page.
 
     Raises:
         NotFound: There is no such file.
     """
     try:
-        asset = await asyncio.to_thread(load_asset, name)
+        asset = await asyncio.to_thread(_load_asset, name)
     except KeyError as error:
         raise NotFound("the docs page has no such asset") from error
     is_keyed = request.args.get("v") == asset.digest
-    return await answer(asset.content, asset.media_type, asset.digest, FOREVER if is_keyed else REVALIDATE)
+    return await answer(asset.content, asset.media_type, asset.digest, _FOREVER if is_keyed else _REVALIDATE)
 
 
 def kept_by_whom() -> str:
     """Return who may keep document and page: no shared cache where they are closed."""
     closed = access_mark(current_app.blueprints["docs"])
-    return REVALIDATE if closed is None or closed.requirement is None else f"private, {REVALIDATE}"
+    return _REVALIDATE if closed is None or closed.requirement is None else f"private, {_REVALIDATE}"
 
 
 async def answer(content: bytes, media_type: str, etag: str, cache_control: str) -> Response:
     """Answer with bytes that have an entity tag, or with 304 where the client has them (RFC 9110 section 13)."""
-    response = Response(content, content_type=media_type, headers=headers_of(cache_control))
+    response = Response(content, content_type=media_type, headers=_headers_of(cache_control))
     response.set_etag(etag)
     conditional: Response = await response.make_conditional(request)
     return conditional
 
 
-def headers_of(cache_control: str) -> dict[str, str]:
+def _headers_of(cache_control: str) -> dict[str, str]:
     """Return the headers that every answer of the docs carries."""
     return {
         "Cache-Control": cache_control,
-        "Content-Security-Policy": policy_of(origins_of(current_app_itself())),
+        "Content-Security-Policy": _policy_of(origins_of(current_app_itself())),
         "X-Content-Type-Options": "nosniff",
     }
 
@@ -93,7 +93,7 @@ def current_app_itself() -> Quart:
     return app
 
 
-DIRECTIVES = (
+_DIRECTIVES = (
     "default-src 'none'",
     "script-src 'self'",
     "style-src 'self'",
@@ -104,7 +104,7 @@ DIRECTIVES = (
     "form-action 'none'",
 )
 
-PAGE = """<!doctype html>
+_PAGE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -125,30 +125,30 @@ PAGE = """<!doctype html>
 """
 
 
-def policy_of(origins: Iterable[str]) -> str:
+def _policy_of(origins: Iterable[str]) -> str:
     """Return the `Content-Security-Policy` of everything about the docs.
 
     Args:
         origins: With whom the page may speak besides the service: the issuers that people sign in with.
     """
-    return "; ".join(DIRECTIVES).format(origins=" ".join(["'self'", *origins]))
+    return "; ".join(_DIRECTIVES).format(origins=" ".join(["'self'", *origins]))
 
 
-def render_page(title: str, *, client_id: str | None = None) -> str:
+def _render_page(title: str, *, client_id: str | None = None) -> str:
     """Render the page of a service.
 
     Args:
         title: The service's name, as plain text.
         client_id: The public client that it signs in as.
     """
-    return PAGE.format(
+    return _PAGE.format(
         title=escape(title),
         client="" if client_id is None else Markup(' data-client-id="{}"').format(client_id),
-        favicon=address_of("favicon-32x32.png"),
-        swagger_ui_css=address_of("swagger-ui.css"),
-        page_css=address_of("page.css"),
-        swagger_ui_js=address_of("swagger-ui-bundle.js"),
-        init_js=address_of("init.js"),
+        favicon=_address_of("favicon-32x32.png"),
+        swagger_ui_css=_address_of("swagger-ui.css"),
+        page_css=_address_of("page.css"),
+        swagger_ui_js=_address_of("swagger-ui-bundle.js"),
+        init_js=_address_of("init.js"),
     )
 
 
@@ -164,7 +164,7 @@ MEDIA_TYPES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Asset:
+class _Asset:
     """One file.
 
     Attributes:
@@ -179,7 +179,7 @@ class Asset:
 
 
 @cache
-def load_asset(name: str) -> Asset:
+def _load_asset(name: str) -> _Asset:
     """Read a file of the package, once per process.
 
     Raises:
@@ -187,9 +187,9 @@ def load_asset(name: str) -> Asset:
     """
     media_type = MEDIA_TYPES[name]
     content = (files(__package__) / "assets" / name).read_bytes()
-    return Asset(content, media_type, hashlib.sha256(content).hexdigest()[:16])
+    return _Asset(content, media_type, hashlib.sha256(content).hexdigest()[:16])
 
 
-def address_of(name: str) -> str:
+def _address_of(name: str) -> str:
     """Return where the page finds an asset, relative to the page."""
-    return f"docs/{name}?v={load_asset(name).digest}"
+    return f"docs/{name}?v={_load_asset(name).digest}"

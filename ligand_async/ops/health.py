@@ -14,7 +14,7 @@ from ligand_async.protocols import HealthCheck
 logger = logging.getLogger(__name__)
 
 CHECK_TIMEOUT = 1.0  # seconds, for all checks together
-NO_STORE = {"Cache-Control": "no-store"}
+_NO_STORE = {"Cache-Control": "no-store"}
 
 
 def init_health(app: Quart, checks: Sequence[HealthCheck]) -> None:
@@ -28,29 +28,29 @@ def init_health(app: Quart, checks: Sequence[HealthCheck]) -> None:
     @health.get("/livez")
     @hide
     async def livez() -> Response:
-        return answer_ok()
+        return _answer_ok()
 
     @health.get("/readyz")
     @hide
     async def readyz() -> Response:
-        well = await asyncio.gather(*(passes(check) for check in checks))
+        well = await asyncio.gather(*(_passes(check) for check in checks))
         results = {check.name: "ok" if passed else "failed" for check, passed in zip(checks, well, strict=True)}
         if not all(well):
-            headers = {"Retry-After": "1", **NO_STORE}
+            headers = {"Retry-After": "1", **_NO_STORE}
             raise ServiceUnavailable("the service is not ready", headers=headers, checks=results)
-        return answer_ok(checks=results)
+        return _answer_ok(checks=results)
 
     app.register_blueprint(health)
 
 
-def answer_ok(**members: dict[str, str]) -> Response:
+def _answer_ok(**members: dict[str, str]) -> Response:
     """Make an answer that nobody keeps."""
     response: Response = current_app.json.response(status="ok", **members)  # type: ignore[assignment]  # Quart's own class
-    response.headers.update(NO_STORE)
+    response.headers.update(_NO_STORE)
     return response
 
 
-async def passes(check: HealthCheck) -> bool:
+async def _passes(check: HealthCheck) -> bool:
     """Tell whether a check passes in time."""
     try:
         async with asyncio.timeout(CHECK_TIMEOUT):

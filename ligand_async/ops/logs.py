@@ -17,7 +17,7 @@ from ligand_async.settings import Settings
 
 logger = logging.getLogger("ligand_async.ops.access")
 
-HANDLER_NAME = "ligand_async"
+_HANDLER_NAME = "ligand_async"
 
 
 def init_logs(settings: Settings) -> None:
@@ -34,18 +34,18 @@ def init_logs(settings: Settings) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        add_request_id,
+        _add_request_id,
     ]
-    foreign = shared if settings.environment == "local" else [*shared, add_request_fields]
+    foreign = shared if settings.environment == "local" else [*shared, _add_request_fields]
     handler = logging.StreamHandler(sys.stderr)
-    handler.name = HANDLER_NAME
+    handler.name = _HANDLER_NAME
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=foreign,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers(settings.environment)],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(settings.environment)],
         )
     )
-    handler.addFilter(is_ours_to_write)
+    handler.addFilter(_is_ours_to_write)
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # below it writes whole URLs, query strings included
@@ -57,12 +57,12 @@ def init_logs(settings: Settings) -> None:
     )
 
 
-def is_ours_to_write(record: logging.LogRecord) -> bool:
+def _is_ours_to_write(record: logging.LogRecord) -> bool:
     """Tell whether nobody else writes a record, so that no line appears twice."""
     return not logging.getLogger(record.name).handlers
 
 
-def renderers(environment: str) -> list[Processor]:
+def _renderers(environment: str) -> list[Processor]:
     """Return what writes a line: a readable traceback on a terminal, a flat one in JSON."""
     if environment == "local":
         plain = structlog.dev.plain_traceback
@@ -70,7 +70,7 @@ def renderers(environment: str) -> list[Processor]:
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
 
 
-def add_request_id(logger: Any, method: str, event: EventDict) -> EventDict:  # noqa: ARG001  (structlog's signature)
+def _add_request_id(logger: Any, method: str, event: EventDict) -> EventDict:  # noqa: ARG001  (structlog's signature)
     """Say which request a line belongs to."""
     request_id = current_request_id()
     if request_id is not None:
@@ -78,26 +78,26 @@ def add_request_id(logger: Any, method: str, event: EventDict) -> EventDict:  # 
     return event
 
 
-def add_request_fields(logger: Any, method: str, event: EventDict) -> EventDict:  # noqa: ARG001  (structlog's signature)
+def _add_request_fields(logger: Any, method: str, event: EventDict) -> EventDict:  # noqa: ARG001  (structlog's signature)
     """Give a line of the access log its fields."""
     fields = getattr(event.get("_record"), FIELDS, None)
     return event if fields is None else {**event, **fields}
 
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
-ASGIApp = Callable[[Any, Receive, Send], Awaitable[None]]
+_Message = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[Any]]
+_Send = Callable[[Any], Awaitable[None]]
+ASGIApp = Callable[[Any, _Receive, _Send], Awaitable[None]]
 
 
 FIELDS = "request_fields"  # the attribute of a log record that holds them
-LONGEST_PATH = 1024  # characters
-LONGEST_PATH_SHOWN = 120  # where people read
-LONGEST_METHOD = 32
-UNPRINTABLE = re.compile(r"[^ -~]")
-STARTS = frozenset({"http.response.start", "websocket.http.response.start"})
-LEFT = frozenset({"http.disconnect", "websocket.disconnect"})
-BODIES = frozenset({"http.response.body", "websocket.http.response.body"})
+_LONGEST_PATH = 1024  # characters
+_LONGEST_PATH_SHOWN = 120  # where people read
+_LONGEST_METHOD = 32
+_UNPRINTABLE = re.compile(r"[^ -~]")
+_STARTS = frozenset({"http.response.start", "websocket.http.response.start"})
+_LEFT = frozenset({"http.disconnect", "websocket.disconnect"})
+_BODIES = frozenset({"http.response.body", "websocket.http.response.body"})
 
 
 @dataclass(slots=True)
@@ -127,7 +127,7 @@ class Access:
     def write(self) -> None:
         """Write the line: short as text, whole where the log is JSON."""
         fields = {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
-        path = (self.path or "-")[:LONGEST_PATH_SHOWN]
+        path = (self.path or "-")[:_LONGEST_PATH_SHOWN]
         text = (self.method or "-", path, self.status or "-", self.duration_ms)
         logger.info("%s %s %s %.1f ms", *text, extra={FIELDS: fields})
 
@@ -138,13 +138,13 @@ class AccessLog:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: _Receive, send: _Send) -> None:
         """Serve a request and write its line, whatever becomes of it."""
         if scope["type"] not in {"http", "websocket"}:
             await self.app(scope, receive, send)
             return
         method = scope.get("method", "GET")  # a websocket begins as one
-        access = Access(method=printable(method)[:LONGEST_METHOD], path=path_of(scope))
+        access = Access(method=_printable(method)[:_LONGEST_METHOD], path=path_of(scope))
         access.http_version = scope.get("http_version")
 
         has_left = False
@@ -152,11 +152,11 @@ class AccessLog:
         async def observe_client() -> Any:
             nonlocal has_left
             message = await receive()
-            has_left = has_left or message["type"] in LEFT
+            has_left = has_left or message["type"] in _LEFT
             return message
 
-        async def observe_app(message: Message) -> None:
-            note_answer(access, message, is_head=method == "HEAD")
+        async def observe_app(message: _Message) -> None:
+            _note_answer(access, message, is_head=method == "HEAD")
             await send(message)
 
         start = time.perf_counter()
@@ -173,14 +173,14 @@ class AccessLog:
             access.write()
 
 
-def note_answer(access: Access, message: Message, *, is_head: bool) -> None:
+def _note_answer(access: Access, message: _Message, *, is_head: bool) -> None:
     """Keep what a message of the app says about its answer."""
     kind = message["type"]
-    if kind in STARTS:
+    if kind in _STARTS:
         access.status = message["status"]
         identity = next((value for name, value in message["headers"] if name.lower() == b"x-request-id"), None)
-        access.request_id = None if identity is None else printable(bytes(identity).decode("latin-1"))
-    elif kind in BODIES and not is_head:
+        access.request_id = None if identity is None else _printable(bytes(identity).decode("latin-1"))
+    elif kind in _BODIES and not is_head:
         access.bytes += len(message.get("body", b""))
     elif kind == "websocket.accept":
         access.status = 101
@@ -193,14 +193,14 @@ def path_of(scope: Any) -> str:
     raw = bytes(scope.get("raw_path") or b"").partition(b"?")[0]
     if not raw.startswith(b"/"):
         return "-"  # a target in another form may hold a password
-    return printable(raw.decode("latin-1"))[:LONGEST_PATH]
+    return _printable(raw.decode("latin-1"))[:_LONGEST_PATH]
 
 
-def printable(text: str) -> str:
+def _printable(text: str) -> str:
     """Return a text in which nothing can end a line or move a cursor."""
-    return UNPRINTABLE.sub(lambda found: f"\\x{ord(found.group()):02x}", text)
+    return _UNPRINTABLE.sub(lambda found: f"\\x{ord(found.group()):02x}", text)
 
 
 def client_of(address: Any) -> str | None:
     """Return the host of an address as ASGI has it."""
-    return printable(str(address[0])) if address else None
+    return _printable(str(address[0])) if address else None

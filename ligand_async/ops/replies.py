@@ -31,14 +31,14 @@ from wsproto.frame_protocol import CloseReason
 from ligand_async.errors import PROBLEM_JSON, problem_for
 from ligand_async.ops.logs import Access, client_of, path_of
 
-SAFE_HEADERS = (
+_SAFE_HEADERS = (
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
 )
-DETAILS = {
+_DETAILS = {
     400: "the request is not well-formed HTTP",
     408: "the request did not arrive in time",
     414: "the request target is too long",
@@ -48,7 +48,7 @@ DETAILS = {
 
 
 @dataclass(frozen=True, slots=True)
-class OwnReply:
+class _OwnReply:
     """A problem document of the server itself.
 
     Attributes:
@@ -64,7 +64,7 @@ class OwnReply:
     body: bytes
 
     @classmethod
-    def make(cls, status: int, detail: str | None = None) -> "OwnReply":
+    def make(cls, status: int, detail: str | None = None) -> "_OwnReply":
         """Make the reply.
 
         Args:
@@ -72,13 +72,13 @@ class OwnReply:
             detail: What happened; by default what the status means here.
         """
         identity = str(uuid7())
-        problem = problem_for(status, detail or DETAILS.get(status))
+        problem = problem_for(status, detail or _DETAILS.get(status))
         document = problem.document(instance=f"urn:uuid:{identity}", request_id=identity)
         body = json.dumps(document, separators=(",", ":")).encode()
         headers = [
             (b"content-type", PROBLEM_JSON.encode()),
             (b"content-length", b"%d" % len(body)),
-            *SAFE_HEADERS,
+            *_SAFE_HEADERS,
             (b"x-request-id", identity.encode()),
         ]
         return cls(status, identity, headers, body)
@@ -96,12 +96,12 @@ class OwnReply:
         access.write()
 
 
-CLOSE = (b"connection", b"close")
-OWN_HEADERS = [(b"content-length", b"0"), CLOSE]  # by which hypercorn's own replies are known
-BAD_HANDSHAKE = "the websocket handshake is not valid"
+_CLOSE = (b"connection", b"close")
+_OWN_HEADERS = [(b"content-length", b"0"), _CLOSE]  # by which hypercorn's own replies are known
+_BAD_HANDSHAKE = "the websocket handshake is not valid"
 
 
-class ProblemH11Protocol(H11Protocol):
+class _ProblemH11Protocol(H11Protocol):
     """HTTP/1, with problem documents."""
 
     async def handle(self, event: Event) -> None:
@@ -114,14 +114,14 @@ class ProblemH11Protocol(H11Protocol):
         """Give a reply that hypercorn made for a request its body."""
         stream = self.stream
         if isinstance(event, StreamClosed):
-            forget_unread(stream)
-        if not is_own(event):
+            _forget_unread(stream)
+        if not _is_own(event):
             await super().stream_send(event)
             if isinstance(event, EndBody) and isinstance(stream, WSStream):
                 await self.end_websocket(stream)
             return
-        reply = reply_of(event.status_code, stream, self.client)
-        headers = [*reply.headers, CLOSE]
+        reply = _reply_of(event.status_code, stream, self.client)
+        headers = [*reply.headers, _CLOSE]
         if isinstance(stream, WSStream):
             headers.append((b"sec-websocket-version", b"13"))  # RFC 6455 section 4.4
         await super().stream_send(Response(event.stream_id, headers=headers, status_code=event.status_code))
@@ -138,9 +138,9 @@ class ProblemH11Protocol(H11Protocol):
     async def _send_error_response(self, status_code: int) -> None:
         if status_code == 431 and b"\n" not in self.connection.trailing_data[0]:
             status_code = 414  # h11 tells apart neither what is too long
-        reply = OwnReply.make(status_code)
+        reply = _OwnReply.make(status_code)
         reply.write_access(self.client)
-        headers = [*reply.headers, CLOSE, *self.config.response_headers("h11")]
+        headers = [*reply.headers, _CLOSE, *self.config.response_headers("h11")]
         await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
         await self._send_h11_event(h11.Data(data=reply.body))
         await self._send_h11_event(h11.EndOfMessage())
@@ -151,18 +151,18 @@ class ProblemH11Protocol(H11Protocol):
             await super()._check_protocol(event)
 
 
-class ProblemH2Protocol(H2Protocol):
+class _ProblemH2Protocol(H2Protocol):
     """HTTP/2, with problem documents."""
 
     async def stream_send(self, event: StreamEvent) -> None:
         """Give a reply that hypercorn made for a request its body."""
         stream = self.streams.get(event.stream_id)
         if isinstance(event, StreamClosed):
-            forget_unread(stream)
-        if not is_own(event):
+            _forget_unread(stream)
+        if not _is_own(event):
             await super().stream_send(event)
             return
-        reply = reply_of(event.status_code, stream, self.client)
+        reply = _reply_of(event.status_code, stream, self.client)
         await super().stream_send(Response(event.stream_id, headers=reply.headers, status_code=event.status_code))
         if stream is None or stream.scope.get("method") != "HEAD":
             await super().stream_send(Body(event.stream_id, data=reply.body))
@@ -177,11 +177,11 @@ class ProblemH2Protocol(H2Protocol):
                 await super()._handle_events([event])
 
     async def _create_stream(self, request: h2.events.RequestReceived) -> None:
-        if is_usable(request.headers):
+        if _is_usable(request.headers):
             await super()._create_stream(request)
             return
         # hypercorn would end the connection with a traceback in the log.
-        reply = OwnReply.make(400)
+        reply = _OwnReply.make(400)
         reply.write_access(self.client)
         try:
             status = (b":status", b"%d" % reply.status)
@@ -193,21 +193,21 @@ class ProblemH2Protocol(H2Protocol):
         await self._flush()
 
 
-def is_own(event: StreamEvent) -> TypeGuard[Response]:
+def _is_own(event: StreamEvent) -> TypeGuard[Response]:
     """Tell whether a message to the client is the head of one of hypercorn's own replies."""
-    return isinstance(event, Response) and event.headers == OWN_HEADERS
+    return isinstance(event, Response) and event.headers == _OWN_HEADERS
 
 
-def reply_of(status: int, stream: Any, client: Any) -> OwnReply:
+def _reply_of(status: int, stream: Any, client: Any) -> _OwnReply:
     """Return the reply to a request; if it is a websocket's that the app never saw, nobody else writes its line."""
     if not isinstance(stream, WSStream) or stream.app_put is not None:
-        return OwnReply.make(status)
-    reply = OwnReply.make(status, BAD_HANDSHAKE)
+        return _OwnReply.make(status)
+    reply = _OwnReply.make(status, _BAD_HANDSHAKE)
     reply.write_access(client, stream.scope)
     return reply
 
 
-def forget_unread(stream: Any) -> None:
+def _forget_unread(stream: Any) -> None:
     """Drop what the app did not read of a body before it answered.
 
     hypercorn waits for room in the queue to tell the app that the connection ends, and the connection would wait for
@@ -218,7 +218,7 @@ def forget_unread(stream: Any) -> None:
         queue.get_nowait()
 
 
-def is_usable(headers: Any) -> bool:
+def _is_usable(headers: Any) -> bool:
     """Tell whether hypercorn can make a request of these fields of HTTP/2."""
     fields = dict(headers)
     return b":path" in fields and fields[b":path"].isascii() and fields[b":method"].isascii()
@@ -229,7 +229,7 @@ def own_replies() -> Iterator[None]:
     """Let hypercorn answer with problem documents, in this process, as long as the context lasts."""
     wrapper: Any = hypercorn.protocol  # the module of ProtocolWrapper
     stock = wrapper.H11Protocol, wrapper.H2Protocol
-    wrapper.H11Protocol, wrapper.H2Protocol = ProblemH11Protocol, ProblemH2Protocol
+    wrapper.H11Protocol, wrapper.H2Protocol = _ProblemH11Protocol, _ProblemH2Protocol
     try:
         yield
     finally:

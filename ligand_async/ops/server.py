@@ -18,15 +18,15 @@ from ligand_async.ops.logs import AccessLog, ASGIApp
 from ligand_async.ops.replies import own_replies
 from ligand_async.settings import Settings
 
-BACKLOG = 2048  # connections that wait for their turn
+_BACKLOG = 2048  # connections that wait for their turn
 HEAD_BYTES = 64 * 1024  # beyond what the guard takes, so that the guard is who refuses
-IDLE_TIMEOUT = 5.0  # seconds without a whole request head, on a new connection and between two requests
-START_TIMEOUT = 60.0  # seconds
-STOP_TIMEOUT = 10.0  # seconds for what the app closes
-GRACE = 5.0  # seconds for requests that run when the server stops
+_IDLE_TIMEOUT = 5.0  # seconds without a whole request head, on a new connection and between two requests
+_START_TIMEOUT = 60.0  # seconds
+_STOP_TIMEOUT = 10.0  # seconds for what the app closes
+_GRACE = 5.0  # seconds for requests that run when the server stops
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-REASONS = {
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_REASONS = {
     errno.EADDRINUSE: "it is in use; choose another port with --port or PORT",
     errno.EACCES: "this user may not; choose a port above 1023 with --port or PORT",
     errno.EADDRNOTAVAIL: "it is no address of this machine; choose another with --host",
@@ -51,10 +51,10 @@ def run(app: Quart, settings: Settings, *, host: str, port: int) -> None:
     """
     listener = open_listener(host, port)  # first of all: a server that cannot listen need not start the app
     with own_replies():
-        asyncio.run(serve(app, settings, listener))
+        asyncio.run(_serve(app, settings, listener))
 
 
-async def serve(app: Quart, settings: Settings, listener: socket.socket) -> None:
+async def _serve(app: Quart, settings: Settings, listener: socket.socket) -> None:
     """Serve an app on a socket, in the running loop of the main thread, until SIGINT or SIGTERM.
 
     Args:
@@ -72,10 +72,10 @@ async def serve(app: Quart, settings: Settings, listener: socket.socket) -> None
         failures.append(exception)
 
     loop = asyncio.get_running_loop()
-    for number in SIGNALS:
+    for number in _SIGNALS:
         loop.add_signal_handler(number, stopping.set)
     config = configure(settings, listener)
-    front = tell_when_started(AccessLog(app), started)
+    front = _tell_when_started(AccessLog(app), started)
     with got_serving_exception.connected_to(keep_failure, sender=app):
         serving = hypercorn.asyncio.serve(front, config, shutdown_trigger=stopping.wait, mode="asgi")
         server = asyncio.create_task(serving)
@@ -91,24 +91,26 @@ async def serve(app: Quart, settings: Settings, listener: socket.socket) -> None
                 raise
         except (LifespanFailureError, LifespanTimeoutError, OSError) as error:
             what = "stop as it should" if started.is_set() else "start"
-            raise ServerError(f"the service did not {what}: {describe(failures[-1] if failures else error)}") from error
+            raise ServerError(
+                f"the service did not {what}: {_describe(failures[-1] if failures else error)}"
+            ) from error
 
 
 def configure(settings: Settings, listener: socket.socket) -> Config:
     """Return hypercorn's configuration."""
     config = Config()
     config.bind = [f"fd://{listener.detach()}"]
-    config.backlog = BACKLOG
+    config.backlog = _BACKLOG
     config.include_server_header = False
     config.h11_max_incomplete_size = HEAD_BYTES
     config.h2_max_header_list_size = HEAD_BYTES
     config.websocket_max_message_size = settings.max_body_bytes
-    config.keep_alive_timeout = IDLE_TIMEOUT
+    config.keep_alive_timeout = _IDLE_TIMEOUT
     # It would also end a connection whose client waits in silence for its answer.
     config.read_timeout = None
-    config.startup_timeout = START_TIMEOUT
-    config.shutdown_timeout = STOP_TIMEOUT
-    config.graceful_timeout = GRACE
+    config.startup_timeout = _START_TIMEOUT
+    config.shutdown_timeout = _STOP_TIMEOUT
+    config.graceful_timeout = _GRACE
     config.errorlog = logging.getLogger("hypercorn.error")  # without a handler of its own: the process's log writes it
     config.accesslog = None  # ours says which fields it has
     return config
@@ -126,13 +128,13 @@ def open_listener(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        reason = REASONS.get(error.errno or 0, error.strerror or type(error).__name__)
+        reason = _REASONS.get(error.errno or 0, error.strerror or type(error).__name__)
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         raise ServerError(f"cannot listen on {address}: {reason}") from error
     return listener
 
 
-def tell_when_started(app: ASGIApp, started: asyncio.Event) -> ASGIApp:
+def _tell_when_started(app: ASGIApp, started: asyncio.Event) -> ASGIApp:
     """Return the app in a layer that sets the event once the app has started."""
 
     async def front(scope: Any, receive: Any, send: Any) -> None:
@@ -146,7 +148,7 @@ def tell_when_started(app: ASGIApp, started: asyncio.Event) -> ASGIApp:
     return front
 
 
-def describe(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     """Return what went wrong in words; many exceptions have none of their own."""
     text = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -55,26 +55,26 @@ def environment_defaults(environment: str, *, name: str, port: object) -> dict[s
         "service_private_url": lambda: f"http://127.0.0.1:{port}",
     }
     if environment == "testing":
-        row["database_url"] = throwaway_database_url
+        row["database_url"] = _throwaway_database_url
     if environment != "local":
         row["secret_key"] = lambda: token_urlsafe(MIN_SECRET_KEY)
     return row
 
 
-def throwaway_database_url() -> str:
+def _throwaway_database_url() -> str:
     """Return the URL of a new SQLite file, which goes when the process ends."""
-    return f"sqlite+aiosqlite:///{throwaway_directory(os.getpid()) / f'{token_hex(8)}.db'}"
+    return f"sqlite+aiosqlite:///{_throwaway_directory(os.getpid()) / f'{token_hex(8)}.db'}"
 
 
 @cache
-def throwaway_directory(process: int) -> Path:
+def _throwaway_directory(process: int) -> Path:
     """Make the directory for a process's test databases."""
     path = Path(mkdtemp(prefix="ligand-testing-"))
-    atexit.register(remove_directory, path, process)
+    atexit.register(_remove_directory, path, process)
     return path
 
 
-def remove_directory(path: Path, process: int) -> None:
+def _remove_directory(path: Path, process: int) -> None:
     """Remove a directory, unless this is a fork of the process that made it."""
     if os.getpid() == process:
         rmtree(path, ignore_errors=True)

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings
 from ligand_async.settings.environments import Environment
 from ligand_async.settings.types import DatabaseURL, FieldNames, Hosts, Origins, Proxies, Quotas, RedisURL, ServiceURL
 
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class ServiceSettings(BaseSettings):
@@ -30,15 +30,15 @@ class ServiceSettings(BaseSettings):
         default="none", description="What stands before the database: `none`, or pgbouncer in `transaction` mode."
     )
     database_pool_size: int = Field(default=10, ge=1, description="Connections per engine and worker.")
-    database_pool_timeout: Seconds = Field(default=2.0, description="Seconds to wait for a free connection.")
-    database_connect_timeout: Seconds = Field(default=5.0, description="Seconds to wait for a new connection.")
-    database_statement_timeout: Seconds = Field(
+    database_pool_timeout: _Seconds = Field(default=2.0, description="Seconds to wait for a free connection.")
+    database_connect_timeout: _Seconds = Field(default=5.0, description="Seconds to wait for a new connection.")
+    database_statement_timeout: _Seconds = Field(
         default=15.0, description="Seconds after which the database ends a statement."
     )
-    database_command_timeout: Seconds = Field(
+    database_command_timeout: _Seconds = Field(
         default=20.0, description="Seconds after which a command to the database is given up."
     )
-    database_lock_timeout: Seconds = Field(
+    database_lock_timeout: _Seconds = Field(
         default=2.0, description="Seconds one attempt of a migration waits for a table's lock."
     )
     database_auto_upgrade: bool = Field(default=False, description="Migrate at start, under a lock.")
@@ -52,14 +52,14 @@ class ServiceSettings(BaseSettings):
     max_body_bytes: int = Field(default=1024 * 1024, ge=1, description="The largest request body, in bytes.")
     max_form_fields: int = Field(default=1000, ge=1, description="The most fields of a form.")
     max_form_files: int = Field(default=20, ge=1, description="The most uploads of a form.")
-    body_timeout: Seconds = Field(default=10.0, description="Seconds to wait for the whole request body.")
-    request_timeout: Seconds = Field(
+    body_timeout: _Seconds = Field(default=10.0, description="Seconds to wait for the whole request body.")
+    request_timeout: _Seconds = Field(
         default=30.0, description="Seconds until the work on a request is stopped and rolled back."
     )
     audit_bulk: Literal["ignore", "warn", "error"] = Field(
         default="warn", description="What to do about a statement that changes audited rows and is not recorded."
     )
-    signal_timeout: Seconds = Field(default=2.0, description="Seconds that a receiver of a signal may take.")
+    signal_timeout: _Seconds = Field(default=2.0, description="Seconds that a receiver of a signal may take.")
     trusted_hosts: Hosts = Field(
         default=(), description="Hosts that the service answers for, `*.example.org` for all below; none: any host."
     )
@@ -87,14 +87,14 @@ class ServiceSettings(BaseSettings):
     port: int = Field(default=8000, ge=1, le=65535, description="The port that `ligand serve` listens on.")
 
 
-Profile = Literal["generic", "keycloak", "auth0", "entra", "cognito", "okta"]
-Algorithm = Literal[
+_Profile = Literal["generic", "keycloak", "auth0", "entra", "cognito", "okta"]
+_Algorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519", "Ed448"
 ]  # asymmetric ones only (RFC 8725 section 3.1): with HS256 whoever can verify a token can make one
-DEFAULT_ALGORITHMS: tuple[Algorithm, ...] = ("RS256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519")
+DEFAULT_ALGORITHMS: tuple[_Algorithm, ...] = ("RS256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519")
 
 
-def check_issuers(value: tuple[str, ...]) -> tuple[str, ...]:
+def _check_issuers(value: tuple[str, ...]) -> tuple[str, ...]:
     """Refuse what cannot be the issuer of tokens; each stays as it is written, because `iss` is compared exactly."""
     if all(map(is_issuer, value)) and len(set(value)) == len(value):
         return value
@@ -113,32 +113,32 @@ def is_issuer(text: str) -> bool:
     return whole and text.isprintable() and text.isascii() and not any(mark in text for mark in "?# ")
 
 
-def check_words(value: tuple[str, ...]) -> tuple[str, ...]:
+def _check_words(value: tuple[str, ...]) -> tuple[str, ...]:
     """Refuse names that no token could carry."""
     if all(word and not any(character.isspace() for character in word) for word in value):
         return value
     raise PydanticCustomError("ligand_words", "write names without spaces, separated by commas")
 
 
-def take_one(value: object) -> object:
+def _take_one(value: object) -> object:
     """Take one text for a list of one; variables are split before."""
     return (value,) if isinstance(value, str) else value
 
 
-Issuers = Annotated[tuple[str, ...], BeforeValidator(take_one), AfterValidator(check_issuers)]
-Words = Annotated[tuple[str, ...], BeforeValidator(take_one), AfterValidator(check_words)]
+_Issuers = Annotated[tuple[str, ...], BeforeValidator(_take_one), AfterValidator(_check_issuers)]
+_Words = Annotated[tuple[str, ...], BeforeValidator(_take_one), AfterValidator(_check_words)]
 
 
 class OIDCSettings(ServiceSettings):
     """What `Settings` says about callers."""
 
-    oidc_issuer: Issuers = Field(
+    oidc_issuer: _Issuers = Field(
         default=(), description="The issuers whose access tokens are trusted, each as its tokens' `iss` has it."
     )
-    oidc_audience: Words = Field(
+    oidc_audience: _Words = Field(
         default=(), description="What this service is called in `aud`; a token must name one of them."
     )
-    oidc_profile: Profile = Field(
+    oidc_profile: _Profile = Field(
         default="generic", description="Where the issuer's tokens say roles and scopes, and how they look."
     )
     oidc_roles_claim: str | None = Field(
@@ -147,7 +147,7 @@ class OIDCSettings(ServiceSettings):
     oidc_scopes_claim: str | None = Field(
         default=None, description="The claim with the scopes, where the profile's is not it."
     )
-    oidc_algorithms: tuple[Algorithm, ...] = Field(
+    oidc_algorithms: tuple[_Algorithm, ...] = Field(
         default=DEFAULT_ALGORITHMS, min_length=1, description="The signature algorithms that are accepted."
     )
     oidc_leeway: float = Field(
@@ -177,6 +177,6 @@ class OIDCSettings(ServiceSettings):
     docs_role: str | None = Field(
         default=None, description="The role that may read the OpenAPI document and the docs page; none: anyone."
     )
-    allowed_roles: Words = Field(
+    allowed_roles: _Words = Field(
         default=(), description="The roles that exist; a route that requires another one is a mistake. None: any."
     )

@@ -66,19 +66,19 @@ def start_hint(environment: str, prefix: str) -> str | None:
     )
 
 
-UNPREFIXED = {"database_url": "DATABASE_URL", "port": "PORT"}
+_UNPREFIXED = {"database_url": "DATABASE_URL", "port": "PORT"}
 PROTECTED = frozenset({"title", "version", "client_name"})
 CONFIG_FILE = "config_file"
 
 # Read by the command line and by the test tools, whatever the service's prefix is.
-TOOL_VARIABLES = re.compile(r"LIGAND_(APP|REQUIRE|SOAK|TEST_[A-Z0-9_]+)")
+_TOOL_VARIABLES = re.compile(r"LIGAND_(APP|REQUIRE|SOAK|TEST_[A-Z0-9_]+)")
 
 # Kubernetes describes each of its Services to every container by such variables: a Service named like the
 # prefix would otherwise stop the service with mistakes that nobody made.
-SERVICE_LINKS = re.compile(
+_SERVICE_LINKS = re.compile(
     r"([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )
-SERVICE_LINK_PORT = re.compile(r"(tcp|udp|sctp)://")
+_SERVICE_LINK_PORT = re.compile(r"(tcp|udp|sctp)://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class Vocabulary:
     def variables(self, key: str) -> tuple[str, ...]:
         """Return all environment variables of a setting, the strongest first."""
         prefixed = self.variable(key)
-        return (prefixed, UNPREFIXED[key]) if key in UNPREFIXED else (prefixed,)
+        return (prefixed, _UNPREFIXED[key]) if key in _UNPREFIXED else (prefixed,)
 
     def known_variables(self) -> frozenset[str]:
         """Return every prefixed variable that means something."""
@@ -113,12 +113,12 @@ class Vocabulary:
 
     def is_foreign(self, variable: str, value: str) -> bool:
         """Tell whether a variable begins with our prefix only because something else set it."""
-        if TOOL_VARIABLES.fullmatch(variable):
+        if _TOOL_VARIABLES.fullmatch(variable):
             return True
         name = variable.removeprefix(self.prefix)
-        if SERVICE_LINKS.fullmatch(name):
+        if _SERVICE_LINKS.fullmatch(name):
             return True
-        return (name == "PORT" or name.endswith("_PORT")) and SERVICE_LINK_PORT.match(value) is not None
+        return (name == "PORT" or name.endswith("_PORT")) and _SERVICE_LINK_PORT.match(value) is not None
 
     def closest(self, key: str) -> str | None:
         """Return the setting that a wrong key may mean."""

@@ -23,28 +23,28 @@ from ligand_async.settings.mistakes import CONFIG_FILE, PROTECTED, Mistake, Sett
 from ligand_async.settings.rules import UNSET, debug_mistake, resolve, testing_mistake
 from ligand_async.settings.validation import invalid
 
-PREFIX = re.compile(r"[A-Z][A-Z0-9_]*_")
+_PREFIX = re.compile(r"[A-Z][A-Z0-9_]*_")
 
-Rows = Mapping[str, Mapping[str, Any]]
+_Rows = Mapping[str, Mapping[str, Any]]
 
 
-def check_prefix(prefix: str) -> None:
+def _check_prefix(prefix: str) -> None:
     """Refuse a prefix that would not stand out among the variables of a process.
 
     Raises:
         TypeError: It is not upper-case with `_` at its end.
     """
-    if PREFIX.fullmatch(prefix) is None:
+    if _PREFIX.fullmatch(prefix) is None:
         raise TypeError(f"prefix {prefix!r} of settings must be upper-case and end with '_', such as 'PETSTORE_'")
 
 
-def merge_rows(inherited: Rows, added: Rows) -> Rows:
+def _merge_rows(inherited: _Rows, added: _Rows) -> _Rows:
     """Lay a subclass's rows of defaults over those of its base."""
     environments = {**inherited, **added}
     return MappingProxyType({name: {**inherited.get(name, {}), **added.get(name, {})} for name in environments})
 
 
-def check_rows(rows: Rows, keys: Iterable[str]) -> None:
+def _check_rows(rows: _Rows, keys: Iterable[str]) -> None:
     """Refuse rows of defaults that could never hold.
 
     Raises:
@@ -60,7 +60,7 @@ def check_rows(rows: Rows, keys: Iterable[str]) -> None:
             raise TypeError(f"defaults for {name!r} hold secret_key; a secret in the code is none")
 
 
-def check_fields(bases: Iterable[type], fields: Mapping[str, FieldInfo]) -> None:
+def _check_fields(bases: Iterable[type], fields: Mapping[str, FieldInfo]) -> None:
     """Refuse settings that could not be read or would hide something.
 
     Raises:
@@ -94,24 +94,24 @@ class Settings(OIDCSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="LIGAND_", hide_input_in_errors=True)
 
-    environment_rows: ClassVar[Rows] = MappingProxyType({})
+    environment_rows: ClassVar[_Rows] = MappingProxyType({})
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
 
     def __init__(self, **values: Any) -> None:
         # BaseSettings would read the environment again, and log what it found when PYDANTIC_SETTINGS_DEBUG is set.
         super(BaseSettings, self).__init__(**values)
 
-    def __init_subclass__(cls, *, prefix: str | None = None, defaults: Rows | None = None, **options: Any) -> None:
+    def __init_subclass__(cls, *, prefix: str | None = None, defaults: _Rows | None = None, **options: Any) -> None:
         super().__init_subclass__(**options)
         if prefix is not None:
             cls.model_config["env_prefix"] = prefix
-        cls.environment_rows = merge_rows(cls.environment_rows, defaults or {})
+        cls.environment_rows = _merge_rows(cls.environment_rows, defaults or {})
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
-        check_prefix(cls.model_config["env_prefix"])
-        check_fields(cls.__bases__, cls.model_fields)
-        check_rows(cls.environment_rows, cls.model_fields)
+        _check_prefix(cls.model_config["env_prefix"])
+        _check_fields(cls.__bases__, cls.model_fields)
+        _check_rows(cls.environment_rows, cls.model_fields)
 
     @classmethod
     def load(cls, environment: str | None = None, **overrides: Any) -> Self:
@@ -221,13 +221,13 @@ def check_config(config: Mapping[str, Any], settings: Settings) -> dict[str, Any
         SettingsError: With every key that is refused.
     """
     vocabulary = settings.vocabulary()
-    mistakes = [mistake for key in config if (mistake := refused(vocabulary, key))]
+    mistakes = [mistake for key in config if (mistake := _refused(vocabulary, key))]
     if mistakes:
         raise SettingsError.listing(mistakes)
     return dict(config)
 
 
-def refused(vocabulary: Vocabulary, key: str) -> Mistake | None:
+def _refused(vocabulary: Vocabulary, key: str) -> Mistake | None:
     """Describe what is wrong with a key of `app.config`, if anything is."""
     word = key.lower()
     setting = key.upper().removeprefix(vocabulary.prefix).lower()

@@ -22,11 +22,11 @@ from ligand_async.settings.mistakes import Mistake, Vocabulary
 from ligand_async.settings.sources import Given, gather
 from ligand_async.settings.types import read_database_url, sqlite_file
 
-NEW_KEY = f"python3 -c 'import secrets; print(secrets.token_urlsafe({MIN_SECRET_KEY}))'"
-DEBUG_VARIABLES = ("QUART_DEBUG", "FLASK_DEBUG")
+_NEW_KEY = f"python3 -c 'import secrets; print(secrets.token_urlsafe({MIN_SECRET_KEY}))'"
+_DEBUG_VARIABLES = ("QUART_DEBUG", "FLASK_DEBUG")
 
 
-def missing(vocabulary: Vocabulary, environment: str, values: Mapping[str, Any]) -> list[str]:
+def _missing(vocabulary: Vocabulary, environment: str, values: Mapping[str, Any]) -> list[str]:
     """Return the settings that the environment needs and nobody gave.
 
     A default in the code does not count for what `prod` and `stage` require.
@@ -37,17 +37,17 @@ def missing(vocabulary: Vocabulary, environment: str, values: Mapping[str, Any])
     return [key for key in vocabulary.fields if key in required and key not in values]
 
 
-def not_set(vocabulary: Vocabulary, key: str) -> Mistake:
+def _not_set(vocabulary: Vocabulary, key: str) -> Mistake:
     """Describe a setting that nobody gave."""
     variable = vocabulary.variable(key)
     if key == "secret_key":
-        return Mistake(key, variable, "is not set", f"set it to what this prints: {NEW_KEY}")
+        return Mistake(key, variable, "is not set", f"set it to what this prints: {_NEW_KEY}")
     examples = vocabulary.fields[key].examples
     example = f", such as {examples[0]}" if examples else ""
     return Mistake(key, " or ".join(vocabulary.variables(key)), "is not set", f"set {variable}{example}")
 
 
-def unsafe(vocabulary: Vocabulary, environment: str, values: Mapping[str, Any]) -> list[Mistake]:
+def _unsafe(vocabulary: Vocabulary, environment: str, values: Mapping[str, Any]) -> list[Mistake]:
     """Return what `prod` and `stage` refuse among the values given."""
     if environment not in STRICT:
         return []
@@ -56,24 +56,24 @@ def unsafe(vocabulary: Vocabulary, environment: str, values: Mapping[str, Any]) 
     if isinstance(key, str) and len(key) < MIN_SECRET_KEY:
         problem = f"is shorter than {MIN_SECRET_KEY} characters"
         found.append(
-            Mistake("secret_key", vocabulary.variable("secret_key"), problem, f"set it to what this prints: {NEW_KEY}")
+            Mistake("secret_key", vocabulary.variable("secret_key"), problem, f"set it to what this prints: {_NEW_KEY}")
         )
     url = values.get("service_public_url")
     if environment == "prod" and isinstance(url, str) and url.lower().startswith("http:"):
         variable = vocabulary.variable("service_public_url")
         found.append(Mistake("service_public_url", variable, "is plain http", "serve the public over https"))
-    return found + [debug_mistake() for _ in range(is_debug_requested())]
+    return found + [debug_mistake() for _ in range(_is_debug_requested())]
 
 
-def is_debug_requested() -> bool:
+def _is_debug_requested() -> bool:
     """Tell whether the environment asks Quart for debug mode."""
-    return any(os.environ.get(name, "").lower() not in {"", "0", "false", "no"} for name in DEBUG_VARIABLES)
+    return any(os.environ.get(name, "").lower() not in {"", "0", "false", "no"} for name in _DEBUG_VARIABLES)
 
 
 def debug_mistake() -> Mistake:
     """Describe debug mode where it is refused."""
     remedy = "unset QUART_DEBUG and FLASK_DEBUG, leave out --debug, leave app.debug alone"
-    return Mistake("debug", " or ".join(DEBUG_VARIABLES), "is on", remedy)
+    return Mistake("debug", " or ".join(_DEBUG_VARIABLES), "is on", remedy)
 
 
 def testing_mistake() -> Mistake:
@@ -86,11 +86,11 @@ def reveal(value: Any) -> Any:
     return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
-HTTPS_IN_STRICT = ("oidc_issuer", "oauth_authorization_url", "oauth_token_url")
-FOR_INTROSPECTION = ("oidc_issuer", "oidc_client_id", "oidc_client_secret")
+_HTTPS_IN_STRICT = ("oidc_issuer", "oauth_authorization_url", "oauth_token_url")
+_FOR_INTROSPECTION = ("oidc_issuer", "oidc_client_id", "oidc_client_secret")
 
 
-def about_callers(vocabulary: Vocabulary, environment: str, values: Mapping[str, Any]) -> list[Mistake]:
+def _about_callers(vocabulary: Vocabulary, environment: str, values: Mapping[str, Any]) -> list[Mistake]:
     """Return what is missing or unsafe among the settings about callers.
 
     Args:
@@ -100,10 +100,10 @@ def about_callers(vocabulary: Vocabulary, environment: str, values: Mapping[str,
     """
     if environment == "cli":
         return []
-    keys = {*HTTPS_IN_STRICT, *FOR_INTROSPECTION, "oidc_audience", "oidc_tokens"}
+    keys = {*_HTTPS_IN_STRICT, *_FOR_INTROSPECTION, "oidc_audience", "oidc_tokens"}
     values = {key: values.get(key, vocabulary.fields[key].default) for key in keys}
-    plain = HTTPS_IN_STRICT if environment in STRICT else ()
-    found = [plain_http(vocabulary, key) for key in plain if any(map(is_plain_http, items(values[key])))]
+    plain = _HTTPS_IN_STRICT if environment in STRICT else ()
+    found = [_plain_http(vocabulary, key) for key in plain if any(map(_is_plain_http, _items(values[key])))]
     if values["oidc_issuer"] and not values["oidc_audience"]:
         issuer = vocabulary.variable("oidc_issuer")
         remedy = "set it to what the issuer's tokens call this service in `aud`"
@@ -113,11 +113,11 @@ def about_callers(vocabulary: Vocabulary, environment: str, values: Mapping[str,
             )
         )
     if values["oidc_tokens"] in ("opaque", "both"):
-        found += [for_introspection(vocabulary, key) for key in FOR_INTROSPECTION if not values[key]]
+        found += [_for_introspection(vocabulary, key) for key in _FOR_INTROSPECTION if not values[key]]
     return found
 
 
-def items(value: Any) -> Iterator[Any]:
+def _items(value: Any) -> Iterator[Any]:
     """Yield what a setting of several holds, whether it is one text or a list."""
     if isinstance(value, list | tuple):
         yield from value
@@ -125,17 +125,17 @@ def items(value: Any) -> Iterator[Any]:
         yield value
 
 
-def is_plain_http(value: Any) -> bool:
+def _is_plain_http(value: Any) -> bool:
     """Tell whether a value is a URL that anyone on the way can read and change."""
     return isinstance(value, str) and value.lower().startswith("http:")
 
 
-def plain_http(vocabulary: Vocabulary, key: str) -> Mistake:
+def _plain_http(vocabulary: Vocabulary, key: str) -> Mistake:
     """Describe an address without TLS."""
     return Mistake(key, vocabulary.variable(key), "is plain http", "use its https address")
 
 
-def for_introspection(vocabulary: Vocabulary, key: str) -> Mistake:
+def _for_introspection(vocabulary: Vocabulary, key: str) -> Mistake:
     """Describe what introspection lacks."""
     tokens = vocabulary.variable("oidc_tokens")
     problem, remedy = f"is not set, which {tokens} asks for", f"set it, or set {tokens}=jwt"
@@ -147,7 +147,7 @@ UNSET = object()
 
 
 @dataclass(frozen=True, slots=True)
-class Resolved:
+class _Resolved:
     """All that is known before pydantic sees it.
 
     Attributes:
@@ -168,7 +168,7 @@ def resolve(
     rows: Mapping[str, Mapping[str, Any]],
     environment: str | None,
     overrides: Mapping[str, Any],
-) -> Resolved:
+) -> _Resolved:
     """Read every source, add the defaults, and apply the environment's rules.
 
     Args:
@@ -181,9 +181,9 @@ def resolve(
     mistakes = gathered.mistakes
     chosen = gathered.given.setdefault("environment", Given(chosen_by_nobody.get(), "default")).value
     if chosen not in ENVIRONMENTS:
-        return Resolved("", gathered.given, mistakes, None)
-    given = lay_defaults(vocabulary, rows, chosen, gathered.given)
-    absent = missing(vocabulary, chosen, given)
+        return _Resolved("", gathered.given, mistakes, None)
+    given = _lay_defaults(vocabulary, rows, chosen, gathered.given)
+    absent = _missing(vocabulary, chosen, given)
     key_file = None
     if chosen == "local" and "secret_key" in absent:
         absent.remove("secret_key")
@@ -195,14 +195,14 @@ def resolve(
         given |= {key: Given(UNSET, "not set") for key in absent}
     else:
         known = {mistake.key for mistake in mistakes}
-        mistakes += [not_set(vocabulary, key) for key in absent if key not in known]
+        mistakes += [_not_set(vocabulary, key) for key in absent if key not in known]
     values = {key: one.value for key, one in given.items()}
-    mistakes += unsafe(vocabulary, chosen, values)
-    mistakes += about_callers(vocabulary, chosen, values)
-    return Resolved(chosen, given, mistakes, key_file)
+    mistakes += _unsafe(vocabulary, chosen, values)
+    mistakes += _about_callers(vocabulary, chosen, values)
+    return _Resolved(chosen, given, mistakes, key_file)
 
 
-def lay_defaults(
+def _lay_defaults(
     vocabulary: Vocabulary, rows: Mapping[str, Mapping[str, Any]], environment: str, given: Mapping[str, Given]
 ) -> dict[str, Given]:
     """Return what is given with the environment's defaults under it.
@@ -218,14 +218,14 @@ def lay_defaults(
     source = f"default of {environment}"
     whole = {key: Given(value, source) for key, value in rows.get(environment, {}).items()} | dict(given)
     for key, make in environment_defaults(
-        environment, name=vocabulary.section, port=port_in(vocabulary, whole)
+        environment, name=vocabulary.section, port=_port_in(vocabulary, whole)
     ).items():
         if key not in whole and vocabulary.fields[key].is_required():
             whole[key] = Given(make(), source)
     return whole
 
 
-def port_in(vocabulary: Vocabulary, given: Mapping[str, Given]) -> int:
+def _port_in(vocabulary: Vocabulary, given: Mapping[str, Given]) -> int:
     """Return the port in use; one that is no port is a mistake found elsewhere."""
     default: int = vocabulary.fields["port"].default
     try:

@@ -43,7 +43,7 @@ class Given:
 
 
 @dataclass(slots=True)
-class Layer:
+class _Layer:
     """What one source gives, by key, and what is wrong in it."""
 
     given: dict[str, Given] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Layer:
     config_file: str | None = None
 
 
-def gather(vocabulary: Vocabulary, environment: str | None, overrides: Mapping[str, Any]) -> Layer:
+def gather(vocabulary: Vocabulary, environment: str | None, overrides: Mapping[str, Any]) -> _Layer:
     """Read every source and lay them over each other.
 
     In the environment `cli`, named by argument or variable, no file is touched.
@@ -62,35 +62,35 @@ def gather(vocabulary: Vocabulary, environment: str | None, overrides: Mapping[s
         overrides: Keyword arguments.
     """
     chosen = {} if environment is None else {"environment": environment}
-    layers = [read_arguments(vocabulary, {**overrides, **chosen}), read_variables(vocabulary, os.environ)]
-    if not is_cli(layers):
-        files = [read_dotenv_file(vocabulary, Path(name)) for name in DOTENV_FILES] if get_load_dotenv() else []
+    layers = [_read_arguments(vocabulary, {**overrides, **chosen}), _read_variables(vocabulary, os.environ)]
+    if not _is_cli(layers):
+        files = [_read_dotenv_file(vocabulary, Path(name)) for name in DOTENV_FILES] if get_load_dotenv() else []
         config_file = next((layer.config_file for layer in (*layers, *files) if layer.config_file), None)
         if config_file:
-            files.append(read_config_file(vocabulary, Path(config_file)))
+            files.append(_read_config_file(vocabulary, Path(config_file)))
         # A file that names `cli` has been read by then; all the same nothing else of it counts.
-        layers = [*layers, only_environment(files)] if is_cli([*layers, *files]) else [*layers, *files]
-    whole = Layer()
+        layers = [*layers, _only_environment(files)] if _is_cli([*layers, *files]) else [*layers, *files]
+    whole = _Layer()
     for layer in layers:
         whole.given = layer.given | whole.given
         whole.mistakes += layer.mistakes
     return whole
 
 
-def is_cli(layers: list[Layer]) -> bool:
+def _is_cli(layers: list[_Layer]) -> bool:
     """Tell whether the strongest layer that names an environment names `cli`."""
     named = next((layer.given["environment"] for layer in layers if "environment" in layer.given), None)
     return named is not None and named.value == "cli"
 
 
-def only_environment(layers: list[Layer]) -> Layer:
+def _only_environment(layers: list[_Layer]) -> _Layer:
     """Return a layer with nothing but the strongest environment's name."""
-    return Layer({"environment": next(layer.given["environment"] for layer in layers if "environment" in layer.given)})
+    return _Layer({"environment": next(layer.given["environment"] for layer in layers if "environment" in layer.given)})
 
 
-def read_arguments(vocabulary: Vocabulary, overrides: Mapping[str, Any]) -> Layer:
+def _read_arguments(vocabulary: Vocabulary, overrides: Mapping[str, Any]) -> _Layer:
     """Read keyword arguments."""
-    layer = Layer()
+    layer = _Layer()
     for key, value in overrides.items():
         if key in vocabulary.fields:
             layer.given[key] = Given(value, "argument")
@@ -99,7 +99,7 @@ def read_arguments(vocabulary: Vocabulary, overrides: Mapping[str, Any]) -> Laye
     return layer
 
 
-def read_variables(vocabulary: Vocabulary, variables: Mapping[str, str | None], file: str | None = None) -> Layer:
+def _read_variables(vocabulary: Vocabulary, variables: Mapping[str, str | None], file: str | None = None) -> _Layer:
     """Read variables, of the process or of a dotenv file. An empty one counts as absent.
 
     Args:
@@ -107,12 +107,12 @@ def read_variables(vocabulary: Vocabulary, variables: Mapping[str, str | None], 
         variables: The variables.
         file: The name of the dotenv file.
     """
-    layer = Layer(config_file=variables.get(vocabulary.variable(CONFIG_FILE)))
+    layer = _Layer(config_file=variables.get(vocabulary.variable(CONFIG_FILE)))
     for key in vocabulary.fields:
         for variable in vocabulary.variables(key):
             text = variables.get(variable)
             if text and not vocabulary.is_foreign(variable, text):
-                give_text(layer, vocabulary, key, text, source=file or variable, variable=variable)
+                _give_text(layer, vocabulary, key, text, source=file or variable, variable=variable)
                 break
     known = vocabulary.known_variables()
     for variable, text in variables.items():
@@ -123,37 +123,37 @@ def read_variables(vocabulary: Vocabulary, variables: Mapping[str, str | None], 
     return layer
 
 
-def read_dotenv_file(vocabulary: Vocabulary, path: Path) -> Layer:
+def _read_dotenv_file(vocabulary: Vocabulary, path: Path) -> _Layer:
     """Read a dotenv file, if it exists."""
     if not path.exists() or path.is_dir():
-        return Layer()
+        return _Layer()
     try:
         variables = dotenv_values(path, encoding="utf-8")
     except (OSError, ValueError):
-        return Layer(mistakes=[Mistake(path.name, None, "cannot be read", "make it a readable file in UTF-8")])
-    return read_variables(vocabulary, variables, path.name)
+        return _Layer(mistakes=[Mistake(path.name, None, "cannot be read", "make it a readable file in UTF-8")])
+    return _read_variables(vocabulary, variables, path.name)
 
 
-def read_config_file(vocabulary: Vocabulary, path: Path) -> Layer:
+def _read_config_file(vocabulary: Vocabulary, path: Path) -> _Layer:
     """Read the config file: settings by key."""
     try:
-        document = read_document(path, vocabulary.section)
+        document = _read_document(path, vocabulary.section)
     except UnreadableFile as error:
         mistake = Mistake(CONFIG_FILE, vocabulary.variable(CONFIG_FILE), error.problem, error.remedy)
-        return Layer(mistakes=[mistake])
-    layer = Layer()
+        return _Layer(mistakes=[mistake])
+    layer = _Layer()
     for key, value in document.values.items():
         if key not in vocabulary.fields:
             layer.mistakes.append(vocabulary.unknown(str(key), place=path.name))
         elif not document.is_text:
             layer.given[key] = Given(value, path.name)
         elif value:
-            give_text(layer, vocabulary, key, value, source=path.name)
+            _give_text(layer, vocabulary, key, value, source=path.name)
     return layer
 
 
-def give_text(
-    layer: Layer, vocabulary: Vocabulary, key: str, text: str, *, source: str, variable: str | None = None
+def _give_text(
+    layer: _Layer, vocabulary: Vocabulary, key: str, text: str, *, source: str, variable: str | None = None
 ) -> None:
     """Add a value that is written as text to a layer."""
     written = Given(text, source, variable)
@@ -166,8 +166,8 @@ def give_text(
         layer.given[key] = replace(written, value=value)
 
 
-COLLECTIONS: tuple[type, ...] = (Sequence, Set)
-STRUCTURES: tuple[type, ...] = (Mapping, BaseModel)
+_COLLECTIONS: tuple[type, ...] = (Sequence, Set)
+_STRUCTURES: tuple[type, ...] = (Mapping, BaseModel)
 
 
 def parse_text(annotation: Any, text: str) -> Any:
@@ -182,7 +182,7 @@ def parse_text(annotation: Any, text: str) -> Any:
     Raises:
         ValueError: It should be JSON and is not.
     """
-    kinds = {kind for branch in branches(annotation) if (kind := kind_of(branch))}
+    kinds = {kind for branch in _branches(annotation) if (kind := _kind_of(branch))}
     if "collection" in kinds and not text.lstrip().startswith("["):
         return [item.strip() for item in text.split(",") if item.strip()]
     if kinds:
@@ -197,24 +197,24 @@ def parts(annotation: Any) -> Iterator[Any]:
         yield from parts(argument)
 
 
-def branches(annotation: Any) -> Iterator[Any]:
+def _branches(annotation: Any) -> Iterator[Any]:
     """Yield the types that a value may have: unions and `Annotated` opened, parameters dropped."""
     origin = get_origin(annotation)
     if origin is Annotated:
-        yield from branches(annotation.__origin__)
+        yield from _branches(annotation.__origin__)
     elif origin in (Union, UnionType):
-        yield from (leaf for argument in get_args(annotation) for leaf in branches(argument))
+        yield from (leaf for argument in get_args(annotation) for leaf in _branches(argument))
     else:
         yield origin or annotation
 
 
-def kind_of(kind: Any) -> str | None:
+def _kind_of(kind: Any) -> str | None:
     """Tell how a type is written: as a `collection`, as a `structure`, or plainly."""
     if not isinstance(kind, type) or issubclass(kind, (str, bytes)):
         return None
-    if issubclass(kind, COLLECTIONS):
+    if issubclass(kind, _COLLECTIONS):
         return "collection"
-    return "structure" if issubclass(kind, STRUCTURES) or is_dataclass(kind) else None
+    return "structure" if issubclass(kind, _STRUCTURES) or is_dataclass(kind) else None
 
 
 class UnreadableFile(Exception):
@@ -232,7 +232,7 @@ class UnreadableFile(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class _Document:
     """What a config file says.
 
     Attributes:
@@ -244,7 +244,7 @@ class Document:
     is_text: bool
 
 
-def read_ini(path: Path, section: str) -> Mapping[str, Any]:
+def _read_ini(path: Path, section: str) -> Mapping[str, Any]:
     """Read one section of an INI file."""
     parser = ConfigParser(interpolation=None)
     parser.read_string(path.read_text(encoding="utf-8"))
@@ -253,16 +253,16 @@ def read_ini(path: Path, section: str) -> Mapping[str, Any]:
     return dict(parser[section])
 
 
-READERS: dict[str, Callable[[Path], Mapping[str, Any]]] = {
+_READERS: dict[str, Callable[[Path], Mapping[str, Any]]] = {
     ".toml": lambda path: TomlConfigSettingsSource(BaseSettings, toml_file=path)(),
     ".yaml": lambda path: YamlConfigSettingsSource(BaseSettings, yaml_file=path)(),
     ".yml": lambda path: YamlConfigSettingsSource(BaseSettings, yaml_file=path)(),
     ".json": lambda path: JsonConfigSettingsSource(BaseSettings, json_file=path)(),
 }
-INI_SUFFIXES = frozenset({".ini", ".cfg"})
+_INI_SUFFIXES = frozenset({".ini", ".cfg"})
 
 
-def read_document(path: Path, section: str) -> Document:
+def _read_document(path: Path, section: str) -> _Document:
     """Read a config file.
 
     Args:
@@ -273,14 +273,14 @@ def read_document(path: Path, section: str) -> Document:
         UnreadableFile: The file is missing, or not what its suffix says.
     """
     path = path.expanduser()
-    is_text = path.suffix.lower() in INI_SUFFIXES
-    reader = READERS.get(path.suffix.lower())
+    is_text = path.suffix.lower() in _INI_SUFFIXES
+    reader = _READERS.get(path.suffix.lower())
     if reader is None and not is_text:
         raise UnreadableFile("names a file of an unknown kind", "name a .toml, .yaml, .yml, .json, .ini or .cfg file")
     if not path.is_file():
         raise UnreadableFile("names a file that does not exist", "correct the path; it starts at the working directory")
     try:
-        return Document(reader(path) if reader else read_ini(path, section), is_text)
+        return _Document(reader(path) if reader else _read_ini(path, section), is_text)
     except UnreadableFile:
         raise
     except Exception as error:  # noqa: BLE001  # the four parsers' errors share no base class

@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 MASK = "***"
-PASSWORD = re.compile(r"(?<=://)([^/@:\s]*):\S*(?=@)")
+_PASSWORD = re.compile(r"(?<=://)([^/@:\s]*):\S*(?=@)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def sqlite_file(url: URL | None) -> Path | None:
     return Path(name)
 
 
-def check_database_url(value: SecretStr) -> SecretStr:
+def _check_database_url(value: SecretStr) -> SecretStr:
     """Refuse what is no URL, and SQLite in memory, which is another database for each connection."""
     url = read_database_url(value.get_secret_value())
     if url is None:
@@ -53,7 +53,7 @@ def check_database_url(value: SecretStr) -> SecretStr:
     return value
 
 
-def check_service_url(value: str) -> str:
+def _check_service_url(value: str) -> str:
     """Refuse what no client can call; return the URL without a slash at its end."""
     try:
         url = urlsplit(value)
@@ -82,14 +82,14 @@ def masked(value: str) -> str:
 
 def without_passwords(text: str) -> str:
     """Hide the password of every URL in a text."""
-    return PASSWORD.sub(rf"\1:{MASK}", text)
+    return _PASSWORD.sub(rf"\1:{MASK}", text)
 
 
-DatabaseURL = Annotated[SecretStr, AfterValidator(check_database_url), DatabaseAddress()]
-ServiceURL = Annotated[str, AfterValidator(check_service_url)]
+DatabaseURL = Annotated[SecretStr, AfterValidator(_check_database_url), DatabaseAddress()]
+ServiceURL = Annotated[str, AfterValidator(_check_service_url)]
 
-SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
-PART = re.compile(r"\s*([0-9]{1,9})\s*(?:/|\s+per\s+)\s*([0-9]{1,4})?\s*(second|minute|hour|day)s?\s*", re.IGNORECASE)
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+_PART = re.compile(r"\s*([0-9]{1,9})\s*(?:/|\s+per\s+)\s*([0-9]{1,4})?\s*(second|minute|hour|day)s?\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -111,9 +111,9 @@ def read_quotas(text: str) -> tuple[Quota, ...]:
     Raises:
         ValueError: The text is something else, a number in it is 0, or two windows are of the same length.
     """
-    found = [PART.fullmatch(part) for part in re.split("[;,]", text)]
+    found = [_PART.fullmatch(part) for part in re.split("[;,]", text)]
     quotas = sorted(
-        Quota(int(match[2] or 1) * SECONDS[match[3].lower()], int(match[1])) for match in found if match is not None
+        Quota(int(match[2] or 1) * _SECONDS[match[3].lower()], int(match[1])) for match in found if match is not None
     )
     lengths = {quota.seconds for quota in quotas}
     if len(lengths) != len(found) or not all(quota.amount and quota.seconds for quota in quotas):
@@ -122,24 +122,24 @@ def read_quotas(text: str) -> tuple[Quota, ...]:
 
 
 ANY_ORIGIN = "*"
-MAX_HOPS = 9
-DEFAULT_PORTS = {"http": 80, "https": 443}
-ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
-HOST = re.compile(r"(?:\*\.)?[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
-FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_MAX_HOPS = 9
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_HOST = re.compile(r"(?:\*\.)?[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
+_FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
-def take_hops(value: Any) -> Any:
+def _take_hops(value: Any) -> Any:
     """Take a plain number for a hop count."""
     return (str(value),) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def check_proxies(value: tuple[str, ...]) -> tuple[str, ...]:
+def _check_proxies(value: tuple[str, ...]) -> tuple[str, ...]:
     """Refuse what is neither one hop count nor networks."""
     if len(value) == 1 and value[0].isdecimal():
-        if value[0].isascii() and 1 <= int(value[0]) <= MAX_HOPS:
+        if value[0].isascii() and 1 <= int(value[0]) <= _MAX_HOPS:
             return value
-    elif all(map(is_network, value)):
+    elif all(map(_is_network, value)):
         return value
     raise PydanticCustomError(
         "ligand_proxies",
@@ -148,7 +148,7 @@ def check_proxies(value: tuple[str, ...]) -> tuple[str, ...]:
     )
 
 
-def is_network(text: str) -> bool:
+def _is_network(text: str) -> bool:
     """Tell whether a text is a network, or one address."""
     try:
         ip_network(text)
@@ -157,9 +157,9 @@ def is_network(text: str) -> bool:
     return True
 
 
-def check_origins(value: tuple[str, ...]) -> tuple[str, ...]:
+def _check_origins(value: tuple[str, ...]) -> tuple[str, ...]:
     """Refuse what no browser would send as an origin (RFC 6454 section 7)."""
-    if value == (ANY_ORIGIN,) or all(map(is_origin, value)):
+    if value == (ANY_ORIGIN,) or all(map(_is_origin, value)):
         return value
     raise PydanticCustomError(
         "ligand_origins",
@@ -168,20 +168,20 @@ def check_origins(value: tuple[str, ...]) -> tuple[str, ...]:
     )
 
 
-def is_origin(text: str) -> bool:
+def _is_origin(text: str) -> bool:
     """Tell whether a text is the origin of a page."""
-    if ORIGIN.fullmatch(text) is None:
+    if _ORIGIN.fullmatch(text) is None:
         return False
     try:
         url = urlsplit(text)
-        return url.port != 0 and (url.port is None or url.port != DEFAULT_PORTS.get(url.scheme))
+        return url.port != 0 and (url.port is None or url.port != _DEFAULT_PORTS.get(url.scheme))
     except ValueError:
         return False
 
 
-def check_hosts(value: tuple[str, ...]) -> tuple[str, ...]:
+def _check_hosts(value: tuple[str, ...]) -> tuple[str, ...]:
     """Refuse what no `Host` header could match."""
-    if all(map(HOST.fullmatch, value)):
+    if all(map(_HOST.fullmatch, value)):
         return value
     raise PydanticCustomError(
         "ligand_hosts",
@@ -189,14 +189,14 @@ def check_hosts(value: tuple[str, ...]) -> tuple[str, ...]:
     )
 
 
-def check_field_names(value: tuple[str, ...]) -> tuple[str, ...]:
+def _check_field_names(value: tuple[str, ...]) -> tuple[str, ...]:
     """Refuse what is no name of a header."""
-    if all(map(FIELD_NAME.fullmatch, value)) and "*" not in value:
+    if all(map(_FIELD_NAME.fullmatch, value)) and "*" not in value:
         return value
     raise PydanticCustomError("ligand_field_names", "write names of headers, such as X-Tenant")
 
 
-def check_quotas(value: str) -> str:
+def _check_quotas(value: str) -> str:
     """Refuse what is no quota."""
     try:
         read_quotas(value)
@@ -205,7 +205,7 @@ def check_quotas(value: str) -> str:
     return value
 
 
-def check_redis_url(value: SecretStr) -> SecretStr:
+def _check_redis_url(value: SecretStr) -> SecretStr:
     """Refuse what is no address of a Redis."""
     try:
         url = urlsplit(value.get_secret_value())
@@ -217,9 +217,9 @@ def check_redis_url(value: SecretStr) -> SecretStr:
     return value
 
 
-Proxies = Annotated[tuple[str, ...], BeforeValidator(take_hops), AfterValidator(check_proxies)]
-Hosts = Annotated[tuple[str, ...], AfterValidator(check_hosts)]
-Origins = Annotated[tuple[str, ...], AfterValidator(check_origins)]
-FieldNames = Annotated[tuple[str, ...], AfterValidator(check_field_names)]
-Quotas = Annotated[str, AfterValidator(check_quotas)]
-RedisURL = Annotated[SecretStr, AfterValidator(check_redis_url)]
+Proxies = Annotated[tuple[str, ...], BeforeValidator(_take_hops), AfterValidator(_check_proxies)]
+Hosts = Annotated[tuple[str, ...], AfterValidator(_check_hosts)]
+Origins = Annotated[tuple[str, ...], AfterValidator(_check_origins)]
+FieldNames = Annotated[tuple[str, ...], AfterValidator(_check_field_names)]
+Quotas = Annotated[str, AfterValidator(_check_quotas)]
+RedisURL = Annotated[SecretStr, AfterValidator(_check_redis_url)]

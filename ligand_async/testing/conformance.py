@@ -12,15 +12,15 @@ from ligand_async.docs import EXTENSION
 from ligand_async.errors import PROBLEM_JSON
 from ligand_async.testing.documented import Documented, Operation, Part, Presence
 
-ANYBODYS = frozenset({400, 408, 413, 414, 421, 431, 500, 502, 503, 504})
+_ANYBODYS = frozenset({400, 408, 413, 414, 421, 431, 500, 502, 503, 504})
 """The errors that every operation has and that `default` may document: malformed requests, limits, faults, outages."""
 
-TOLD = ("ETag", "Last-Modified", "Link", "Location", "Retry-After", "X-Pagination")
+_TOLD = ("ETag", "Last-Modified", "Link", "Location", "Retry-After", "X-Pagination")
 """The headers that a client acts on: the document must know them."""
 
-READS = frozenset({"GET", "HEAD"})
-BODILESS = frozenset({204, 205, 304})
-ROOT_PATH = 7  # where QuartClient._make_request of Quart 0.22 takes it, after path and method
+_READS = frozenset({"GET", "HEAD"})
+_BODILESS = frozenset({204, 205, 304})
+_ROOT_PATH = 7  # where QuartClient._make_request of Quart 0.22 takes it, after path and method
 
 
 class Contradiction(AssertionError):
@@ -31,7 +31,7 @@ class Conformance:
     """Checks responses against the documents of their apps, and remembers which optional members they had.
 
     Args:
-        strict: Whether `default` documents only what any operation may end with (`ANYBODYS`, 401 of an
+        strict: Whether `default` documents only what any operation may end with (`_ANYBODYS`, 401 of an
             open one, 412 of a read): what an operation refuses itself has a status of its own. Otherwise it
             documents any error.
     """
@@ -95,9 +95,9 @@ class Conformance:
         promise = operation.responses[key]
         if key == "default" and "content" not in promise:
             return []  # a plain view, of which nothing is said
-        lies = check_headers(documented, promise, response, told=() if key == "default" else TOLD)
+        lies = _check_headers(documented, promise, response, told=() if key == "default" else _TOLD)
         body = await response.get_data(as_text=False)
-        if operation.method == "HEAD" or (status in BODILESS and not body):
+        if operation.method == "HEAD" or (status in _BODILESS and not body):
             return lies
         return lies + self._check_body(documented, operation, promise, response, body)
 
@@ -109,9 +109,9 @@ class Conformance:
         if default is None or (status < 400 and "content" in default):
             return None
         everybodys = (
-            status in ANYBODYS
+            status in _ANYBODYS
             or (status == 401 and operation.is_open)  # a bad token
-            or (status == 412 and operation.method in READS)  # an If-Match that nobody need send
+            or (status == 412 and operation.method in _READS)  # an If-Match that nobody need send
         )
         return "default" if everybodys or not self.strict or "content" not in default else None
 
@@ -121,12 +121,12 @@ class Conformance:
         documented_types: dict[str, Any] = promise.get("content", {})
         content = {name.partition(";")[0].strip().lower(): media for name, media in documented_types.items()}
         if not content:
-            return ["it has a body, and none is documented"] if body and (self.strict or is_json(response)) else []
+            return ["it has a body, and none is documented"] if body and (self.strict or _is_json(response)) else []
         media_type = content.get(response.mimetype or "")
         if media_type is None:
             return [f"its content type is {response.mimetype or 'missing'}, documented is {' or '.join(content)}"]
         schema = media_type.get("schema")
-        if schema is None or not is_json(response):
+        if schema is None or not _is_json(response):
             return []
         try:
             value = json.loads(body)
@@ -145,7 +145,7 @@ class Conformance:
         return lies
 
 
-def check_headers(
+def _check_headers(
     documented: Documented, promise: dict[str, Any], response: Response, *, told: tuple[str, ...]
 ) -> list[str]:
     """Return what is wrong with the headers of a response."""
@@ -155,7 +155,7 @@ def check_headers(
         if not values:
             lies += [f"the header {name} is missing"] if header.get("required") else []
         elif schema := header.get("schema"):
-            errors = documented.errors(schema, value_of(values, schema))
+            errors = documented.errors(schema, _value_of(values, schema))
             lies += [f"the header {name} is not as documented: {error}" for error in errors]
     known = {name.lower() for name in described}
     sent = [name for name in told if name in response.headers]
@@ -163,7 +163,7 @@ def check_headers(
     return lies
 
 
-def value_of(values: list[str], schema: dict[str, Any]) -> Any:
+def _value_of(values: list[str], schema: dict[str, Any]) -> Any:
     """Read a header as its schema means it (OpenAPI's style `simple`)."""
     text = ", ".join(values)
     if schema.get("type") == "array":
@@ -176,7 +176,7 @@ def value_of(values: list[str], schema: dict[str, Any]) -> Any:
     return text
 
 
-def is_json(response: Response) -> bool:
+def _is_json(response: Response) -> bool:
     """Tell whether a response says that it is JSON."""
     mimetype = response.mimetype or ""
     return mimetype == "application/json" or mimetype.endswith("+json")
@@ -195,7 +195,7 @@ class WatchedClient:
         response: Response = await super()._make_request(path, method, *more)  # type: ignore[misc]  # a mixin of Quart's client
         conformance = self.conformance()
         if conformance is not None:
-            where = unquote(urlsplit(path).path).removeprefix(str(more[ROOT_PATH]))
+            where = unquote(urlsplit(path).path).removeprefix(str(more[_ROOT_PATH]))
             await conformance.check(self.app, method, where, response)
         return response
 

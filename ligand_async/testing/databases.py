@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
 _TIMEOUT = 30.0  # seconds, for each database that is made or dropped
-SERVER_VARIABLE = "LIGAND_TEST_DATABASE_URL"
+_SERVER_VARIABLE = "LIGAND_TEST_DATABASE_URL"
 
 
 class PostgresServer:
@@ -75,7 +75,7 @@ def open_server() -> Iterator[PostgresServer]:
         RuntimeError: When the variable names no PostgreSQL server.
         PostgresNotFound: When the variable is not set and no server program is installed.
     """
-    given = os.environ.get(SERVER_VARIABLE)
+    given = os.environ.get(_SERVER_VARIABLE)
     if given:
         with PostgresServer(_read_url(given)) as named:
             yield named
@@ -91,7 +91,7 @@ def _read_url(text: str) -> str:
 
     url = parse_database_url(text)
     if is_sqlite(url):
-        raise RuntimeError(f"{SERVER_VARIABLE} names SQLite; give the URL of a PostgreSQL server, or unset it")
+        raise RuntimeError(f"{_SERVER_VARIABLE} names SQLite; give the URL of a PostgreSQL server, or unset it")
     return url.render_as_string(hide_password=False)
 
 

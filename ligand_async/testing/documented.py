@@ -21,7 +21,7 @@ try:
 except ImportError as error:
     raise ImportError("to check responses against the document, run: pip install openapi-schema-validator") from error
 
-Schema = dict[str, Any]
+_Schema = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Part:
     """
 
     name: str
-    schema: Schema
+    schema: _Schema
 
     @property
     def properties(self) -> dict[str, Any]:
@@ -49,7 +49,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class _Shape:
     """One object inside of a value.
 
     Attributes:
@@ -71,7 +71,7 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class Shapes:
+class _Shapes:
     """Takes values apart by the schemas of one document.
 
     Attributes:
@@ -80,9 +80,9 @@ class Shapes:
     """
 
     document: dict[str, Any]
-    matches: Callable[[Schema, Any], bool]
+    matches: Callable[[_Schema, Any], bool]
 
-    def of(self, value: Any, schemas: list[Part], pointer: str = "") -> Iterator[Shape]:
+    def of(self, value: Any, schemas: list[Part], pointer: str = "") -> Iterator[_Shape]:
         """Yield every object of a value, from the outside in.
 
         Args:
@@ -92,13 +92,15 @@ class Shapes:
         """
         parts = [part for schema in schemas for part in self.parts(schema, value)]
         if isinstance(value, dict):
-            yield Shape(pointer, value, parts)
+            yield _Shape(pointer, value, parts)
             for name, member in value.items():
-                below = [Part(f"{part.name}/{name}", schema) for part in parts for schema in member_schemas(part, name)]
+                below = [
+                    Part(f"{part.name}/{name}", schema) for part in parts for schema in _member_schemas(part, name)
+                ]
                 yield from self.of(member, below, f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}")
         elif isinstance(value, list):
             for number, item in enumerate(value):
-                below = [Part(f"{part.name}/-", schema) for part in parts for schema in item_schemas(part, number)]
+                below = [Part(f"{part.name}/-", schema) for part in parts for schema in _item_schemas(part, number)]
                 yield from self.of(item, below, f"{pointer}/{number}")
 
     def parts(self, part: Part, value: Any) -> Iterator[Part]:
@@ -113,30 +115,30 @@ class Shapes:
             if self.matches(schema, value):
                 yield from self.parts(Part(part.name, schema), value)
 
-    def resolve(self, reference: str) -> Schema:
+    def resolve(self, reference: str) -> _Schema:
         """Return what a reference into the document points at."""
         found: Any = self.document
         for token in reference.removeprefix("#/").split("/"):
             found = found[token.replace("~1", "/").replace("~0", "~")]
-        schema: Schema = found
+        schema: _Schema = found
         return schema
 
 
-def member_schemas(part: Part, name: str) -> list[Schema]:
+def _member_schemas(part: Part, name: str) -> list[_Schema]:
     """Return what a schema says about one member of an object."""
     more = part.schema.get("additionalProperties")
     found = part.properties.get(name, more)
     return [found] if isinstance(found, dict) else []
 
 
-def item_schemas(part: Part, number: int) -> list[Schema]:
+def _item_schemas(part: Part, number: int) -> list[_Schema]:
     """Return what a schema says about one item of an array."""
     first = part.schema.get("prefixItems", [])
     found = first[number] if number < len(first) else part.schema.get("items")
     return [found] if isinstance(found, dict) else []
 
 
-URI = "urn:openapi"
+_URI = "urn:openapi"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,11 +181,11 @@ class Documented:
         self._url_map = app.url_map
         self.document: dict[str, Any] = json.loads(document_of(app).content)
         registry: Registry[Any] = Registry().with_resource(
-            URI, Resource.from_contents(self.document, default_specification=DRAFT202012)
+            _URI, Resource.from_contents(self.document, default_specification=DRAFT202012)
         )
         self._validator: Any = OAS31Validator({}, registry=registry, format_checker=oas31_format_checker)
-        self._validators: dict[int, tuple[Schema, Any]] = {}
-        self.shapes = Shapes(self.document, self.matches)
+        self._validators: dict[int, tuple[_Schema, Any]] = {}
+        self.shapes = _Shapes(self.document, self.matches)
 
     def find(self, method: str, path: str) -> Operation | None:
         """Find the operation that answers a request, None where none that is documented does.
@@ -204,41 +206,41 @@ class Documented:
         security = document.get("security", self.document.get("security"))
         return Operation(method, template, document, is_open=not security or {} in security)
 
-    def errors(self, schema: Schema, value: Any) -> list[str]:
+    def errors(self, schema: _Schema, value: Any) -> list[str]:
         """Return what is wrong with a value, at most three things; values are not repeated."""
         found = sorted(self._validator_of(schema).iter_errors(value), key=lambda error: list(map(str, error.path)))
         deepest = [best_match([error]) or error for error in found[:3]]  # of the alternatives of a union
-        return [f"{pointer_of(error.absolute_path)} is against `{rule_of(error)}`" for error in deepest]
+        return [f"{_pointer_of(error.absolute_path)} is against `{_rule_of(error)}`" for error in deepest]
 
-    def matches(self, schema: Schema, value: Any) -> bool:
+    def matches(self, schema: _Schema, value: Any) -> bool:
         """Tell whether a value is an instance of a schema."""
         return bool(self._validator_of(schema).is_valid(value))
 
-    def _validator_of(self, schema: Schema) -> Any:
+    def _validator_of(self, schema: _Schema) -> Any:
         known = self._validators.get(id(schema))
         if known is None:
             # References of the document's own become references into it.
-            known = schema, self._validator.evolve(schema=cast(Schema, anchored(schema)))
+            known = schema, self._validator.evolve(schema=cast(_Schema, _anchored(schema)))
             self._validators[id(schema)] = known
         return known[1]
 
 
-def anchored(schema: Any) -> Any:
+def _anchored(schema: Any) -> Any:
     """Return a schema whose references name the document that they are in."""
     if isinstance(schema, dict):
         return {
-            key: URI + value if key == "$ref" and isinstance(value, str) else anchored(value)
+            key: _URI + value if key == "$ref" and isinstance(value, str) else _anchored(value)
             for key, value in schema.items()
         }
-    return [anchored(item) for item in schema] if isinstance(schema, list) else schema
+    return [_anchored(item) for item in schema] if isinstance(schema, list) else schema
 
 
-def pointer_of(path: Any) -> str:
+def _pointer_of(path: Any) -> str:
     """Return where an error is, as a JSON pointer."""
     return "".join(f"/{str(token).replace('~', '~0').replace('/', '~1')}" for token in path) or "the whole"
 
 
-def rule_of(error: Any) -> str:
+def _rule_of(error: Any) -> str:
     """Return the rule that an error breaks: a keyword and what it says."""
     said = json.dumps(error.validator_value, sort_keys=True)
     if error.validator == "required":
@@ -247,7 +249,7 @@ def rule_of(error: Any) -> str:
     return f"{error.validator}: {said if len(said) <= 120 else '...'}"
 
 
-Key = tuple[str, str]
+_Key = tuple[str, str]
 
 
 class Presence:
@@ -257,9 +259,9 @@ class Presence:
     """
 
     def __init__(self) -> None:
-        self._seen: Counter[Key] = Counter()
-        self._present: dict[Key, Counter[str]] = {}
-        self._keys: dict[int, tuple[Part, Key]] = {}
+        self._seen: Counter[_Key] = Counter()
+        self._present: dict[_Key, Counter[str]] = {}
+        self._keys: dict[int, tuple[Part, _Key]] = {}
 
     def add(self, part: Part, value: Mapping[str, Any]) -> None:
         """Count one object."""
@@ -293,7 +295,7 @@ class Presence:
             self._seen[name, digest] += seen
             self._present.setdefault((name, digest), Counter()).update(present)
 
-    def _key_of(self, part: Part) -> Key:
+    def _key_of(self, part: Part) -> _Key:
         known = self._keys.get(id(part.schema))
         if known is None:
             text = json.dumps(part.schema, sort_keys=True).encode()

@@ -114,7 +114,7 @@ class ThrowawayPostgres:
 
     def _prepare(self) -> None:
         self._bin = self._programs or find_programs()
-        self._root = self._cleanup.enter_context(private_directory(memory_directory() or temporary_directory()))
+        self._root = self._cleanup.enter_context(private_directory(_memory_directory() or _temporary_directory()))
         self._data = self._root / "data"
         self._log = self._root / "log"
         environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", "HOME": str(self._root)}
@@ -125,7 +125,7 @@ class ThrowawayPostgres:
             os.chown(self._root, user.pw_uid, user.pw_gid)
             if not others_can_run(self._bin):
                 # Not beside the data: a container's memory file system often refuses to execute.
-                copies = self._cleanup.enter_context(private_directory(temporary_directory()))
+                copies = self._cleanup.enter_context(private_directory(_temporary_directory()))
                 copies.chmod(0o755)
                 self._bin = copy_programs(self._bin, copies)
         self._initialise()
@@ -206,7 +206,7 @@ def private_directory(base: Path) -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def memory_directory() -> Path | None:
+def _memory_directory() -> Path | None:
     """Return the machine's directory in memory, if it has one with room for a database."""
     with contextlib.suppress(OSError):
         room = os.statvfs(_MEMORY)
@@ -215,7 +215,7 @@ def memory_directory() -> Path | None:
     return None
 
 
-def temporary_directory() -> Path:
+def _temporary_directory() -> Path:
     """Return the usual temporary directory, or `/tmp` where that is too long for the path of a Unix socket."""
     usual = Path(tempfile.gettempdir())
     return usual if len(str(usual)) <= _LONGEST_BASE else Path("/tmp")  # noqa: S108  as above

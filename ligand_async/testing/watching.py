@@ -10,8 +10,8 @@ from ligand_async.testing.conformance import Conformance, WatchedClient
 from ligand_async.testing.documented import Presence
 from ligand_async.web import LigandQuart
 
-MODES = ("off", "lenient", "strict")
-MARKER = "ligand_conformance"
+_MODES = ("off", "lenient", "strict")
+_MARKER = "ligand_conformance"
 _KEY = "ligand_presence"
 
 
@@ -57,14 +57,14 @@ class Watching:
         Raises:
             pytest.UsageError: The marker is wrong.
         """
-        marker = item.get_closest_marker(MARKER)
+        marker = item.get_closest_marker(_MARKER)
         if marker is None:
             return self.mode
         mode = marker.args[0] if len(marker.args) == 1 else None
-        if mode not in MODES:
-            raise pytest.UsageError(f"{item.nodeid}: the marker {MARKER} takes one of {', '.join(MODES)}")
+        if mode not in _MODES:
+            raise pytest.UsageError(f"{item.nodeid}: the marker {_MARKER} takes one of {', '.join(_MODES)}")
         if mode == "off" and not marker.kwargs.get("reason"):
-            raise pytest.UsageError(f'{item.nodeid}: {MARKER}("off") needs a reason="..."')
+            raise pytest.UsageError(f'{item.nodeid}: {_MARKER}("off") needs a reason="..."')
         return str(mode)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

@@ -19,7 +19,7 @@ from ligand_async.upstream.failures import bad_answer
 from ligand_async.upstream.transport import UpstreamCalls, UpstreamConnection
 
 T = TypeVar("T")
-Query = Mapping[str, str | int | float | bool | list[str] | None]
+_Query = Mapping[str, str | int | float | bool | list[str] | None]
 
 
 class ServiceClient:
@@ -51,7 +51,7 @@ class ServiceClient:
         max_bytes: int = 1024 * 1024,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
-        self.base_url = checked_base_url(base_url)
+        self.base_url = _checked_base_url(base_url)
         self.timeout = timeout
         self._token = outgoing_token_of(credentials)
         self._connection = UpstreamConnection(timeout=timeout, max_bytes=max_bytes, transport=transport)
@@ -63,7 +63,7 @@ class ServiceClient:
         method: str,
         path: str,
         *,
-        params: Query | None = None,
+        params: _Query | None = None,
         json: Any = None,
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
@@ -88,13 +88,13 @@ class ServiceClient:
             Unauthorized: There is no caller's token to forward.
             ValueError: The path or a header cannot be sent.
         """
-        sent = httpx2.Headers({**carried_headers(), "Accept-Encoding": "identity"})
+        sent = httpx2.Headers({**_carried_headers(), "Accept-Encoding": "identity"})
         sent.update(headers)
         if json is not None:
             content = json_text.dumps(to_jsonable_python(json, by_alias=True), allow_nan=False).encode()
             sent.setdefault("Content-Type", "application/json")
         request = self._connection.open().build_request(
-            method.upper(), self.base_url + checked_path(path), params=params, content=content, headers=sent
+            method.upper(), self.base_url + _checked_path(path), params=params, content=content, headers=sent
         )
         return await self._calls.make(request, self.timeout if timeout is None else timeout)
 
@@ -102,7 +102,7 @@ class ServiceClient:
         self,
         path: str,
         *,
-        params: Query | None = None,
+        params: _Query | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109  (as above)
     ) -> httpx2.Response:
@@ -114,7 +114,7 @@ class ServiceClient:
         path: str,
         model: type[T],
         *,
-        params: Query | None = None,
+        params: _Query | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109  (as above)
     ) -> T:
@@ -206,7 +206,7 @@ def read_model(response: httpx2.Response, model: type[T]) -> T:
     kind: Any = model
     try:
         if response.is_success:
-            value: T = adapter_of(kind).validate_json(response.content)
+            value: T = _adapter_of(kind).validate_json(response.content)
             return value
     except ValidationError:
         raise bad_answer() from None  # the error holds the body
@@ -214,16 +214,16 @@ def read_model(response: httpx2.Response, model: type[T]) -> T:
 
 
 @functools.cache
-def adapter_of(model: Any) -> TypeAdapter[Any]:
+def _adapter_of(model: Any) -> TypeAdapter[Any]:
     """Return what reads a type, made once."""
     return TypeAdapter(model)
 
 
-PATH = re.compile(r"/(?!/)[^\x00-\x20\x7f\\?#]*")
-DOTS = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
+_PATH = re.compile(r"/(?!/)[^\x00-\x20\x7f\\?#]*")
+_DOTS = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
 
 
-def checked_base_url(base_url: str) -> str:
+def _checked_base_url(base_url: str) -> str:
     """Return the address of a service without a slash at its end.
 
     Raises:
@@ -239,13 +239,13 @@ def checked_base_url(base_url: str) -> str:
     return base_url.rstrip("/")
 
 
-def checked_path(path: str) -> str:
+def _checked_path(path: str) -> str:
     """Return a path that stays below the address of its service.
 
     Raises:
         ValueError: It would lead elsewhere; it is not repeated, as a part of it may have been sent.
     """
-    if not PATH.fullmatch(path) or DOTS.search(path):
+    if not _PATH.fullmatch(path) or _DOTS.search(path):
         raise ValueError(
             "path: begin it with one slash, give the query as params, and quote its variables by "
             "urllib.parse.quote(value, safe='')"
@@ -254,16 +254,16 @@ def checked_path(path: str) -> str:
 
 
 # Trace Context, section 3.2: version, trace-id, parent-id, flags; later versions may go on behind a hyphen.
-TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?P<more>-.*)?")
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?P<more>-.*)?")
 
 
-def carried_headers() -> dict[str, str]:
+def _carried_headers() -> dict[str, str]:
     """Return `X-Request-ID` and `traceparent`, as far as there are any."""
-    found = {"X-Request-ID": current_request_id(), "traceparent": incoming_traceparent()}
+    found = {"X-Request-ID": current_request_id(), "traceparent": _incoming_traceparent()}
     return {name: value for name, value in found.items() if value is not None}
 
 
-def incoming_traceparent() -> str | None:
+def _incoming_traceparent() -> str | None:
     """Return the `traceparent` that came with the request, or None where it has none that is well-formed.
 
     Of a later version it is what version 00 knows (Trace Context, section 3.2.3).
@@ -271,7 +271,7 @@ def incoming_traceparent() -> str | None:
     if not (has_request_context() or has_websocket_context()):
         return None
     values = (request if has_request_context() else websocket).headers.getlist("traceparent")
-    match = TRACEPARENT.fullmatch(values[0]) if len(values) == 1 else None
+    match = _TRACEPARENT.fullmatch(values[0]) if len(values) == 1 else None
     if match is None:
         return None
     value = match.string

@@ -20,7 +20,7 @@ from ligand_async.upstream.failures import RETRY_AFTER, unavailable
 
 logger = logging.getLogger(__name__)
 
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class ClientCredentials:
             raise ValueError(f"ClientCredentials: {name} must be https://host/path, with no user, query or fragment")
         if not self.may_be_plain and urlsplit(url).scheme != "https":
             raise ValueError(f"ClientCredentials: {name} is plain http, which shows the secret to others; use https")
-        if not is_plain(self.client_id) or not is_plain(self.secret):
+        if not _is_plain(self.client_id) or not _is_plain(self.secret):
             raise ValueError("ClientCredentials: client_id and client_secret must be printable ASCII, and not empty")
 
     @property
@@ -80,7 +80,7 @@ class ClientCredentials:
     @property
     def may_be_plain(self) -> bool:
         """Whether the issuer may be asked over http."""
-        return self.allow_http or urlsplit(self.issuer or self.token_url or "").hostname in LOOPBACK
+        return self.allow_http or urlsplit(self.issuer or self.token_url or "").hostname in _LOOPBACK
 
     @classmethod
     def from_settings(cls, settings: Settings, *, scope: str = "", audience: str | None = None) -> Self:
@@ -110,20 +110,20 @@ class ClientCredentials:
         )
 
 
-def is_plain(text: str) -> bool:
+def _is_plain(text: str) -> bool:
     """Tell whether a text is printable ASCII."""
     return bool(text) and text.isascii() and text.isprintable()
 
 
-LEEWAY = 30.0  # seconds before its end in which a token is renewed
-MARGIN = 5.0  # seconds before its end in which a token is not used any more
-LIFETIME = 300.0  # seconds, where the issuer does not say (RFC 6749 section 5.1)
-COOL_DOWN = 1.0  # seconds after a failure in which the issuer is left alone
-REFUSED_COOL_DOWN = 10.0  # seconds in which a second token is not fetched because a service refuses the first
+_LEEWAY = 30.0  # seconds before its end in which a token is renewed
+_MARGIN = 5.0  # seconds before its end in which a token is not used any more
+_LIFETIME = 300.0  # seconds, where the issuer does not say (RFC 6749 section 5.1)
+_COOL_DOWN = 1.0  # seconds after a failure in which the issuer is left alone
+_REFUSED_COOL_DOWN = 10.0  # seconds in which a second token is not fetched because a service refuses the first
 
 
 @dataclass(frozen=True, slots=True)
-class IssuedToken:
+class _IssuedToken:
     """A token with its times, by the clock of `ClientToken`.
 
     Attributes:
@@ -152,8 +152,8 @@ class ClientToken:
         self.credentials = credentials
         self._fetcher = fetcher
         self._clock = clock
-        self._token: IssuedToken | None = None
-        self._fetching: asyncio.Task[IssuedToken] | None = None
+        self._token: _IssuedToken | None = None
+        self._fetching: asyncio.Task[_IssuedToken] | None = None
         self._failed: tuple[float, Problem] | None = None
         self._refused_at: float | None = None
 
@@ -185,7 +185,7 @@ class ClientToken:
         if self._token is not None and self._token.value != refused:
             return self._token.value
         now = self._clock()
-        if self._refused_at is not None and now - self._refused_at < REFUSED_COOL_DOWN and self._fetching is None:
+        if self._refused_at is not None and now - self._refused_at < _REFUSED_COOL_DOWN and self._fetching is None:
             return None
         self._refused_at, self._token = now, None
         return (await self._fetched()).value
@@ -197,16 +197,16 @@ class ClientToken:
             await asyncio.wait([self._fetching])
         await self._fetcher.close()
 
-    async def _fetched(self) -> IssuedToken:
+    async def _fetched(self) -> _IssuedToken:
         """Wait for the token that is being fetched, by whomever; whoever gives up does not stop the others."""
         if self._fetching is None and self._failed is not None and self._clock() < self._failed[0]:
-            raise copy_of(self._failed[1])
+            raise _copy_of(self._failed[1])
         try:
             return await asyncio.shield(self._begin())
         except Problem as problem:
-            raise copy_of(problem) from problem
+            raise _copy_of(problem) from problem
 
-    def _begin(self) -> asyncio.Task[IssuedToken]:
+    def _begin(self) -> asyncio.Task[_IssuedToken]:
         if self._fetching is None:
             # Of no request: neither its deadline nor its id is that of the others who wait.
             loop = asyncio.get_running_loop()
@@ -214,7 +214,7 @@ class ClientToken:
             self._fetching.add_done_callback(self._end)
         return self._fetching
 
-    def _end(self, task: asyncio.Task[IssuedToken]) -> None:
+    def _end(self, task: asyncio.Task[_IssuedToken]) -> None:
         self._fetching = None
         if task.cancelled():
             return
@@ -222,9 +222,9 @@ class ClientToken:
         if error is None:
             self._token, self._failed = task.result(), None
         elif isinstance(error, Problem):
-            self._failed = (self._clock() + COOL_DOWN, error)
+            self._failed = (self._clock() + _COOL_DOWN, error)
 
-    async def _fetch(self) -> IssuedToken:
+    async def _fetch(self) -> _IssuedToken:
         asked_at = self._clock()
         one = self.credentials
         form = {"grant_type": "client_credentials", "scope": one.scope, "audience": one.audience}
@@ -236,7 +236,7 @@ class ClientToken:
             )
         except FetchError as error:
             raise self._failure(error.status) from error
-        token = read_token(answer, asked_at) if status == 200 else None
+        token = _read_token(answer, asked_at) if status == 200 else None
         if token is None:
             raise self._failure(status)
         return token
@@ -260,7 +260,7 @@ class ClientToken:
         return found.token_endpoint
 
 
-def read_token(answer: Mapping[str, Any], asked_at: float) -> IssuedToken | None:
+def _read_token(answer: Mapping[str, Any], asked_at: float) -> _IssuedToken | None:
     """Read what a token endpoint answered (RFC 6749 section 5.1); None where it is no bearer token.
 
     Args:
@@ -268,33 +268,33 @@ def read_token(answer: Mapping[str, Any], asked_at: float) -> IssuedToken | None
         asked_at: When it was asked for: it cannot have begun to live earlier.
     """
     value, kind = answer.get("access_token"), answer.get("token_type")
-    if not (isinstance(value, str) and is_plain(value) and " " not in value):
+    if not (isinstance(value, str) and _is_plain(value) and " " not in value):
         return None
     if not (isinstance(kind, str) and kind.lower() == "bearer"):
         return None
-    lifetime = lifetime_of(answer.get("expires_in"))
-    return IssuedToken(
+    lifetime = _lifetime_of(answer.get("expires_in"))
+    return _IssuedToken(
         value,
-        renew_at=asked_at + lifetime - min(LEEWAY, lifetime / 2),
-        use_until=asked_at + lifetime - min(MARGIN, lifetime / 4),
+        renew_at=asked_at + lifetime - min(_LEEWAY, lifetime / 2),
+        use_until=asked_at + lifetime - min(_MARGIN, lifetime / 4),
     )
 
 
-def lifetime_of(expires_in: Any) -> float:
+def _lifetime_of(expires_in: Any) -> float:
     """Return the seconds that a token lives; some issuers write the number as text."""
     try:
         seconds = float(expires_in)
     except (TypeError, ValueError, OverflowError):
-        return LIFETIME
-    return seconds if 0 < seconds < float("inf") and not isinstance(expires_in, bool) else LIFETIME
+        return _LIFETIME
+    return seconds if 0 < seconds < float("inf") and not isinstance(expires_in, bool) else _LIFETIME
 
 
-def copy_of(problem: Problem) -> Problem:
+def _copy_of(problem: Problem) -> Problem:
     """Return a problem of its own for each who is told: its headers and its traceback are not shared."""
     return type(problem)(problem.detail, headers=dict(problem.headers))
 
 
-ISSUER_TIMEOUT = 5.0  # seconds
+_ISSUER_TIMEOUT = 5.0  # seconds
 
 
 class OutgoingToken(Protocol):
@@ -313,7 +313,7 @@ class OutgoingToken(Protocol):
         ...
 
 
-class NoToken:
+class _NoToken:
     """Calls carry no token."""
 
     async def get(self) -> str | None:
@@ -328,7 +328,7 @@ class NoToken:
         """Do nothing."""
 
 
-class ForwardedToken(NoToken):
+class _ForwardedToken(_NoToken):
     """Calls carry the token of the request being served."""
 
     async def get(self) -> str:
@@ -351,9 +351,9 @@ def outgoing_token_of(credentials: ClientCredentials | ForwardToken | None) -> O
     match credentials:
         case ClientCredentials():
             return ClientToken(
-                credentials, fetcher=Fetcher(timeout=ISSUER_TIMEOUT, allow_http=credentials.may_be_plain)
+                credentials, fetcher=Fetcher(timeout=_ISSUER_TIMEOUT, allow_http=credentials.may_be_plain)
             )
         case ForwardToken():
-            return ForwardedToken()
+            return _ForwardedToken()
         case None:
-            return NoToken()
+            return _NoToken()

@@ -9,8 +9,8 @@ from werkzeug.http import parse_date
 from ligand_async.errors import BadGateway, GatewayTimeout, Problem, ServiceUnavailable
 
 RETRY_AFTER = 5  # seconds, where the other service does not say
-LONGEST_RETRY_AFTER = 86_400
-TRY_AGAIN = frozenset({502, 503, 504})
+_LONGEST_RETRY_AFTER = 86_400
+_TRY_AGAIN = frozenset({502, 503, 504})
 
 
 class UpstreamFailed(Exception):
@@ -60,34 +60,34 @@ def failure_of_answer(response: httpx2.Response) -> UpstreamFailed | None:
         case 401 | 403:
             return UpstreamFailed(BadGateway("a service behind this one does not let this service in"), reason)
         case 429 | 503:
-            seconds = retry_after_of(response)
+            seconds = _retry_after_of(response)
             problem = unavailable(
                 "a service behind this one cannot answer now", RETRY_AFTER if seconds is None else seconds
             )
-            return UpstreamFailed(problem, reason, may_pass=status in TRY_AGAIN, retry_after=seconds)
+            return UpstreamFailed(problem, reason, may_pass=status in _TRY_AGAIN, retry_after=seconds)
         case 504:
-            return UpstreamFailed(too_late(), reason, may_pass=True, retry_after=retry_after_of(response))
+            return UpstreamFailed(too_late(), reason, may_pass=True, retry_after=_retry_after_of(response))
         case _ if status >= 500:
-            seconds = retry_after_of(response)
+            seconds = _retry_after_of(response)
             return UpstreamFailed(
                 BadGateway("a service behind this one failed"),
                 reason,
-                may_pass=status in TRY_AGAIN,
+                may_pass=status in _TRY_AGAIN,
                 retry_after=seconds,
             )
         case _:
             return None
 
 
-def retry_after_of(response: httpx2.Response) -> int | None:
+def _retry_after_of(response: httpx2.Response) -> int | None:
     """Return the seconds that `Retry-After` asks for, at most a day; None where it says nothing (RFC 9110 10.2.3)."""
     value = response.headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdigit():
-        return min(int(value[:9]), LONGEST_RETRY_AFTER)
+        return min(int(value[:9]), _LONGEST_RETRY_AFTER)
     date = parse_date(value)
     if date is None:
         return None
-    return min(max(0, math.ceil((date - datetime.now(UTC)).total_seconds())), LONGEST_RETRY_AFTER)
+    return min(max(0, math.ceil((date - datetime.now(UTC)).total_seconds())), _LONGEST_RETRY_AFTER)
 
 
 def bad_answer() -> BadGateway:

@@ -17,9 +17,9 @@ from ligand_async.upstream.failures import UpstreamFailed, bad_answer, failure_o
 
 logger = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT = 2.0  # seconds
-MAX_REDIRECTS = 3
-FOLLOWED = frozenset({"GET", "HEAD"})
+_CONNECT_TIMEOUT = 2.0  # seconds
+_MAX_REDIRECTS = 3
+_FOLLOWED = frozenset({"GET", "HEAD"})
 
 
 class UpstreamConnection:
@@ -32,7 +32,7 @@ class UpstreamConnection:
     """
 
     def __init__(self, *, timeout: float, max_bytes: int, transport: httpx2.AsyncBaseTransport | None) -> None:
-        brief = min(CONNECT_TIMEOUT, timeout)
+        brief = min(_CONNECT_TIMEOUT, timeout)
         self._timeout = httpx2.Timeout(timeout, connect=brief, pool=brief)
         self._max_bytes = max_bytes
         self._transport = transport
@@ -51,7 +51,7 @@ class UpstreamConnection:
             # What one caller's answer sets must not travel with another caller's request.
             cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
             self._client = httpx2.AsyncClient(
-                timeout=self._timeout, transport=self._transport, cookies=cookies, verify=trusted_authorities()
+                timeout=self._timeout, transport=self._transport, cookies=cookies, verify=_trusted_authorities()
             )
         return self._client
 
@@ -69,16 +69,16 @@ class UpstreamConnection:
             ValueError: A header cannot be sent.
         """
         try:
-            for _ in range(MAX_REDIRECTS + 1):
+            for _ in range(_MAX_REDIRECTS + 1):
                 response = await self._send_once(request)
-                if request.method not in FOLLOWED or not response.has_redirect_location:
+                if request.method not in _FOLLOWED or not response.has_redirect_location:
                     return response
-                request = redirected(request, response)
+                request = _redirected(request, response)
         except httpx2.LocalProtocolError:
             raise ValueError("a header of the call cannot be sent over HTTP") from None  # the error holds it
         except httpx2.HTTPError as error:
             raise failure_of_error(error) from error
-        raise UpstreamFailed(bad_answer(), f"it redirects more than {MAX_REDIRECTS} times")
+        raise UpstreamFailed(bad_answer(), f"it redirects more than {_MAX_REDIRECTS} times")
 
     async def _send_once(self, request: httpx2.Request) -> httpx2.Response:
         answer = await self.open().send(request, stream=True)
@@ -96,12 +96,12 @@ class UpstreamConnection:
 
 
 @functools.cache
-def trusted_authorities() -> ssl.SSLContext:
+def _trusted_authorities() -> ssl.SSLContext:
     """Return whose certificates are believed; read once, as that takes long."""
     return httpx2.create_ssl_context()
 
 
-def redirected(request: httpx2.Request, response: httpx2.Response) -> httpx2.Request:
+def _redirected(request: httpx2.Request, response: httpx2.Response) -> httpx2.Request:
     """Return the request for where an answer leads.
 
     Raises:
@@ -116,9 +116,9 @@ def redirected(request: httpx2.Request, response: httpx2.Response) -> httpx2.Req
     return httpx2.Request(request.method, target, headers=request.headers, extensions=request.extensions)
 
 
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 FIRST_PAUSE = 0.1  # seconds, doubled by each attempt
-LONGEST_PAUSE = 2.0
+_LONGEST_PAUSE = 2.0
 
 
 class UpstreamCalls:
@@ -155,7 +155,7 @@ class UpstreamCalls:
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            log(request, "it did not answer in time")
+            _log(request, "it did not answer in time")
             raise too_late() from error
 
     async def _try(self, request: httpx2.Request, limit: asyncio.Timeout) -> httpx2.Response:
@@ -166,8 +166,8 @@ class UpstreamCalls:
                 return await self._attempt(request)
             except UpstreamFailed as failure:
                 pause = pause_after(failure, request.method, attempt, self._retries)
-                if pause is None or pause >= seconds_left(limit):
-                    log(request, f"{failure.reason} ({attempt} attempts)")
+                if pause is None or pause >= _seconds_left(limit):
+                    _log(request, f"{failure.reason} ({attempt} attempts)")
                     raise failure.problem from failure
             await asyncio.sleep(pause)
 
@@ -204,17 +204,17 @@ def pause_after(failure: UpstreamFailed, method: str, attempt: int, retries: int
         retries: How many more than one there may be.
     """
     asked = failure.retry_after or 0.0
-    if not failure.may_pass or method not in SAFE or attempt > retries or asked > LONGEST_PAUSE:
+    if not failure.may_pass or method not in _SAFE or attempt > retries or asked > _LONGEST_PAUSE:
         return None
-    return asked + random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempt - 1)))  # noqa: S311  (not a secret)
+    return asked + random.uniform(0, min(_LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempt - 1)))  # noqa: S311  (not a secret)
 
 
-def seconds_left(limit: asyncio.Timeout) -> float:
+def _seconds_left(limit: asyncio.Timeout) -> float:
     """Return how long there is until a limit."""
     at = limit.when()
     return 0.0 if at is None else at - asyncio.get_running_loop().time()
 
 
-def log(request: httpx2.Request, reason: str) -> None:
+def _log(request: httpx2.Request, reason: str) -> None:
     """Say which service failed, without the path and the query string, which may tell of somebody."""
     logger.warning("call to %s://%s failed: %s", request.url.scheme, request.url.netloc.decode(), reason)

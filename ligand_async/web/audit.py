@@ -15,10 +15,10 @@ from ligand_async.web.lists.paginate import paginate
 from ligand_async.web.lists.params import PageParams
 from ligand_async.web.operation import operation
 
-Text = Annotated[str | None, Field(max_length=1024)]
+_Text = Annotated[str | None, Field(max_length=1024)]
 
 
-def in_utc(moment: datetime | None) -> datetime | None:
+def _in_utc(moment: datetime | None) -> datetime | None:
     """Return a moment in UTC, as the trail has it.
 
     Raises:
@@ -30,18 +30,18 @@ def in_utc(moment: datetime | None) -> datetime | None:
         raise ValueError("no moment in UTC") from error
 
 
-Moment = Annotated[AwareDatetime | None, AfterValidator(in_utc)]
+_Moment = Annotated[AwareDatetime | None, AfterValidator(_in_utc)]
 
 
-class AuditQuery(PageParams):
+class _AuditQuery(PageParams):
     """Which events, and which page of them."""
 
-    entity: Annotated[Text, Field(description="Only of entities of this class.", examples=["Pet"])] = None
-    key: Annotated[Text, Field(description="Only of this primary key; of several columns a JSON array.")] = None
-    principal: Annotated[Text, Field(description="Only what this subject did.")] = None
-    action: Annotated[Text, Field(description="Only this.", examples=["update"])] = None
-    since: Annotated[Moment, Field(description="Only from this moment on.")] = None
-    until: Annotated[Moment, Field(description="Only before this moment.")] = None
+    entity: Annotated[_Text, Field(description="Only of entities of this class.", examples=["Pet"])] = None
+    key: Annotated[_Text, Field(description="Only of this primary key; of several columns a JSON array.")] = None
+    principal: Annotated[_Text, Field(description="Only what this subject did.")] = None
+    action: Annotated[_Text, Field(description="Only this.", examples=["update"])] = None
+    since: Annotated[_Moment, Field(description="Only from this moment on.")] = None
+    until: Annotated[_Moment, Field(description="Only before this moment.")] = None
 
     def asked(self) -> EventFilter:
         """Return which events are asked for."""
@@ -77,15 +77,15 @@ def make_audit_blueprint(audit: AuditTrail, *, name: str = "audit", url_prefix: 
         url_prefix: Where it is mounted.
     """
     blueprint = Blueprint(name, __name__, url_prefix=url_prefix)
-    blueprint.add_url_rule("/", "list_events", make_list(audit))
+    blueprint.add_url_rule("/", "list_events", _make_list(audit))
     return blueprint
 
 
-def make_list(audit: AuditTrail) -> Callable[..., Any]:
+def _make_list(audit: AuditTrail) -> Callable[..., Any]:
     """Make the view of the list of a trail's events."""
 
     @operation
-    async def list_events(query_args: AuditQuery, session: AsyncSession) -> Page[AuditEventRead]:
+    async def list_events(query_args: _AuditQuery, session: AsyncSession) -> Page[AuditEventRead]:
         """List what was done, the newest first."""
         return await paginate(session, audit.select(query_args.asked()), query_args, into=AuditEventRead)
 

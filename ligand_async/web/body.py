@@ -19,9 +19,9 @@ from ligand_async.web.invalid import refuse, refuse_part
 from ligand_async.web.json import find_nul, scan
 from ligand_async.web.request import MULTIPART
 
-JSON = "application/json"
-MERGE_PATCH = "application/merge-patch+json"  # RFC 7396
-URLENCODED = "application/x-www-form-urlencoded"
+_JSON = "application/json"
+_MERGE_PATCH = "application/merge-patch+json"  # RFC 7396
+_URLENCODED = "application/x-www-form-urlencoded"
 
 
 class Form:
@@ -52,7 +52,7 @@ class Body(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class JSONBody:
+class _JSONBody:
     """A JSON body (RFC 8259), read strictly.
 
     `"5"` is no integer, a duplicate key is malformed, an unknown one is refused.
@@ -67,7 +67,7 @@ class JSONBody:
     validator: SchemaValidator
     absent: tuple[Any, ...] = ()
     source: DataSource = DataSource.JSON
-    media_types: tuple[str, ...] = (JSON,)
+    media_types: tuple[str, ...] = (_JSON,)
 
     async def read(self) -> Any:
         """Return the validated body.
@@ -79,7 +79,7 @@ class JSONBody:
         """
         if self.absent and not await read_bytes():
             return self.absent[0]
-        check_media_type(self.media_types)
+        _check_media_type(self.media_types)
         raw = await read_bytes()
         document = scan(raw)
         try:
@@ -89,7 +89,7 @@ class JSONBody:
 
 
 @dataclass(frozen=True, slots=True)
-class FormBody:
+class _FormBody:
     """A form, whose values coerce from text like a query string's, and its uploads."""
 
     schema: type[BaseModel]
@@ -107,10 +107,10 @@ class FormBody:
             ContentTooLarge: It has too many fields or files, or too long a value.
             ValidationFailed: Its schema refuses it.
         """
-        check_media_type(self.media_types)
-        values = collect(await request.form, self.lists)
+        _check_media_type(self.media_types)
+        values = _collect(await request.form, self.lists)
         if self.source is DataSource.FORM_MULTIPART:
-            values |= collect(await request.files, self.lists)
+            values |= _collect(await request.files, self.lists)
         path = find_nul(values)
         if path is not None:
             raise refuse_part("Input should not contain U+0000", "nul_character", path)
@@ -135,16 +135,16 @@ def make_body(hint: Any, absent: tuple[Any, ...]) -> Body:
     if not any(mark is Form or isinstance(mark, Form) for mark in marks):
         kind, _ = without_none(schema)
         is_patch = isinstance(kind, type) and issubclass(kind, PatchSchema)
-        return JSONBody(hint, close(adapter), absent, media_types=(MERGE_PATCH, JSON) if is_patch else (JSON,))
+        return _JSONBody(hint, close(adapter), absent, media_types=(_MERGE_PATCH, _JSON) if is_patch else (_JSON,))
     if not (isinstance(schema, type) and issubclass(schema, BaseModel)):
         raise TypeError("a form needs a pydantic model as its annotation")
     fields = schema.model_fields
-    uploads = any(holds_file(field.annotation) for field in fields.values())
-    return FormBody(
+    uploads = any(_holds_file(field.annotation) for field in fields.values())
+    return _FormBody(
         schema,
         close(adapter),
         DataSource.FORM_MULTIPART if uploads else DataSource.FORM,
-        (MULTIPART,) if uploads else (URLENCODED, MULTIPART),
+        (MULTIPART,) if uploads else (_URLENCODED, MULTIPART),
         frozenset(alias_of(field) or name for name, field in fields.items() if takes_list(field.annotation)),
     )
 
@@ -155,7 +155,7 @@ async def read_bytes() -> bytes:
     return raw if isinstance(raw, bytes) else raw.encode()
 
 
-def check_media_type(accepted: Sequence[str]) -> None:
+def _check_media_type(accepted: Sequence[str]) -> None:
     """Refuse a body in another form than the declared ones (RFC 9110 section 15.5.16)."""
     if request.mimetype not in accepted:
         # RFC 5789 section 2.2 wants the header; the sentence is for people.
@@ -163,12 +163,12 @@ def check_media_type(accepted: Sequence[str]) -> None:
         raise UnsupportedMediaType(f"the body must be sent as {' or '.join(accepted)}", headers=headers)
 
 
-def holds_file(annotation: Any) -> bool:
+def _holds_file(annotation: Any) -> bool:
     """Tell whether an annotation takes an upload."""
-    return annotation is FileStorage or any(holds_file(part) for part in get_args(annotation))
+    return annotation is FileStorage or any(_holds_file(part) for part in get_args(annotation))
 
 
-def collect(values: MultiDict[str, Any], lists: frozenset[str]) -> dict[str, Any]:
+def _collect(values: MultiDict[str, Any], lists: frozenset[str]) -> dict[str, Any]:
     """Make a mapping of a form: a list where one is declared or where a name is repeated."""
     return {
         name: found if name in lists or len(found) > 1 else found[0]

@@ -21,7 +21,7 @@ from ligand_async.errors import PreconditionFailed, PreconditionRequired
 
 
 @dataclass(frozen=True, slots=True)
-class Selected:
+class _Selected:
     """What conditions are compared with: the selected representation.
 
     Attributes:
@@ -66,7 +66,7 @@ class Selected:
 
 
 @dataclass(frozen=True, slots=True)
-class Conditions:
+class _Conditions:
     """The conditional headers of a request, None where one is absent; dates that are none count as absent.
 
     A header that is there and holds no tag matches nothing, and so fails safely.
@@ -81,13 +81,13 @@ class Conditions:
     def of_headers(cls, headers: Headers) -> Self:
         """Read them."""
         return cls(
-            tags_of(headers, "If-Match"),
-            tags_of(headers, "If-None-Match"),
+            _tags_of(headers, "If-Match"),
+            _tags_of(headers, "If-None-Match"),
             parse_date(headers.get("If-Unmodified-Since")),
             parse_date(headers.get("If-Modified-Since")),
         )
 
-    def are_stale(self, selected: Selected | None) -> bool:
+    def are_stale(self, selected: _Selected | None) -> bool:
         """Tell whether steps 1 and 2 of section 13.2.2 fail: the resource is not what the client takes it for."""
         if self.match is not None:
             return selected is None or not selected.matches(self.match)
@@ -96,24 +96,24 @@ class Conditions:
             return False
         return changed_at.replace(microsecond=0) > self.unmodified_since
 
-    def know(self, selected: Selected | None) -> bool:
+    def know(self, selected: _Selected | None) -> bool:
         """Tell whether step 3 fails: there is something that must not be there, or that the client has."""
         return self.none_match is not None and selected is not None and selected.is_known_to(self.none_match)
 
-    def have_seen(self, selected: Selected) -> bool:
+    def have_seen(self, selected: _Selected) -> bool:
         """Tell whether step 3 or 4 fails for a read: the client has it, by its tag or else by its date."""
         if self.none_match is not None or self.modified_since is None or selected.changed_at is None:
             return self.know(selected)
         return selected.changed_at.replace(microsecond=0) <= self.modified_since
 
-    def pin(self, selected: Selected | None) -> bool:
+    def pin(self, selected: _Selected | None) -> bool:
         """Tell whether they say which state a change is meant for, so that no other one is overwritten."""
         if self.match is not None or (self.none_match is not None and self.none_match.star_tag):
             return True
         return self.unmodified_since is not None and selected is not None and selected.changed_at is not None
 
 
-def tags_of(headers: Headers, name: str) -> ETags | None:
+def _tags_of(headers: Headers, name: str) -> ETags | None:
     """Parse a list of tags, which may come in several header fields. An empty tag is None in it."""
     fields = headers.getlist(name)
     return parse_etags(", ".join(fields).strip()) if fields else None
@@ -121,15 +121,15 @@ def tags_of(headers: Headers, name: str) -> ETags | None:
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 REQUIRING = frozenset({"PUT", "PATCH", "DELETE"})
-CHANGED = "the resource has been changed; read it again and decide anew"
-EXISTS = "there is such a resource already"
+_CHANGED = "the resource has been changed; read it again and decide anew"
+_EXISTS = "there is such a resource already"
 
 
 class PreconditionsUnchecked(RuntimeError):
     """A conditional operation ended without having asked; nothing of it was kept."""
 
 
-class Preconditions:
+class _Preconditions:
     """The preconditions of one request to a conditional operation.
 
     Args:
@@ -141,7 +141,7 @@ class Preconditions:
         entity: What was checked, or None.
     """
 
-    def __init__(self, conditions: Conditions, method: str, *, required: bool) -> None:
+    def __init__(self, conditions: _Conditions, method: str, *, required: bool) -> None:
         self.conditions = conditions
         self.method = method
         self.required = required and method in REQUIRING
@@ -156,15 +156,15 @@ class Preconditions:
 
     def check(self, entity: object | None) -> None:
         """Compare them with an entity, or with nothing."""
-        origin = None if entity is None else origin_to_check(entity)
+        origin = None if entity is None else _origin_to_check(entity)
         self.entity, self._origin, self._checked = entity, origin, True
         if self.method in SAFE_METHODS:
             return  # decided on the answer, whose tag they are about
-        selected = None if origin is None else Selected.of_origin(origin)
+        selected = None if origin is None else _Selected.of_origin(origin)
         if self.conditions.are_stale(selected):
-            raise PreconditionFailed(CHANGED)
+            raise PreconditionFailed(_CHANGED)
         if self.conditions.know(selected):
-            raise PreconditionFailed(EXISTS)
+            raise PreconditionFailed(_EXISTS)
         self._pinned = self.conditions.pin(selected)
         if self.required and not self._pinned:
             raise PreconditionRequired("say which state is meant to be changed: If-Match, with the ETag that you read")
@@ -200,25 +200,25 @@ class Preconditions:
         values = [getattr(entity, mapper.get_property_by_column(column).key) for column in columns]
         same = (column == value for column, value in zip(columns, values, strict=True))
         if (await session.execute(select(*columns).where(*same).with_for_update(read=True))).first() is None:
-            raise PreconditionFailed(CHANGED)
+            raise PreconditionFailed(_CHANGED)
 
     def problem_of(self, error: SQLAlchemyError, metadata: MetaData) -> PreconditionFailed | None:
         """Return what an error of the database means here: somebody else came first. None for all other errors."""
         if isinstance(error, StaleDataError):
-            return PreconditionFailed(CHANGED) if self._pinned else None
+            return PreconditionFailed(_CHANGED) if self._pinned else None
         created = self._pinned and self.entity is None
         if created and isinstance(error, IntegrityError) and is_key_taken(error, metadata):
-            return PreconditionFailed(EXISTS)
+            return PreconditionFailed(_EXISTS)
         return None
 
 
-preconditions_var: ContextVar[Preconditions | None] = ContextVar("ligand_preconditions", default=None)
+preconditions_var: ContextVar[_Preconditions | None] = ContextVar("ligand_preconditions", default=None)
 
 
-def expect_preconditions() -> Preconditions:
+def expect_preconditions() -> _Preconditions:
     """Begin the preconditions of the current request, which is to a conditional operation."""
     required = service_of(current_app._get_current_object()).settings.require_preconditions  # type: ignore[attr-defined]  # a LocalProxy
-    return Preconditions(Conditions.of_headers(request.headers), request.method, required=required)
+    return _Preconditions(_Conditions.of_headers(request.headers), request.method, required=required)
 
 
 def check_preconditions(entity: object | None) -> None:
@@ -243,7 +243,7 @@ def check_preconditions(entity: object | None) -> None:
     preconditions.check(entity)
 
 
-def origin_to_check(entity: object) -> Origin:
+def _origin_to_check(entity: object) -> Origin:
     """Return the origin of an entity that is checked.
 
     Raises:
@@ -258,7 +258,7 @@ def origin_to_check(entity: object) -> Origin:
     return origin
 
 
-READS = frozenset({"GET", "HEAD"})
+_READS = frozenset({"GET", "HEAD"})
 TAGGED = frozenset({200, 201, 204})
 
 
@@ -280,50 +280,50 @@ def validate(response: Response, value: Any, *, from_replica: bool) -> Response:
         return response
     if "ETag" in response.headers:
         tag, weak = response.get_etag()
-        selected = Selected(tag, bool(weak), changed_at=response.last_modified)
+        selected = _Selected(tag, bool(weak), changed_at=response.last_modified)
     else:
-        selected = selected_by(response, value, from_replica=from_replica)
+        selected = _selected_by(response, value, from_replica=from_replica)
         if selected.tag is None:
             return response
         response.set_etag(selected.tag, selected.weak)
         if selected.changed_at is not None and "Last-Modified" not in response.headers:
             response.last_modified = selected.changed_at
-    if request.method in READS and response.status_code == 200:
-        return answer_read(response, selected)
+    if request.method in _READS and response.status_code == 200:
+        return _answer_read(response, selected)
     return response
 
 
-def selected_by(response: Response, value: Any, *, from_replica: bool) -> Selected:
+def _selected_by(response: Response, value: Any, *, from_replica: bool) -> _Selected:
     """Return what represents an answer; without a tag where it gets none."""
     status, method = response.status_code, request.method
     if method == "DELETE" or status not in TAGGED:
-        return Selected()
+        return _Selected()
     body = response.response.data if isinstance(response.response, DataBody) else b""
-    origin = None if from_replica else origin_of(value) or origin_checked()
+    origin = None if from_replica else origin_of(value) or _origin_checked()
     if origin is not None:
-        selected = Selected.of_origin(origin, body)
+        selected = _Selected.of_origin(origin, body)
         return replace(selected, tag=selected.state) if status == 204 else selected
-    if method in READS and status == 200 and body:
-        return Selected(digest(body), weak=True)
-    return Selected()
+    if method in _READS and status == 200 and body:
+        return _Selected(digest(body), weak=True)
+    return _Selected()
 
 
-def origin_checked() -> Origin | None:
+def _origin_checked() -> Origin | None:
     """Return the origin of the entity that the handler checked; what else the answer shows, nobody knows."""
     preconditions = preconditions_var.get()
     origin = None if preconditions is None else origin_of_entity(preconditions.entity)
     return None if origin is None else replace(origin, changed_at=None)
 
 
-def answer_read(response: Response, selected: Selected) -> Response:
+def _answer_read(response: Response, selected: _Selected) -> Response:
     """Answer a read with what was made for it, or with 304 (RFC 9110 section 15.4.5).
 
     Raises:
         PreconditionFailed: It asks for another state.
     """
-    conditions = Conditions.of_headers(request.headers)
+    conditions = _Conditions.of_headers(request.headers)
     if conditions.are_stale(selected):
-        raise PreconditionFailed(CHANGED)
+        raise PreconditionFailed(_CHANGED)
     if conditions.have_seen(selected):
         response.status_code = 304
         response.set_data(b"")

@@ -7,10 +7,10 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic_core import SchemaValidator
 
-Node = dict[str, Any]
+_Node = dict[str, Any]
 
 # The keys under which a schema holds others.
-PARTS = frozenset(
+_PARTS = frozenset(
     {
         "schema",
         "items_schema",
@@ -26,10 +26,10 @@ PARTS = frozenset(
         "python_schema",
     }
 )
-OPEN = {"model", "dataclass", "typed-dict"}
-CLASSES = {"model", "model-fields", "dataclass", "dataclass-args", "definition-ref"}
+_OPEN = {"model", "dataclass", "typed-dict"}
+_CLASSES = {"model", "model-fields", "dataclass", "dataclass-args", "definition-ref"}
 # What holds nothing but what its schema says.
-SURE = frozenset(
+_SURE = frozenset(
     (  # noqa: SIM905  (a line each would take forty)
         "none bool int float decimal str bytes date time datetime timedelta literal enum missing-sentinel uuid url "
         "multi-host-url list tuple set frozenset dict typed-dict typed-dict-field model model-fields model-field "
@@ -37,7 +37,7 @@ SURE = frozenset(
         "lax-or-strict json-or-python"
     ).split()
 )
-ANY: Node = {"type": "any"}
+_ANY: _Node = {"type": "any"}
 
 
 def close(adapter: TypeAdapter[Any]) -> SchemaValidator:
@@ -45,11 +45,11 @@ def close(adapter: TypeAdapter[Any]) -> SchemaValidator:
 
     pydantic's `extra="forbid"` at run time would overrule those that are not.
     """
-    return validator_of(rewrite(schema_of(adapter), closed))
+    return _validator_of(rewrite(_schema_of(adapter), closed))
 
 
 @dataclass(frozen=True, slots=True)
-class Exact:
+class _Exact:
     """Looks into a value that pydantic took as it is.
 
     Attributes:
@@ -70,18 +70,18 @@ class Exact:
             self.validator.validate_python(value, extra="ignore", by_alias=False, by_name=True)
 
 
-def exact(adapter: TypeAdapter[Any]) -> Exact:
+def exact(adapter: TypeAdapter[Any]) -> _Exact:
     """Make what looks into instances: neither `model_construct` nor assignment checks anything.
 
     Functions of the service's own have done their work when there is an instance: they are not called again.
     """
-    schema = rewrite(schema_of(adapter), exacted)
-    types = {node["type"] for node in nodes(schema)}
+    schema = rewrite(_schema_of(adapter), _exacted)
+    types = {node["type"] for node in _nodes(schema)}
     looks = not types.isdisjoint({"model", "dataclass", "float"})
-    return Exact(validator_of(schema) if looks else None, all(map(is_sure, nodes(schema))))
+    return _Exact(_validator_of(schema) if looks else None, all(map(_is_sure, _nodes(schema))))
 
 
-def schema_of(adapter: TypeAdapter[Any]) -> Any:
+def _schema_of(adapter: TypeAdapter[Any]) -> Any:
     """Return the schema of a type, all of whose names must be known by now.
 
     Raises:
@@ -91,13 +91,13 @@ def schema_of(adapter: TypeAdapter[Any]) -> Any:
     return adapter.core_schema
 
 
-def validator_of(schema: Any) -> SchemaValidator:
+def _validator_of(schema: Any) -> SchemaValidator:
     """Build a validator of a schema that is not a class's own."""
     # False: without it pydantic-core 2.50 takes the validators that nested classes carry, and our changes are lost.
     return SchemaValidator(schema, None, False)
 
 
-def rewrite(node: Any, change: Callable[[Node], Node]) -> Any:
+def rewrite(node: Any, change: Callable[[_Node], _Node]) -> Any:
     """Change each schema within a schema, from the outside in."""
     if isinstance(node, list):
         return [rewrite(part, change) for part in node]
@@ -107,20 +107,20 @@ def rewrite(node: Any, change: Callable[[Node], Node]) -> Any:
         return node
     if not isinstance(node.get("type"), str):  # schemas by name
         return {name: rewrite(part, change) for name, part in node.items()}
-    return {key: rewrite(part, change) if key in PARTS else part for key, part in change(node).items()}
+    return {key: rewrite(part, change) if key in _PARTS else part for key, part in change(node).items()}
 
 
-def closed(node: Node) -> Node:
+def closed(node: _Node) -> _Node:
     """Let a class refuse unknown keys, unless it says otherwise."""
     config = node.get("config") or {}
-    if node["type"] not in OPEN or node.get("root_model") or "extra_fields_behavior" in config:
+    if node["type"] not in _OPEN or node.get("root_model") or "extra_fields_behavior" in config:
         return node
     return {**node, "config": {**config, "extra_fields_behavior": "forbid"}}
 
 
-def exacted(node: Node) -> Node:
+def _exacted(node: _Node) -> _Node:
     """Let a class look into its instances, without their side effects."""
-    node = without_functions(node)
+    node = _without_functions(node)
     match node["type"]:
         case "model" | "dataclass":
             dropped = {"custom_init", "post_init"}
@@ -138,37 +138,37 @@ def exacted(node: Node) -> Node:
             return node
 
 
-def without_functions(node: Node) -> Node:
+def _without_functions(node: _Node) -> _Node:
     """Leave out what a service's own functions do to a value; where they may have made another of it, anything goes."""
     ref = {"ref": node["ref"]} if "ref" in node else {}
     while node["type"].startswith("function-") or node["type"] in {"json", "chain", "call", "generator"}:
         inner = node.get("schema")
-        keeps_type = node["type"] in {"function-before", "json"} or (inner is not None and inner["type"] in CLASSES)
+        keeps_type = node["type"] in {"function-before", "json"} or (inner is not None and inner["type"] in _CLASSES)
         if inner is None or not (keeps_type or inner["type"].startswith("function-")):
-            return ANY | ref
+            return _ANY | ref
         if not keeps_type:
-            core = without_functions(inner)
-            return {**core, **ref} if core["type"] in CLASSES else ANY | ref
+            core = _without_functions(inner)
+            return {**core, **ref} if core["type"] in _CLASSES else _ANY | ref
         node = inner
     return {**node, **ref}
 
 
-def nodes(schema: Any) -> Iterator[Node]:
+def _nodes(schema: Any) -> Iterator[_Node]:
     """Walk a schema and all within it."""
     if isinstance(schema, list | tuple):
         for part in schema:
-            yield from nodes(part)
+            yield from _nodes(part)
     if not isinstance(schema, dict):
         return
     is_node = isinstance(schema.get("type"), str)
     if is_node:
         yield schema
     for key, part in schema.items():
-        if key in PARTS or not is_node:
-            yield from nodes(part)
+        if key in _PARTS or not is_node:
+            yield from _nodes(part)
 
 
-def is_sure(node: Node) -> bool:
+def _is_sure(node: _Node) -> bool:
     """Tell whether a schema says all about what is written for it; what is within it aside."""
     allows_more = (node.get("config") or {}).get("extra_fields_behavior") == "allow"
-    return node["type"] in SURE and not (allows_more or node.get("computed_fields") or "serialization" in node)
+    return node["type"] in _SURE and not (allows_more or node.get("computed_fields") or "serialization" in node)

@@ -18,7 +18,7 @@ def deprecation_of(app: Quart, endpoint: str, method: str) -> DeprecationMark | 
     return next((mark for mark in marks if mark is not None), None)
 
 
-def headers_of(mark: DeprecationMark) -> dict[str, str]:
+def _headers_of(mark: DeprecationMark) -> dict[str, str]:
     """Return what is said with each answer."""
     headers = {"Deprecation": f"@{int(mark.since.timestamp())}"}
     if mark.sunset is not None:
@@ -38,7 +38,7 @@ def init_deprecation(app: Quart) -> None:
         key = (request.endpoint, request.method)
         if key not in known:
             mark = deprecation_of(current_app, *key)
-            known[key] = {} if mark is None else headers_of(mark)
+            known[key] = {} if mark is None else _headers_of(mark)
         for name, value in known[key].items():
             others = response.headers.getlist(name) if name == "Link" else []
             response.headers[name] = ", ".join([*others, value])

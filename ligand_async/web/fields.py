@@ -25,7 +25,7 @@ from ligand_async.web.invalid import DETAIL, MAX_PARTS, refuse, wire_path
 
 Place = Literal["parameter", "header", "cookie"]
 
-LISTS = (list, set, frozenset, tuple)
+_LISTS = (list, set, frozenset, tuple)
 
 
 class Fields:
@@ -41,16 +41,16 @@ class Fields:
         self._keys: dict[str, str] = {}  # from names on the wire to what the model knows them by
         self._lists: set[str] = set()
         for name, field in model.model_fields.items():
-            wire_names = {wire_name(name, field, place): alias_of(field) or name} | alias_choices(field)
-            if takes_name_too(model):
+            wire_names = {wire_name(name, field, place): alias_of(field) or name} | _alias_choices(field)
+            if _takes_name_too(model):
                 wire_names.setdefault(name, name)
             self._keys |= wire_names
             if takes_list(field.annotation):
                 self._lists.update(wire_names)
-        times = {name: field for name, field in model.model_fields.items() if takes_time(field.annotation)}
+        times = {name: field for name, field in model.model_fields.items() if _takes_time(field.annotation)}
         self._times = {alias_of(field) or name for name, field in times.items()}
         self._names = {key: name for name, key in reversed(self._keys.items())}
-        self._extra: Literal["forbid"] | None = "forbid" if forbids_unknown(model) else None
+        self._extra: Literal["forbid"] | None = "forbid" if _forbids_unknown(model) else None
 
     def read(self, values: MultiDict[str, str]) -> BaseModel:
         """Read the query string, where every name must be known.
@@ -82,7 +82,7 @@ class Fields:
         """Validate in lax mode, which is for text."""
         keyed = {self._keys.get(name, name): value for name, value in values.items()}
         for name in self._times & keyed.keys():
-            keyed[name] = without_numbers(keyed[name])
+            keyed[name] = _without_numbers(keyed[name])
         try:
             return self.model.model_validate(keyed, extra=extra)
         except ValidationError as error:
@@ -111,17 +111,17 @@ def wire_name(name: str, field: FieldInfo, place: Place) -> str:
 def alias_of(field: FieldInfo) -> str | None:
     """Return the name that a field is read by, where it is not the field's own: of several the first."""
     alias = field.validation_alias
-    return alias if isinstance(alias, str) else next(iter(alias_choices(field)), None)
+    return alias if isinstance(alias, str) else next(iter(_alias_choices(field)), None)
 
 
-def alias_choices(field: FieldInfo) -> dict[str, str]:
+def _alias_choices(field: FieldInfo) -> dict[str, str]:
     """Return the names that a field may come by, where it has several."""
     alias = field.validation_alias
     choices = alias.choices if isinstance(alias, AliasChoices) else ()
     return {choice: choice for choice in choices if isinstance(choice, str)}
 
 
-def takes_name_too(model: type[BaseModel]) -> bool:
+def _takes_name_too(model: type[BaseModel]) -> bool:
     """Tell whether a model reads fields by their own names beside their aliases."""
     return bool(model.model_config.get("validate_by_name") or model.model_config.get("populate_by_name"))
 
@@ -133,39 +133,39 @@ def takes_list(annotation: Any) -> bool:
         return takes_list(get_args(annotation)[0])
     if origin in {Union, UnionType}:
         return any(takes_list(part) for part in get_args(annotation))
-    return annotation in LISTS or origin in LISTS
+    return annotation in _LISTS or origin in _LISTS
 
 
-def forbids_unknown(schema: Any) -> bool:
+def _forbids_unknown(schema: Any) -> bool:
     """Tell whether unknown keys are refused: always, unless the model says what else to do with them."""
     return not (isinstance(schema, type) and issubclass(schema, BaseModel) and "extra" in schema.model_config)
 
 
-MOMENTS = {datetime, AwareDatetime, FutureDatetime, NaiveDatetime, PastDatetime}
-TIMES = frozenset({date, FutureDate, PastDate, time, timedelta} | MOMENTS)
-NUMBERS = frozenset({int, float, complex, str, Any})
-NO_TIME = "a number"
+_MOMENTS = {datetime, AwareDatetime, FutureDatetime, NaiveDatetime, PastDatetime}
+_TIMES = frozenset({date, FutureDate, PastDate, time, timedelta} | _MOMENTS)
+_NUMBERS = frozenset({int, float, complex, str, Any})
+_NO_TIME = "a number"
 
 
-def takes_time(annotation: Any) -> bool:
+def _takes_time(annotation: Any) -> bool:
     """Tell whether an annotation is a time, looking through unions and lists, and no number or text besides."""
-    inside = set(parts_of(annotation))
-    return not inside.isdisjoint(TIMES) and inside.isdisjoint(NUMBERS)
+    inside = set(_parts_of(annotation))
+    return not inside.isdisjoint(_TIMES) and inside.isdisjoint(_NUMBERS)
 
 
-def parts_of(annotation: Any) -> list[Any]:
+def _parts_of(annotation: Any) -> list[Any]:
     """Return an annotation and all that it is made of."""
-    return [annotation, *(part for inner in get_args(annotation) if inner is not Any for part in parts_of(inner))]
+    return [annotation, *(part for inner in get_args(annotation) if inner is not Any for part in _parts_of(inner))]
 
 
-def without_numbers(value: str | list[str]) -> str | list[str]:
+def _without_numbers(value: str | list[str]) -> str | list[str]:
     """Return a text, or each of several, with what no time begins with where it is a number."""
     if isinstance(value, list):
-        return [NO_TIME if is_number(one) else one for one in value]
-    return NO_TIME if is_number(value) else value
+        return [_NO_TIME if _is_number(one) else one for one in value]
+    return _NO_TIME if _is_number(value) else value
 
 
-def is_number(text: str) -> bool:
+def _is_number(text: str) -> bool:
     """Tell whether a text is a number."""
     try:
         float(text)

@@ -18,28 +18,28 @@ from ligand_async.web.stages import Headers, Reply, Stage
 
 logger = logging.getLogger(__name__)
 
-ID_HEADER = b"x-request-id"
-SANE_ID = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}")
-JSON_TYPE = re.compile(rb"application/(?:[\w.+-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
-NDJSON = b"application/x-ndjson"
-EVENT_STREAM = b"text/event-stream"
+_ID_HEADER = b"x-request-id"
+_SANE_ID = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}")
+_JSON_TYPE = re.compile(rb"application/(?:[\w.+-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
+_NDJSON = b"application/x-ndjson"
+_EVENT_STREAM = b"text/event-stream"
 CLOSE_CODE = "ligand.close_code"
 """Where an app leaves in a websocket's scope what it must be closed with; Quart 0.22 closes all with 1000."""
-OF_THE_BODY = frozenset(
+_OF_THE_BODY = frozenset(
     {b"content-type", b"content-length", b"content-encoding", b"content-range", b"content-disposition"}
     | {b"etag", b"last-modified", b"transfer-encoding", b"trailer"}
 )
 
 
-def identify(headers: Sequence[tuple[bytes, bytes]]) -> str:
+def _identify(headers: Sequence[tuple[bytes, bytes]]) -> str:
     """Return the caller's `X-Request-ID` if it is plain and short, else a new UUIDv7."""
     for name, value in headers:
-        if name == ID_HEADER and SANE_ID.fullmatch(value):
+        if name == _ID_HEADER and _SANE_ID.fullmatch(value):
             return str(value, "ascii")
     return str(uuid7())
 
 
-class Exchange:
+class _Exchange:
     """What passes through the guard for one request.
 
     Args:
@@ -80,7 +80,7 @@ class Exchange:
         deadline: Deadline,
     ) -> None:
         self.scope = scope
-        self.request_id = identify(scope["headers"])
+        self.request_id = _identify(scope["headers"])
         self.started = False  # the head of an answer has gone to the server
         self.ended = False  # and so has its last part
         self.gone = False  # the client has left
@@ -139,16 +139,16 @@ class Exchange:
             await self.refuse(problem_for(500))
             return
         content_type = next((value for name, value in headers if name.lower() == b"content-type"), b"")
-        if status >= 400 and not JSON_TYPE.match(content_type):
+        if status >= 400 and not _JSON_TYPE.match(content_type):
             self._replaced = True
-            kept = [field for field in headers if field[0].lower() not in OF_THE_BODY]
+            kept = [field for field in headers if field[0].lower() not in _OF_THE_BODY]
             await self._write(status, self._document(problem_for(status)), kept)
             return
         self._content_type = content_type
         self._complete(status, headers)
         # Until then an answer that fails, such as a stream before its first part, can still be another.
         self._held = {**message, "headers": headers}
-        if content_type.startswith(EVENT_STREAM):  # whose client waits for the head alone
+        if content_type.startswith(_EVENT_STREAM):  # whose client waits for the head alone
             await self._release()
 
     async def reply(self, reply: Reply) -> None:
@@ -172,7 +172,7 @@ class Exchange:
         self.ended = True
         if self.scope["type"] == "websocket":
             await self._send({"type": "websocket.close", "code": 1011})
-        elif self._content_type.startswith(NDJSON):
+        elif self._content_type.startswith(_NDJSON):
             record = b"\n" + self._document(problem_for(500)) + b"\n"
             await self._send({"type": "http.response.body", "body": record, "more_body": False})
 
@@ -192,8 +192,8 @@ class Exchange:
         await self._send({"type": f"{self.prefix}.body", "body": body, "more_body": False})
 
     def _complete(self, status: int, headers: Headers) -> None:
-        headers[:] = [field for field in headers if field[0].lower() != ID_HEADER]
-        headers.append((ID_HEADER, self.request_id.encode()))
+        headers[:] = [field for field in headers if field[0].lower() != _ID_HEADER]
+        headers.append((_ID_HEADER, self.request_id.encode()))
         if self.scope.get("http_version") in {"2", "3"}:
             headers[:] = [field for field in headers if field[0] != b"connection"]  # RFC 9113 section 8.2.2
         for stage in self._stages:
@@ -218,8 +218,8 @@ class Exchange:
         return self.scope.get("method", "websocket"), self.scope["path"]
 
 
-Scope = MutableMapping[str, Any]
-ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
+_Scope = MutableMapping[str, Any]
+_ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class ResponseTimedOut(Exception):
@@ -244,10 +244,10 @@ class Guard:
         self.max_body_bytes = max_body_bytes
         self.counts: Counter[str] = Counter()
 
-    async def serve(self, app: ASGIApp, scope: Scope, receive: Any, send: Any) -> None:
+    async def serve(self, app: _ASGIApp, scope: _Scope, receive: Any, send: Any) -> None:
         """Serve one request, HTTP or websocket, with an app."""
         deadline = Deadline(self.request_timeout) if scope["type"] == "http" else NO_DEADLINE
-        exchange = Exchange(
+        exchange = _Exchange(
             scope,
             receive,
             send,
@@ -267,7 +267,7 @@ class Guard:
             deadline_var.reset(deadline_token)
             request_id_var.reset(id_token)
 
-    async def let_in(self, app: ASGIApp, exchange: Exchange) -> None:
+    async def let_in(self, app: _ASGIApp, exchange: _Exchange) -> None:
         """Ask the stages, then the app."""
         try:
             reply = self.ask_stages(exchange.scope)
@@ -282,7 +282,7 @@ class Guard:
             logger.error("the app did not answer %r %s", exchange.scope.get("method"), exchange.scope["path"])
             await exchange.refuse(problem_for(500))
 
-    def ask_stages(self, scope: Scope) -> Reply | None:
+    def ask_stages(self, scope: _Scope) -> Reply | None:
         """Return the first reply that a stage has."""
         for stage in self.stages:
             reply = stage.before(scope)
@@ -290,7 +290,7 @@ class Guard:
                 return reply
         return None
 
-    async def answer_failure(self, exchange: Exchange, error: Exception) -> None:
+    async def answer_failure(self, exchange: _Exchange, error: Exception) -> None:
         """Answer for an exception that nobody inside did: it is logged here, once, and goes no further."""
         if isinstance(error, HTTPException) and not exchange.started:
             await exchange.refuse(problem_of_http(error))

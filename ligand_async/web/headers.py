@@ -9,15 +9,15 @@ from typing import Any
 from ligand_async.settings import ANY_ORIGIN
 from ligand_async.web.stages import Headers, Reply
 
-ALWAYS = (
+_ALWAYS = (
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-TRANSPORT = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
-NO_STORE = (b"cache-control", b"no-store")
-REVALIDATE = (b"cache-control", b"private, no-cache")
+_TRANSPORT = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
+_NO_STORE = (b"cache-control", b"no-store")
+_REVALIDATE = (b"cache-control", b"private, no-cache")
 
 
 class SecurityHeaders:
@@ -36,14 +36,14 @@ class SecurityHeaders:
         """Complete the headers of an answer."""
         headers[:] = [field for field in headers if field[0].lower() != b"server"]
         present = {name.lower() for name, _ in headers}
-        wanted = [*ALWAYS, REVALIDATE if b"etag" in present else NO_STORE]
+        wanted = [*_ALWAYS, _REVALIDATE if b"etag" in present else _NO_STORE]
         if scope.get("scheme") == "https":
-            wanted.append(TRANSPORT)
+            wanted.append(_TRANSPORT)
         headers.extend(field for field in wanted if field[0] not in present)
 
 
-METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE"
-REQUEST_HEADERS = (
+_METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE"
+_REQUEST_HEADERS = (
     "Authorization",
     "Content-Type",
     "Idempotency-Key",
@@ -56,7 +56,7 @@ REQUEST_HEADERS = (
     "Tracestate",
     "X-Request-ID",
 )
-EXPOSED = (
+_EXPOSED = (
     "Allow",
     "ETag",
     "Idempotency-Replayed",
@@ -69,12 +69,12 @@ EXPOSED = (
     "X-Pagination",
     "X-Request-ID",
 )
-MAX_AGE = b"3600"  # seconds; browsers cut it to what they like
+_MAX_AGE = b"3600"  # seconds; browsers cut it to what they like
 
-ALLOW_ORIGIN = b"access-control-allow-origin"
-ALLOW_CREDENTIALS = b"access-control-allow-credentials"
-EXPOSE_HEADERS = b"access-control-expose-headers"
-OURS = frozenset({ALLOW_ORIGIN, ALLOW_CREDENTIALS, EXPOSE_HEADERS})
+_ALLOW_ORIGIN = b"access-control-allow-origin"
+_ALLOW_CREDENTIALS = b"access-control-allow-credentials"
+_EXPOSE_HEADERS = b"access-control-expose-headers"
+_OURS = frozenset({_ALLOW_ORIGIN, _ALLOW_CREDENTIALS, _EXPOSE_HEADERS})
 
 
 class CORS:
@@ -95,36 +95,36 @@ class CORS:
     def __init__(self, origins: Iterable[str], headers: Iterable[str] = ()) -> None:
         self.origins = frozenset(origin.encode() for origin in origins)
         self.any = ANY_ORIGIN.encode() in self.origins
-        self.request_headers = ", ".join(dict.fromkeys([*REQUEST_HEADERS, *headers])).encode()
+        self.request_headers = ", ".join(dict.fromkeys([*_REQUEST_HEADERS, *headers])).encode()
 
     def before(self, scope: MutableMapping[str, Any]) -> Reply | None:
         """Answer a preflight."""
         if scope["type"] != "http" or scope["method"] != "OPTIONS":
             return None
-        if value_of(scope, b"origin") is None or value_of(scope, b"access-control-request-method") is None:
+        if _value_of(scope, b"origin") is None or _value_of(scope, b"access-control-request-method") is None:
             return None
         if self.allowed(scope) is None:
             return Reply(204, [])
         fields = [
-            (b"access-control-allow-methods", METHODS),
+            (b"access-control-allow-methods", _METHODS),
             (b"access-control-allow-headers", self.request_headers),
-            (b"access-control-max-age", MAX_AGE),
+            (b"access-control-max-age", _MAX_AGE),
         ]
         return Reply(204, fields)
 
     def after(self, scope: Mapping[str, Any], status: int, headers: Headers) -> None:  # noqa: ARG002  (the protocol's)
         """Tell the browser whether the page may read this answer, and caches that it depends on the page."""
-        exposed = [*EXPOSED, *own_words(headers, EXPOSE_HEADERS)]
-        headers[:] = [field for field in headers if field[0].lower() not in OURS]
-        add_vary(headers, "Origin")
+        exposed = [*_EXPOSED, *_own_words(headers, _EXPOSE_HEADERS)]
+        headers[:] = [field for field in headers if field[0].lower() not in _OURS]
+        _add_vary(headers, "Origin")
         origin = self.allowed(scope)
         if origin is not None:
-            headers.append((ALLOW_ORIGIN, origin))
-            headers.append((EXPOSE_HEADERS, ", ".join(dict.fromkeys(exposed)).encode("latin-1")))
+            headers.append((_ALLOW_ORIGIN, origin))
+            headers.append((_EXPOSE_HEADERS, ", ".join(dict.fromkeys(exposed)).encode("latin-1")))
 
     def allowed(self, scope: Mapping[str, Any]) -> bytes | None:
         """Return what `Access-Control-Allow-Origin` says to this request; None where it says nothing."""
-        origin = value_of(scope, b"origin")
+        origin = _value_of(scope, b"origin")
         if origin is None:
             return None
         if self.any:
@@ -132,21 +132,21 @@ class CORS:
         return origin if origin in self.origins else None
 
 
-def value_of(scope: Mapping[str, Any], name: bytes) -> bytes | None:
+def _value_of(scope: Mapping[str, Any], name: bytes) -> bytes | None:
     """Return a header of the request; None where it is absent or sent twice."""
     values: list[bytes] = [value for field, value in scope["headers"] if field.lower() == name]
     return values[0] if len(values) == 1 else None
 
 
-def own_words(headers: Headers, name: bytes) -> list[str]:
+def _own_words(headers: Headers, name: bytes) -> list[str]:
     """Return the members of a list header of the answer."""
     values = [value.decode("latin-1") for field, value in headers if field.lower() == name]
     return [word for value in values for member in value.split(",") if (word := member.strip())]
 
 
-def add_vary(headers: Headers, name: str) -> None:
+def _add_vary(headers: Headers, name: str) -> None:
     """Add a name to `Vary` unless it, or `*`, stands there."""
-    words = own_words(headers, b"vary")
+    words = _own_words(headers, b"vary")
     if "*" not in words and name.lower() not in {word.lower() for word in words}:
         headers[:] = [field for field in headers if field[0].lower() != b"vary"]
         headers.append((b"vary", ", ".join([*words, name]).encode("latin-1")))

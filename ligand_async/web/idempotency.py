@@ -20,15 +20,15 @@ from ligand_async.marks import IdempotentMark
 from ligand_async.web.body import read_bytes
 
 HEADER = "Idempotency-Key"
-REPLAYED = "Idempotency-Replayed"
+_REPLAYED = "Idempotency-Replayed"
 MAX_KEY = 255  # characters
-QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])+)"')  # a String of RFC 9651
-BARE = re.compile(r"[!#-+\--:<-~]+")
-IN_FLIGHT = "ligand_in_flight"
-NOT_KEPT = frozenset({"set-cookie"})  # credentials are not for storing
+_QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])+)"')  # a String of RFC 9651
+_BARE = re.compile(r"[!#-+\--:<-~]+")
+_IN_FLIGHT = "ligand_in_flight"
+_NOT_KEPT = frozenset({"set-cookie"})  # credentials are not for storing
 
 
-class Attempt:
+class _Attempt:
     """One request that names a key.
 
     Args:
@@ -49,9 +49,9 @@ class Attempt:
         Raises:
             RequestInProgress: Another one is.
         """
-        keys: set[str] = current_app.extensions.setdefault(IN_FLIGHT, set())
+        keys: set[str] = current_app.extensions.setdefault(_IN_FLIGHT, set())
         if self.key in keys:
-            raise in_progress()
+            raise _in_progress()
         keys.add(self.key)
         try:
             yield
@@ -66,8 +66,8 @@ class Attempt:
             IdempotencyKeyReused: The reply is another request's.
         """
         if not await idempotency.try_lock(session, self.key):
-            raise in_progress()
-        reply = await idempotency.find_reply(session, table_of(database), self.key)
+            raise _in_progress()
+        reply = await idempotency.find_reply(session, _table_of(database), self.key)
         if reply is None:
             return None
         if reply.request != self.digest:
@@ -75,7 +75,7 @@ class Attempt:
             raise IdempotencyKeyReused("a new request needs a new idempotency key", errors=[part])
         response = current_app.response_class(reply.body, reply.status)
         response.headers.clear()
-        response.headers.extend([*reply.headers, (REPLAYED, "true")])
+        response.headers.extend([*reply.headers, (_REPLAYED, "true")])
         return response
 
     async def keep_reply(self, session: AsyncSession, database: Database, response: Response) -> None:
@@ -86,64 +86,64 @@ class Attempt:
         """
         if not isinstance(response.response, DataBody):
             raise RuntimeError("an @idempotent operation answered with a stream, which cannot be kept; return a value")
-        headers = [(name, value) for name, value in response.headers if name.lower() not in NOT_KEPT]
+        headers = [(name, value) for name, value in response.headers if name.lower() not in _NOT_KEPT]
         reply = Reply(self.digest, response.status_code, headers, response.response.data)
-        await idempotency.store_reply(session, table_of(database), self.key, reply, expires=self.expires)
+        await idempotency.store_reply(session, _table_of(database), self.key, reply, expires=self.expires)
 
 
-attempt_var: ContextVar[Attempt | None] = ContextVar("ligand_attempt", default=None)
+attempt_var: ContextVar[_Attempt | None] = ContextVar("ligand_attempt", default=None)
 
 
-async def read_attempt(mark: IdempotentMark) -> Attempt | None:
+async def read_attempt(mark: IdempotentMark) -> _Attempt | None:
     """Return what the current request attempts, or None where it names no key.
 
     Raises:
         BadRequest: The key is malformed, or missing and required.
     """
-    name = read_key(mark)
+    name = _read_key(mark)
     if name is None:
         return None
     principal = current_principal()
     caller = [principal.issuer, principal.subject] if principal is not None else None
-    content = digest_of([request.mimetype, hashlib.blake2b(await read_bytes()).hexdigest()])
+    content = _digest_of([request.mimetype, hashlib.blake2b(await read_bytes()).hexdigest()])
     place = [request.method, request.endpoint, request.path]
-    return Attempt(
-        digest_of([caller, *place, name]), digest_of([place, request.query_string.hex(), content]), mark.expires
+    return _Attempt(
+        _digest_of([caller, *place, name]), _digest_of([place, request.query_string.hex(), content]), mark.expires
     )
 
 
-def read_key(mark: IdempotentMark) -> str | None:
+def _read_key(mark: IdempotentMark) -> str | None:
     """Read the header: a quoted string, or the same without its quotes."""
     field = request.headers.get(HEADER)
     if field is None:
         if mark.required:
-            raise refuse("is required", "missing")
+            raise _refuse("is required", "missing")
         return None
-    quoted = QUOTED.fullmatch(field.strip())
+    quoted = _QUOTED.fullmatch(field.strip())
     key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else field.strip()
-    if not quoted and not BARE.fullmatch(key):
-        raise refuse("is no quoted string", "malformed")
+    if not quoted and not _BARE.fullmatch(key):
+        raise _refuse("is no quoted string", "malformed")
     if len(key) > MAX_KEY:
-        raise refuse(f"has more than {MAX_KEY} characters", "too_long")
+        raise _refuse(f"has more than {MAX_KEY} characters", "too_long")
     return key
 
 
-def refuse(words: str, code: str) -> BadRequest:
+def _refuse(words: str, code: str) -> BadRequest:
     """Make the 400 of a header that cannot be read."""
     return BadRequest(f"the {HEADER} {words}", errors=[InvalidPart(words, code, header=HEADER)])
 
 
-def in_progress() -> RequestInProgress:
+def _in_progress() -> RequestInProgress:
     """Make the 409 that says when to ask again, in seconds."""
     return RequestInProgress("the same request is being served at the moment", headers={"Retry-After": "1"})
 
 
-def digest_of(parts: list[object]) -> str:
+def _digest_of(parts: list[object]) -> str:
     """Return a digest of JSON values."""
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=32).hexdigest()
 
 
-def table_of(database: Database) -> Table:
+def _table_of(database: Database) -> Table:
     """Return the table of replies.
 
     Raises:

@@ -59,7 +59,7 @@ def read_inputs(handler: Callable[..., Any]) -> Inputs:
     name = handler.__qualname__
     if not inspect.iscoroutinefunction(handler):
         raise OperationError(f"{name} is not a coroutine function; write `async def {handler.__name__}`")
-    hints = resolve_hints(handler)
+    hints = _resolve_hints(handler)
     if "return" not in hints:
         raise OperationError(f"{name} has no return annotation; it says what success is made of")
     parameters = [
@@ -95,12 +95,12 @@ def read_inputs(handler: Callable[..., Any]) -> Inputs:
             others[parameter.name] = hint
     principal, anyone = injected.get(Principal, (None, False))
     return Inputs(
-        data=body_of(name, named["data"], absent) if "data" in named else None,
-        query=query_fields(handler, named.get("query_args"), scalars),
+        data=_body_of(name, named["data"], absent) if "data" in named else None,
+        query=_query_fields(handler, named.get("query_args"), scalars),
         query_scalars={name: hint for name, (hint, _) in scalars.items()},
         takes_query_args="query_args" in named,
-        headers=model_fields(named.get("headers"), name, "headers"),
-        cookies=model_fields(named.get("cookies"), name, "cookies"),
+        headers=_model_fields(named.get("headers"), name, "headers"),
+        cookies=_model_fields(named.get("cookies"), name, "cookies"),
         session=injected[AsyncSession][0] if AsyncSession in injected else None,
         principal=principal,
         principal_required=not anyone,
@@ -109,7 +109,7 @@ def read_inputs(handler: Callable[..., Any]) -> Inputs:
     )
 
 
-def resolve_hints(handler: Callable[..., Any]) -> dict[str, Any]:
+def _resolve_hints(handler: Callable[..., Any]) -> dict[str, Any]:
     """Resolve a handler's annotations, which its parameters are told by."""
     try:
         return get_type_hints(handler, include_extras=True)
@@ -120,7 +120,7 @@ def resolve_hints(handler: Callable[..., Any]) -> dict[str, Any]:
         ) from error
 
 
-def body_of(handler: str, hint: Any, absent: tuple[Any, ...]) -> Body:
+def _body_of(handler: str, hint: Any, absent: tuple[Any, ...]) -> Body:
     """Make the reader of the body.
 
     Raises:
@@ -132,20 +132,20 @@ def body_of(handler: str, hint: Any, absent: tuple[Any, ...]) -> Body:
         raise OperationError(f"{handler}: parameter 'data' cannot be read from a body: {error}") from error
 
 
-def query_fields(handler: Callable[..., Any], model: Any, scalars: dict[str, tuple[Any, Any]]) -> Fields | None:
+def _query_fields(handler: Callable[..., Any], model: Any, scalars: dict[str, tuple[Any, Any]]) -> Fields | None:
     """Join a query model and single parameters into one model: the query string is validated once, as a whole.
 
     Raises:
         OperationError: A single parameter is no value of text, or the model has a field of its name.
     """
     handler_name = handler.__qualname__
-    base = check_model(model, handler_name, "query_args")
+    base = _check_model(model, handler_name, "query_args")
     if not scalars:
         return Fields(base, "parameter") if base is not None else None
     for name, (hint, _) in scalars.items():
         if base is not None and name in base.model_fields:
             raise OperationError(f"{handler_name}: {name!r} is a field of query_args and a parameter; keep one of them")
-        if is_structure(hint):
+        if _is_structure(hint):
             raise OperationError(
                 f"{handler_name}: parameter {name!r} has a default, so it is a query parameter, and those are single "
                 "values and lists; name it query_args, or leave the default out to have it injected"
@@ -162,22 +162,22 @@ def query_fields(handler: Callable[..., Any], model: Any, scalars: dict[str, tup
     return Fields(joined, "parameter")
 
 
-def is_structure(hint: Any) -> bool:
+def _is_structure(hint: Any) -> bool:
     """Tell whether a type has members of its own, which no query parameter can carry."""
     kind, _ = without_none(hint)
     kind = get_origin(kind) or kind
     return isinstance(kind, type) and (issubclass(kind, BaseModel | dict) or is_dataclass(kind))
 
 
-def model_fields(model: Any, handler: str, name: str) -> Fields | None:
+def _model_fields(model: Any, handler: str, name: str) -> Fields | None:
     """Make the reader of a model by name, if there is one."""
-    found = check_model(model, handler, name)
+    found = _check_model(model, handler, name)
     if found is None:
         return None
     return Fields(found, "header" if name == "headers" else "cookie")
 
 
-def check_model(model: Any, handler: str, name: str) -> type[BaseModel] | None:
+def _check_model(model: Any, handler: str, name: str) -> type[BaseModel] | None:
     """Return the model, if it is one.
 
     Raises:

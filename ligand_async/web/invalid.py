@@ -10,23 +10,23 @@ from pydantic import ValidationError
 from ligand_async.errors import InvalidPart, ValidationFailed
 
 Place = Literal["pointer", "parameter", "header", "cookie"]
-Location = tuple[str | int, ...]
+_Location = tuple[str | int, ...]
 
 MAX_PARTS = 100  # a body can be wrong in more places than anybody reads
-MAX_PIECES = 1000  # of a value, looked for in a message
-SHORTEST_ECHO = 3  # a shorter value is found in any sentence
+_MAX_PIECES = 1000  # of a value, looked for in a message
+_SHORTEST_ECHO = 3  # a shorter value is found in any sentence
 
 # A name that nobody declared is sent back only where it is short and plain.
-PLAIN = re.compile(r"[\w .,:;/~@$()\[\]-]{1,64}")
+_PLAIN = re.compile(r"[\w .,:;/~@$()\[\]-]{1,64}")
 
 # pydantic's own sentences for these hold what was sent, or a piece of it.
-SENTENCES = {
+_SENTENCES = {
     "union_tag_invalid": "Input tag does not match any of the expected tags",
     "uuid_parsing": "Input should be a valid UUID",
     "url_parsing": "Input should be a valid URL",
     "url_syntax_violation": "Input should be a valid URL",
 }
-NEUTRAL = "Input is not valid"
+_NEUTRAL = "Input is not valid"
 DETAIL = "the request does not fit its schema"
 
 
@@ -45,46 +45,46 @@ def refuse(
     for item in error.errors(include_url=False, include_context=False)[:MAX_PARTS]:
         location = item["loc"]
         if place == "pointer":
-            where: str | None = json_pointer(locate(location, item["type"], document) if document else location)
+            where: str | None = json_pointer(_locate(location, item["type"], document) if document else location)
         else:
             where = wire_path(location, names or {})
         parts.append(InvalidPart(sentence(item["type"], item["msg"], item["input"]), item["type"], **{place: where}))
     return ValidationFailed(DETAIL, errors=parts)
 
 
-def refuse_part(detail: str, code: str, location: Location) -> ValidationFailed:
+def refuse_part(detail: str, code: str, location: _Location) -> ValidationFailed:
     """Make the 422 of one part of the body."""
     return ValidationFailed(DETAIL, errors=[InvalidPart(detail, code, pointer=json_pointer(location))])
 
 
 def sentence(code: str, message: str, sent: Any) -> str:
     """Return what is said about a value without saying the value; a service's own validator may have written it."""
-    if code in SENTENCES:
-        return SENTENCES[code]
+    if code in _SENTENCES:
+        return _SENTENCES[code]
     said = message.casefold()
-    echoes = (piece.strip().casefold() for piece in islice(pieces(sent), MAX_PIECES))
-    return NEUTRAL if any(len(echo) >= SHORTEST_ECHO and echo in said for echo in echoes) else message
+    echoes = (piece.strip().casefold() for piece in islice(_pieces(sent), _MAX_PIECES))
+    return _NEUTRAL if any(len(echo) >= _SHORTEST_ECHO and echo in said for echo in echoes) else message
 
 
-def pieces(sent: Any) -> Iterator[str]:
+def _pieces(sent: Any) -> Iterator[str]:
     """Walk what a value is made of."""
     match sent:
         case str() | int() | float():
             yield str(sent)
         case dict():
             for part in sent.values():
-                yield from pieces(part)
+                yield from _pieces(part)
         case list() | tuple():
             for part in sent:
-                yield from pieces(part)
+                yield from _pieces(part)
 
 
-def locate(location: Location, code: str, document: Any) -> Location:
+def _locate(location: _Location, code: str, document: Any) -> _Location:
     """Leave out of a location what is not in the document: the members of a union, the key of a mapping."""
     found: list[str | int] = []
     for position, step in enumerate(location):
         is_last = position == len(location) - 1
-        if leads_on(document, step):
+        if _leads_on(document, step):
             document = document[step]
         elif not (is_last and code == "missing" and isinstance(document, dict)):
             continue
@@ -92,21 +92,21 @@ def locate(location: Location, code: str, document: Any) -> Location:
     return tuple(found)
 
 
-def leads_on(document: Any, step: str | int) -> bool:
+def _leads_on(document: Any, step: str | int) -> bool:
     """Tell whether a step of a location leads from here to somewhere."""
     if isinstance(document, list):
         return isinstance(step, int) and 0 <= step < len(document)
     return isinstance(document, dict) and step in document
 
 
-def is_plain(step: str | int) -> bool:
+def _is_plain(step: str | int) -> bool:
     """Tell whether a name may be sent back, although nobody may have declared it."""
-    return isinstance(step, int) or PLAIN.fullmatch(step) is not None
+    return isinstance(step, int) or _PLAIN.fullmatch(step) is not None
 
 
-def plain_location(location: Location) -> Location:
+def plain_location(location: _Location) -> _Location:
     """Return a location up to the first name that is not plain."""
-    return tuple(takewhile(is_plain, location))
+    return tuple(takewhile(_is_plain, location))
 
 
 def json_pointer(location: Sequence[str | int]) -> str:
@@ -120,4 +120,4 @@ def wire_path(location: Sequence[str | int], names: Mapping[str, str]) -> str | 
     if not location:
         return ""
     name = names.get(str(location[0]), str(location[0]))
-    return name if is_plain(name) else None
+    return name if _is_plain(name) else None

@@ -17,15 +17,15 @@ import jiter
 from ligand_async.errors import MalformedBody
 from ligand_async.web.invalid import refuse_part
 
-POSITION = re.compile(r"at line \d+ column \d+$")
+_POSITION = re.compile(r"at line \d+ column \d+$")
 
 # Only with three digits in its exponent, or with hundreds in all, can a number be beyond a double. With one sign for
 # all digits that is found eight times faster than by a regular expression.
-SHAPE = bytes(ord("0") if chr(byte).isdigit() else ord("e") if byte in b"eE" else byte for byte in range(128)) + bytes(
+_SHAPE = bytes(ord("0") if chr(byte).isdigit() else ord("e") if byte in b"eE" else byte for byte in range(128)) + bytes(
     128
 )
-LARGE = (b"0e000", b"0e+000", b"0" * 200)
-ESCAPED_NUL = b"\\u0000"  # a bare one is malformed
+_LARGE = (b"0e000", b"0e+000", b"0" * 200)
+_ESCAPED_NUL = b"\\u0000"  # a bare one is malformed
 
 
 def scan(raw: bytes) -> Any:
@@ -40,34 +40,34 @@ def scan(raw: bytes) -> Any:
     try:
         document = jiter.from_json(raw, catch_duplicate_keys=True, allow_inf_nan=False, cache_mode="keys")
     except ValueError as error:
-        raise MalformedBody(describe_malformed(str(error))) from None  # its text may hold a key that was sent
-    path = find_infinite(document) if may_overflow(raw) else None
+        raise MalformedBody(_describe_malformed(str(error))) from None  # its text may hold a key that was sent
+    path = find_infinite(document) if _may_overflow(raw) else None
     if path is not None:
         raise refuse_part("Input should be a finite number", "finite_number", path)
-    path = find_nul(document) if ESCAPED_NUL in raw else None
+    path = find_nul(document) if _ESCAPED_NUL in raw else None
     if path is not None:
         raise refuse_part("Input should not contain U+0000", "nul_character", path)
     return document
 
 
-def may_overflow(raw: bytes) -> bool:
+def _may_overflow(raw: bytes) -> bool:
     """Tell whether a number in a JSON text can be beyond a double."""
-    shape = raw.translate(SHAPE)
-    return any(large in shape for large in LARGE)
+    shape = raw.translate(_SHAPE)
+    return any(large in shape for large in _LARGE)
 
 
-def describe_malformed(words: str) -> str:
+def _describe_malformed(words: str) -> str:
     """Say what is malformed and where, without what was sent."""
-    position = POSITION.search(words)
+    position = _POSITION.search(words)
     where = f" {position[0]}" if position else ""
     what = "has a duplicate key" if words.startswith("Detected duplicate key") else "is not well-formed JSON"
     return f"the body {what}{where}"
 
 
-Path = tuple[str | int, ...]
+_Path = tuple[str | int, ...]
 
 
-def find_infinite(value: Any) -> Path | None:
+def find_infinite(value: Any) -> _Path | None:
     """Return where in plain data the first number is that is not finite, or None."""
     match value:
         case float():
@@ -79,14 +79,14 @@ def find_infinite(value: Any) -> Path | None:
         case Decimal():
             return None if value.is_finite() else ()
         case dict():
-            return find_among(value.items())
+            return _find_among(value.items())
         case list() | tuple() | set() | frozenset():
-            return find_among(enumerate(value))
+            return _find_among(enumerate(value))
         case _:
             return None
 
 
-def find_among(items: Iterable[tuple[Any, Any]]) -> Path | None:
+def _find_among(items: Iterable[tuple[Any, Any]]) -> _Path | None:
     """Return where among values the first number is that is not finite, or None."""
     for key, value in items:
         path = find_infinite(value)
@@ -95,16 +95,16 @@ def find_among(items: Iterable[tuple[Any, Any]]) -> Path | None:
     return None
 
 
-NUL = "\0"
+_NUL = "\0"
 
 
-def find_nul(value: Any) -> Path | None:
+def find_nul(value: Any) -> _Path | None:
     """Return where in plain data the first text is that holds U+0000, or None; of a key, where its mapping is."""
     match value:
         case str():
-            return () if NUL in value else None
+            return () if _NUL in value else None
         case dict():
-            if any(isinstance(key, str) and NUL in key for key in value):
+            if any(isinstance(key, str) and _NUL in key for key in value):
                 return ()
             items = list(value.items())
         case list():

@@ -21,11 +21,11 @@ from ligand_async.settings import Mistake, Quota, Settings, SettingsError, read_
 logger = logging.getLogger(__name__)
 
 MAX_KEYS = 100_000
-STORAGE_TIMEOUT = 0.25  # seconds, for one request
-COOL_DOWN = 5.0  # seconds that a storage is left alone after it failed
+_STORAGE_TIMEOUT = 0.25  # seconds, for one request
+_COOL_DOWN = 5.0  # seconds that a storage is left alone after it failed
 
 
-class Counters(Protocol):
+class _Counters(Protocol):
     """Counts by key, each in a window that begins with its first request."""
 
     async def hit(self, key: str, seconds: int) -> tuple[int, float] | None:
@@ -87,7 +87,7 @@ class SharedCounters:
     """Counters in a Redis, by the library limits.
 
     When it cannot be asked, requests pass uncounted: a service that answers is worth more than one that counts. The
-    failure is logged, and nobody asks again for `COOL_DOWN` seconds.
+    failure is logged, and nobody asks again for `_COOL_DOWN` seconds.
 
     Args:
         url: `redis://…` or `rediss://…`.
@@ -110,32 +110,32 @@ class SharedCounters:
         if time.monotonic() < self.asks_again_at:
             return None
         try:
-            async with asyncio.timeout(STORAGE_TIMEOUT):
+            async with asyncio.timeout(_STORAGE_TIMEOUT):
                 count = await self.storage.incr(key, seconds)
                 end = await self.storage.get_expiry(key)
         except Exception as error:  # noqa: BLE001  (whatever is wrong with it, requests go on)
             now = time.monotonic()
             if now >= self.asks_again_at:  # of all that waited, one says so
                 logger.warning("rate limits: requests are not counted, the storage failed: %s", type(error).__name__)
-            self.asks_again_at = now + COOL_DOWN
+            self.asks_again_at = now + _COOL_DOWN
             return None
         return count, min(max(end - time.time(), 0.0), float(seconds))
 
     async def close(self) -> None:
         """Close the connections."""
         try:
-            async with asyncio.timeout(STORAGE_TIMEOUT):
+            async with asyncio.timeout(_STORAGE_TIMEOUT):
                 await self.pool.aclose()
         except Exception as error:  # noqa: BLE001  (the service stops all the same)
             logger.warning("rate limits: the storage was not closed: %s", type(error).__name__)
 
 
 EXTENSION = "ligand_limits"
-STATE = "_ligand_rate_limit"
-IPV6_PREFIX = 64  # bits; one customer has at least so many addresses
+_STATE = "_ligand_rate_limit"
+_IPV6_PREFIX = 64  # bits; one customer has at least so many addresses
 
 
-class RateLimits:
+class _RateLimits:
     """The quotas of one app, and their counters.
 
     Args:
@@ -145,7 +145,7 @@ class RateLimits:
         namespace: What tells its counts from those of other services in the same storage.
     """
 
-    def __init__(self, app: Quart, default: tuple[Quota, ...], counters: Counters, namespace: str) -> None:
+    def __init__(self, app: Quart, default: tuple[Quota, ...], counters: _Counters, namespace: str) -> None:
         self.app = app
         self.default = default
         self.counters = counters
@@ -179,9 +179,9 @@ class RateLimits:
         name, quotas = self.decide(endpoint, method)
         if not quotas:
             return
-        caller = caller_of(connection)
+        caller = _caller_of(connection)
         told: list[tuple[str, Quota, int, int]] = []
-        setattr(g, STATE, told)
+        setattr(g, _STATE, told)
         for quota in quotas:
             found = await self.counters.hit(f"{self.namespace}:{name}:{quota.seconds}:{caller}", quota.seconds)
             if found is None:
@@ -203,7 +203,7 @@ class RateLimits:
 
     async def tell(self, response: Response) -> Response:
         """Say how much is left, also to those who have nothing left (draft-ietf-httpapi-ratelimit-headers-10)."""
-        told: list[tuple[str, Quota, int, int]] = g.get(STATE, [])
+        told: list[tuple[str, Quota, int, int]] = g.get(_STATE, [])
         if told:
             response.headers["RateLimit-Policy"] = ", ".join(
                 f'"{name}";q={quota.amount};w={quota.seconds}' for name, quota, _, _ in told
@@ -215,10 +215,10 @@ class RateLimits:
 def is_limited(app: Quart, endpoint: str, method: str) -> bool:
     """Tell whether a route can answer 429, by its marks or by the setting."""
     limits = app.extensions.get(EXTENSION)
-    return isinstance(limits, RateLimits) and bool(limits.decide(endpoint, method)[1])
+    return isinstance(limits, _RateLimits) and bool(limits.decide(endpoint, method)[1])
 
 
-def caller_of(connection: BaseRequestWebsocket) -> str:
+def _caller_of(connection: BaseRequestWebsocket) -> str:
     """Return a short name for whoever is calling: its subject, or the network it calls from."""
     principal = current_principal()
     if principal is not None:
@@ -235,11 +235,11 @@ def network_of(address: str) -> str:
     except ValueError:
         return address
     if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None:
-        return str(ip_network((parsed, IPV6_PREFIX), strict=False))
+        return str(ip_network((parsed, _IPV6_PREFIX), strict=False))
     return str(getattr(parsed, "ipv4_mapped", None) or parsed)
 
 
-def init_limits(app: Quart, settings: Settings) -> RateLimits:
+def init_limits(app: Quart, settings: Settings) -> _RateLimits:
     """Limit how often callers may ask, as marks and settings say.
 
     Whoever authenticates registers before this: the caller is a principal by then.
@@ -248,7 +248,7 @@ def init_limits(app: Quart, settings: Settings) -> RateLimits:
         SettingsError: A storage is set, and the extra that asks it is not installed.
     """
     default = read_quotas(settings.rate_limit) if settings.rate_limit else ()
-    limits = RateLimits(app, default, make_counters(settings), service_of(app).title)
+    limits = _RateLimits(app, default, _make_counters(settings), service_of(app).title)
     app.extensions[EXTENSION] = limits
     app.before_request(limits.check_request)
     app.before_websocket(limits.check_websocket)
@@ -257,7 +257,7 @@ def init_limits(app: Quart, settings: Settings) -> RateLimits:
     return limits
 
 
-def make_counters(settings: Settings) -> Counters:
+def _make_counters(settings: Settings) -> _Counters:
     """Make the counters that the settings ask for.
 
     Raises:

@@ -41,37 +41,37 @@ from ligand_async.web.problems import check_status
 from ligand_async.web.services import current_services
 
 
-class DataclassInstance(Protocol):
+class _DataclassInstance(Protocol):
     """Any dataclass."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
 
-Scalar = str | int | float | bool | Decimal | UUID | date | time | timedelta | Enum | None
-Answer = (
+_Scalar = str | int | float | bool | Decimal | UUID | date | time | timedelta | Enum | None
+_Answer = (
     BaseModel
-    | DataclassInstance
+    | _DataclassInstance
     | Response
     | WerkzeugResponse
-    | Scalar
+    | _Scalar
     | Mapping[str, Any]
-    | Set[Scalar]
-    | Sequence["Answer"]
+    | Set[_Scalar]
+    | Sequence["_Answer"]
 )
-R = TypeVar("R", bound=Answer)
-Handler = Callable[..., Coroutine[Any, Any, R]]
-View = Callable[..., Coroutine[Any, Any, Response]]
+R = TypeVar("R", bound=_Answer)
+_Handler = Callable[..., Coroutine[Any, Any, R]]
+_View = Callable[..., Coroutine[Any, Any, Response]]
 
 
-class OperationDecorator(Protocol):
+class _OperationDecorator(Protocol):
     """What `operation(...)` with options returns."""
 
-    def __call__(self, handler: Callable[..., Coroutine[Any, Any, R]], /) -> View:
+    def __call__(self, handler: Callable[..., Coroutine[Any, Any, R]], /) -> _View:
         """Make the view of a handler."""
 
 
 @overload
-def operation(handler: Callable[..., Coroutine[Any, Any, R]], /) -> View: ...
+def operation(handler: Callable[..., Coroutine[Any, Any, R]], /) -> _View: ...
 @overload
 def operation(
     *,
@@ -80,7 +80,7 @@ def operation(
     location: str | None = None,
     session: SessionMode | None = None,
     retry_safe: bool = False,
-) -> OperationDecorator: ...
+) -> _OperationDecorator: ...
 def operation(
     handler: Callable[..., Coroutine[Any, Any, Any]] | None = None,
     /,
@@ -111,10 +111,10 @@ def operation(
         OperationError: The signature cannot be served; at decoration, so at import.
     """
 
-    def decorate(handler: Callable[..., Coroutine[Any, Any, Any]]) -> View:
+    def decorate(handler: Callable[..., Coroutine[Any, Any, Any]]) -> _View:
         inputs = read_inputs(handler)
-        output = output_of(handler, inputs, status)
-        check_raises(handler, raises)
+        output = _output_of(handler, inputs, status)
+        _check_raises(handler, raises)
         mark = OperationMark(
             status=output.status,
             raises=tuple(raises),
@@ -125,14 +125,14 @@ def operation(
             cookies_model=inputs.cookies.model if inputs.cookies else None,
             body_media_types=inputs.data.media_types if inputs.data else (),
         )
-        run = Run(handler, inputs, output, mark)
+        run = _Run(handler, inputs, output, mark)
 
         @wraps(handler)
         async def view(*instance: Any, **path: Any) -> Response:
             return await run(instance, path, view)
 
         stamp_operation(view, mark)
-        stamp_for_quart_schema(view, inputs, output)
+        _stamp_for_quart_schema(view, inputs, output)
         view.__dict__[INPUTS_ATTRIBUTE] = inputs
         return view
 
@@ -142,7 +142,7 @@ def operation(
 INPUTS_ATTRIBUTE = "_ligand_inputs"
 
 
-def output_of(handler: Callable[..., Any], inputs: Inputs, status: int | None) -> Output:
+def _output_of(handler: Callable[..., Any], inputs: Inputs, status: int | None) -> Output:
     """Make what turns a handler's return values into responses.
 
     Raises:
@@ -154,7 +154,7 @@ def output_of(handler: Callable[..., Any], inputs: Inputs, status: int | None) -
         raise OperationError(f"{handler.__qualname__}: what it returns cannot be an answer: {error}") from error
 
 
-def check_raises(handler: Callable[..., Any], raises: Sequence[type[Problem]]) -> None:
+def _check_raises(handler: Callable[..., Any], raises: Sequence[type[Problem]]) -> None:
     """Refuse `raises` without a status: the documentation files them by it.
 
     Raises:
@@ -164,7 +164,7 @@ def check_raises(handler: Callable[..., Any], raises: Sequence[type[Problem]]) -
         raise OperationError(f"{handler.__qualname__}: raises names Problem, which has no status; name a subclass")
 
 
-def stamp_for_quart_schema(view: View, inputs: Inputs, output: Output) -> None:
+def _stamp_for_quart_schema(view: _View, inputs: Inputs, output: Output) -> None:
     """Tell quart-schema what it would know from its own decorators."""
     if inputs.data is not None:
         setattr(view, QUART_SCHEMA_REQUEST_ATTRIBUTE, (inputs.data.schema, inputs.data.source))
@@ -178,7 +178,7 @@ def stamp_for_quart_schema(view: View, inputs: Inputs, output: Output) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class _Run:
     """One handler at work."""
 
     handler: Callable[..., Coroutine[Any, Any, Any]]
@@ -203,7 +203,7 @@ class Run:
         if inputs.principal is not None:
             principal = current_principal()
             if principal is None and inputs.principal_required:
-                raise enforcement_of(current_app_itself()).refuse()
+                raise enforcement_of(_current_app_itself()).refuse()
             arguments[inputs.principal] = principal
         if inputs.query is not None:
             if path and (hidden := inputs.query_scalars.keys() & path.keys() & request.args.keys()):
@@ -241,7 +241,7 @@ class Run:
             async with current_deadline().limit():
                 return self.answer(await self.handler(*instance, **arguments))
 
-        preconditions, attempt, database = preconditions_var.get(), attempt_var.get(), database_of_app()
+        preconditions, attempt, database = preconditions_var.get(), attempt_var.get(), _database_of_app()
 
         async def work(unit: UnitOfWork) -> Response:
             if attempt is not None and (reply := await attempt.find_reply(unit.session, database)) is not None:
@@ -249,7 +249,7 @@ class Run:
             if preconditions is not None:
                 preconditions.begin()
             returned = await self.handler(*instance, **arguments, **{name: unit.session})
-            if not is_error(returned):
+            if not _is_error(returned):
                 await unit.flush()
             response = self.answer(returned)
             if response.status_code >= 400:
@@ -285,14 +285,14 @@ class Run:
             return cast(Response, result.value)
         response = self.output.make_response(result)
         if self.mark.location is not None and "Location" not in response.headers:
-            response.headers["Location"] = build_location(self.mark.location, result.value)
+            response.headers["Location"] = _build_location(self.mark.location, result.value)
         if isinstance(result.value, Page):
             for name, value in result.value.headers.items():
                 response.headers.setdefault(name, value)
         return validate(response, result.value, from_replica=self.mark.session == "replica")
 
 
-def is_error(returned: Any) -> bool:
+def _is_error(returned: Any) -> bool:
     """Tell whether a handler returned an error: nothing of it is kept, so the database is not asked about it."""
     match returned:
         case Response() | WerkzeugResponse():
@@ -303,19 +303,19 @@ def is_error(returned: Any) -> bool:
             return False
 
 
-def database_of_app() -> Database:
+def _database_of_app() -> Database:
     """Return the current app's database.
 
     Raises:
         RuntimeError: It has none.
     """
-    database = service_of(current_app_itself()).database
+    database = service_of(_current_app_itself()).database
     if not isinstance(database, Database):
         raise RuntimeError("a handler asks for an AsyncSession; give create_app() a database")
     return database
 
 
-def current_app_itself() -> Quart:
+def _current_app_itself() -> Quart:
     """Return the current app itself."""
     app: Quart = current_app._get_current_object()  # type: ignore[attr-defined]  # a LocalProxy
     return app
@@ -325,7 +325,7 @@ class LocationError(RuntimeError):
     """The address of what was created cannot be built; the message says what it lacks."""
 
 
-def build_location(endpoint: str, value: Any) -> str:
+def _build_location(endpoint: str, value: Any) -> str:
     """Return the path of an endpoint for a value that was just made.
 
     Each variable of the endpoint's rule is taken from the current request's path, else from the value's attribute or
@@ -343,14 +343,14 @@ def build_location(endpoint: str, value: Any) -> str:
     name = f"{request.blueprint}{endpoint}" if endpoint.startswith(".") and request.blueprint else endpoint
     missing: list[str] = []
     for rule in current_app.url_map.iter_rules(name):
-        found = {variable: find_variable(variable, value) for variable in sorted(rule.arguments)}
+        found = {variable: _find_variable(variable, value) for variable in sorted(rule.arguments)}
         missing = [variable for variable, known in found.items() if known is None]
         if not missing:
             return url_for(name, **found)
     raise LocationError(f"location={endpoint!r}: {type(value).__name__} has no {', '.join(missing)} for the path")
 
 
-def find_variable(variable: str, value: Any) -> Any:
+def _find_variable(variable: str, value: Any) -> Any:
     """Find the value of a path variable: in the current path, else in what was returned."""
     known = (request.view_args or {}).get(variable)
     names = (variable, "id") if variable.endswith("_id") else (variable,)

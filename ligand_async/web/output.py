@@ -25,7 +25,7 @@ class ResponseInvalid(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class _Result:
     """What a handler returned, taken apart."""
 
     value: Any
@@ -48,7 +48,7 @@ class Output:
 
     def __init__(self, returns: Any, status: int | None, handler: str) -> None:
         self.handler = handler
-        self.type = response_type(returns)
+        self.type = _response_type(returns)
         self.empty = self.type is None
         self.status = int(status or (204 if self.empty else 200))
         if not 200 <= self.status <= 399:
@@ -58,24 +58,24 @@ class Output:
         self._adapter: TypeAdapter[Any] | None = None if self.empty or self.type is Response else TypeAdapter(self.type)
         self._exact = None if self._adapter is None else exact(self._adapter)
 
-    def take_apart(self, returned: Any) -> Result:
+    def take_apart(self, returned: Any) -> _Result:
         """Split `(value, status, headers)` where that was returned.
 
         Raises:
             ResponseInvalid: It is a tuple of another form.
         """
         if not isinstance(returned, tuple):
-            return Result(returned, self.status, {})
+            return _Result(returned, self.status, {})
         match returned:
             case (value, int() as status):
-                return Result(value, int(status), {})
+                return _Result(value, int(status), {})
             case (value, int() as status, headers):
-                return Result(value, int(status), headers or {})
+                return _Result(value, int(status), headers or {})
         raise ResponseInvalid(
             f"{self.handler} returned a tuple other than (value, status) and (value, status, headers)"
         )
 
-    def make_response(self, result: Result) -> Response:
+    def make_response(self, result: _Result) -> Response:
         """Make the response of a result.
 
         Raises:
@@ -119,9 +119,9 @@ class Output:
             raise ResponseInvalid(f"{self.handler} returned a value that its schema cannot write as JSON") from None
 
 
-def response_type(returns: Any) -> Any:
+def _response_type(returns: Any) -> Any:
     """Return what success is made of: a type, None for nothing, or `Response` where handlers make it by hand."""
-    if get_origin(returns) is Annotated and is_response(get_args(returns)[0]):
+    if get_origin(returns) is Annotated and _is_response(get_args(returns)[0]):
         returns = get_args(returns)[0]
     if returns is None or returns is NoneType:
         return None
@@ -129,16 +129,16 @@ def response_type(returns: Any) -> Any:
         value, *more = get_args(returns)
         if not 1 <= len(more) <= 2 or more[0] is Ellipsis:
             raise TypeError("a tuple is (value, status) or (value, status, headers); JSON has lists")
-        return response_type(value)
+        return _response_type(value)
     if get_origin(returns) in {Union, UnionType}:
-        rest = [part for part in get_args(returns) if not is_response(part)]
+        rest = [part for part in get_args(returns) if not _is_response(part)]
         if len(rest) < len(get_args(returns)):
-            return response_type(Union[tuple(rest)]) if rest else Response  # noqa: UP007  (built at run time)
+            return _response_type(Union[tuple(rest)]) if rest else Response  # noqa: UP007  (built at run time)
         return returns
-    return Response if is_response(returns) else returns
+    return Response if _is_response(returns) else returns
 
 
-def is_response(part: Any) -> bool:
+def _is_response(part: Any) -> bool:
     """Tell whether a type is a response made by hand."""
     return isinstance(part, type) and issubclass(part, RESPONSES)
 

@@ -28,16 +28,16 @@ from ligand_async.web.invalid import Place, refuse
 
 logger = logging.getLogger(__name__)
 
-RENDERER = "ligand_problem_renderer"
+_RENDERER = "ligand_problem_renderer"
 
-OF_THE_BODY = {
+_OF_THE_BODY = {
     "content-type",
     "content-length",
     "content-encoding",
     "etag",
     "last-modified",
 }  # of another body than ours
-UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def render_problem(problem: Problem) -> Response:
@@ -59,12 +59,12 @@ def instance_of(request_id: str | None) -> str | None:
 
     The path is none: it is what was sent, and that is not repeated.
     """
-    return f"urn:uuid:{request_id}" if request_id is not None and UUID_TEXT.fullmatch(request_id) else None
+    return f"urn:uuid:{request_id}" if request_id is not None and _UUID_TEXT.fullmatch(request_id) else None
 
 
 def renderer_of(app: Quart) -> ProblemRenderer:
     """Return what makes the response of each problem of an app."""
-    renderer: ProblemRenderer = app.extensions.get(RENDERER, render_problem)
+    renderer: ProblemRenderer = app.extensions.get(_RENDERER, render_problem)
     return renderer
 
 
@@ -73,23 +73,23 @@ def problem_of_http(error: HTTPException) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, RequestSchemaValidationError) and isinstance(error.validation_error, ValidationError):
-        return refuse(error.validation_error, place=place_of(error))
+        return refuse(error.validation_error, place=_place_of(error))
     status = (error.response.status_code if error.response is not None else error.code) or 500
-    problem = problem_for(status, own_words(error))
+    problem = problem_for(status, _own_words(error))
     headers = error.response.headers if error.response is not None else error.get_headers()
     for name, value in headers.items() if hasattr(headers, "items") else headers:
-        if name.lower() not in OF_THE_BODY:
+        if name.lower() not in _OF_THE_BODY:
             problem.headers.add(name, value)
     return problem
 
 
-def own_words(error: HTTPException) -> str | None:
+def _own_words(error: HTTPException) -> str | None:
     """Return what the service said; werkzeug's stock sentences say nothing, and one names the host that was sent."""
     words = vars(error).get("description")
     return words if isinstance(words, str) and not isinstance(error, SecurityError) else None
 
 
-def place_of(error: RequestSchemaValidationError) -> Place:
+def _place_of(error: RequestSchemaValidationError) -> Place:
     """Return where quart-schema found the values that it refused."""
     match error:
         case QuerystringValidationError():
@@ -124,7 +124,7 @@ def init_problems(app: Quart, *, metadata: MetaData, renderer: ProblemRenderer =
         return await answer(problem)
 
     async def answer(problem: Problem) -> ResponseReturnValue:
-        own = handler_of(app, problem)
+        own = _handler_of(app, problem)
         if own is None or own is answer_http_exception:
             return render(problem)
         result: ResponseReturnValue = await app.ensure_async(own)(problem)
@@ -134,7 +134,7 @@ def init_problems(app: Quart, *, metadata: MetaData, renderer: ProblemRenderer =
         add_challenges(app, problem)
         return renderer(problem)
 
-    app.extensions[RENDERER] = render
+    app.extensions[_RENDERER] = render
     app.register_error_handler(HTTPException, answer_http_exception)
     app.register_error_handler(SQLAlchemyError, answer_database_error)
     for status in HTTPStatus:
@@ -142,7 +142,7 @@ def init_problems(app: Quart, *, metadata: MetaData, renderer: ProblemRenderer =
             app.aborter.mapping.setdefault(status.value, type(status.name, (HTTPException,), {"code": status.value}))
 
 
-def handler_of(app: Quart, problem: Problem) -> Callable[[Any], Any] | None:
+def _handler_of(app: Quart, problem: Problem) -> Callable[[Any], Any] | None:
     """Find who answers a problem that Quart did not see raised, or that it saw as another error.
 
     As Quart looks: by status and then by class, blueprints first. And werkzeug's class of a status stands for it,
@@ -161,7 +161,7 @@ def blueprints_of_current() -> list[str]:
     return list(websocket.blueprints) if has_websocket_context() else []
 
 
-LONGEST_DETAIL = 500  # characters; what is longer is a page
+_LONGEST_DETAIL = 500  # characters; what is longer is a page
 
 
 class InvalidStatus(RuntimeError):
@@ -193,25 +193,25 @@ def problem_of_answer(result: Any, response: Response | WerkzeugResponse) -> Pro
         return None
     if isinstance(result, HTTPException) and result.response is None:
         return problem_of_http(result)
-    if is_json(response):
+    if _is_json(response):
         return None
-    problem = problem_for(response.status_code, detail_of(result))
+    problem = problem_for(response.status_code, _detail_of(result))
     for name, value in response.headers:
-        if name.lower() not in OF_THE_BODY:
+        if name.lower() not in _OF_THE_BODY:
             problem.headers.add(name, value)
     return problem
 
 
-def is_json(response: Response | WerkzeugResponse) -> bool:
+def _is_json(response: Response | WerkzeugResponse) -> bool:
     """Tell whether an answer is JSON, of which a problem document is one kind."""
     mimetype = response.mimetype or ""
     return mimetype == "application/json" or (mimetype.startswith("application/") and mimetype.endswith("+json"))
 
 
-def detail_of(result: Any) -> str | None:
+def _detail_of(result: Any) -> str | None:
     """Return the sentence that a view gave with a status, as in `return "no such room", 404`; a page is none."""
     text = result[0] if isinstance(result, tuple) else None
-    if isinstance(text, str) and 0 < len(text) <= LONGEST_DETAIL and not text.lstrip().startswith("<"):
+    if isinstance(text, str) and 0 < len(text) <= _LONGEST_DETAIL and not text.lstrip().startswith("<"):
         return text
     return None
 

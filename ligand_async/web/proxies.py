@@ -7,15 +7,15 @@ from typing import Any
 
 from ligand_async.web.stages import Headers, Reply
 
-Address = IPv4Address | IPv6Address
+_Address = IPv4Address | IPv6Address
 
-CONSUMED = frozenset(
+_CONSUMED = frozenset(
     {b"forwarded", b"x-real-ip", b"remote-addr"}
     | {b"x-forwarded-" + part for part in (b"for", b"proto", b"host", b"port", b"prefix", b"scheme", b"ssl")}
 )
-PREFIX = b"x-forwarded-"
-WITH_PORT = re.compile(r"\[([^\]]*)\](?::[0-9]+)?|([0-9.]+):[0-9]+")
-WEBSOCKET_SCHEMES = {"http": "ws", "https": "wss"}
+_PREFIX = b"x-forwarded-"
+_WITH_PORT = re.compile(r"\[([^\]]*)\](?::[0-9]+)?|([0-9.]+):[0-9]+")
+_WEBSOCKET_SCHEMES = {"http": "ws", "https": "wss"}
 
 
 class TrustedProxies:
@@ -44,21 +44,21 @@ class TrustedProxies:
         The stage `Syntax` comes after this one, and refuses a host that is none.
         """
         fields: Headers = list(scope["headers"])
-        peer = address_of(scope)
-        chain = values_of(fields, b"x-forwarded-for")
+        peer = _address_of(scope)
+        chain = _values_of(fields, b"x-forwarded-for")
         if len(chain) < self.hops or not (self.hops or self.is_trusted(peer)):
             # Nobody we know passed it on; with a hop count: it did not come through all of them.
-            scope["headers"] = [field for field in fields if not is_forwarded(field[0])]
+            scope["headers"] = [field for field in fields if not _is_forwarded(field[0])]
             return None
-        scope["headers"] = [field for field in fields if field[0].lower() not in CONSUMED]
+        scope["headers"] = [field for field in fields if field[0].lower() not in _CONSUMED]
         client = self.find_client(peer, chain)
         if client is not None and client != peer:
             scope["client"] = (str(client), 0)
-        for scheme in values_of(fields, b"x-forwarded-proto")[-1:]:
-            if scheme.lower() in WEBSOCKET_SCHEMES:
+        for scheme in _values_of(fields, b"x-forwarded-proto")[-1:]:
+            if scheme.lower() in _WEBSOCKET_SCHEMES:
                 is_websocket = scope["type"] == "websocket"
-                scope["scheme"] = WEBSOCKET_SCHEMES[scheme.lower()] if is_websocket else scheme.lower()
-        for host in values_of(fields, b"x-forwarded-host")[-1:]:
+                scope["scheme"] = _WEBSOCKET_SCHEMES[scheme.lower()] if is_websocket else scheme.lower()
+        for host in _values_of(fields, b"x-forwarded-host")[-1:]:
             others = [field for field in scope["headers"] if field[0].lower() != b"host"]
             scope["headers"] = [(b"host", host.encode("latin-1")), *others]
         return None
@@ -66,11 +66,11 @@ class TrustedProxies:
     def after(self, scope: Mapping[str, Any], status: int, headers: Headers) -> None:
         """Leave the answer as it is."""
 
-    def is_trusted(self, address: Address | None) -> bool:
+    def is_trusted(self, address: _Address | None) -> bool:
         """Tell whether an address is that of one of our proxies."""
         return address is not None and any(address in network for network in self.networks)
 
-    def find_client(self, peer: Address | None, chain: Sequence[str]) -> Address | None:
+    def find_client(self, peer: _Address | None, chain: Sequence[str]) -> _Address | None:
         """Return the address that the last trusted proxy saw.
 
         A value that is no address ends the search: the proxy that wrote it is the last that is known.
@@ -83,24 +83,24 @@ class TrustedProxies:
         for depth, text in enumerate(reversed(chain), start=1):
             if depth > self.hops if self.hops else not self.is_trusted(client):
                 break
-            address = read_address(text)
+            address = _read_address(text)
             if address is None:
                 break
             client = address
         return client
 
 
-def is_forwarded(name: bytes) -> bool:
+def _is_forwarded(name: bytes) -> bool:
     """Tell whether a header speaks for somebody else than the peer."""
-    return name.lower() in CONSUMED or name.lower().startswith(PREFIX)
+    return name.lower() in _CONSUMED or name.lower().startswith(_PREFIX)
 
 
-def values_of(fields: Iterable[tuple[bytes, bytes]], name: bytes) -> list[str]:
+def _values_of(fields: Iterable[tuple[bytes, bytes]], name: bytes) -> list[str]:
     """Return the members of a list header, over all its lines (RFC 9110 section 5.6.1)."""
-    return [*split_members(value for field, value in fields if field.lower() == name)]
+    return [*_split_members(value for field, value in fields if field.lower() == name)]
 
 
-def split_members(values: Iterable[bytes]) -> Iterator[str]:
+def _split_members(values: Iterable[bytes]) -> Iterator[str]:
     """Yield what stands between commas."""
     for value in values:
         for member in value.decode("latin-1").split(","):
@@ -108,18 +108,18 @@ def split_members(values: Iterable[bytes]) -> Iterator[str]:
                 yield text
 
 
-def address_of(scope: Mapping[str, Any]) -> Address | None:
+def _address_of(scope: Mapping[str, Any]) -> _Address | None:
     """Return the peer's address; None for a Unix socket."""
     client = scope.get("client")
-    return read_address(client[0]) if client and isinstance(client[0], str) else None
+    return _read_address(client[0]) if client and isinstance(client[0], str) else None
 
 
-def read_address(text: str) -> Address | None:
+def _read_address(text: str) -> _Address | None:
     """Read an address, alone or with a port; None where it is none.
 
     An IPv4 address that came over IPv6 is the IPv4 address; one with a zone is none.
     """
-    found = WITH_PORT.fullmatch(text)
+    found = _WITH_PORT.fullmatch(text)
     if found is not None:
         text = found[1] or found[2] or ""
     try:

@@ -44,7 +44,7 @@ from ligand_async.web.scrubbing import without_values
 logger = logging.getLogger(__name__)
 
 
-class IsolatedTeardown(Quart):
+class _IsolatedTeardown(Quart):
     """A Quart whose teardown functions all run, whatever one of them raises; what it raises is logged."""
 
     async def do_teardown_request(
@@ -91,11 +91,11 @@ class IsolatedTeardown(Quart):
             logger.exception("the teardown function %s failed; the answer stands", name)
 
 
-unhandled_var: ContextVar[list[BaseException] | None] = ContextVar("ligand_unhandled", default=None)
+_unhandled_var: ContextVar[list[BaseException] | None] = ContextVar("ligand_unhandled", default=None)
 """Where a test client collects what nothing handled."""
 
 
-class UnfailingQuart(IsolatedTeardown):
+class _UnfailingQuart(_IsolatedTeardown):
     """Answers with a problem where Quart 0.22 answers with HTML, with nothing, or not at all."""
 
     async def make_response(self, result: Any) -> Any:
@@ -121,7 +121,7 @@ class UnfailingQuart(IsolatedTeardown):
 
     async def _handle_unhandled(self, error: Exception, signal: Any, finalize: Callable[..., Any]) -> Any:
         clean = without_values(error)
-        unhandled = unhandled_var.get()
+        unhandled = _unhandled_var.get()
         if unhandled is not None:
             unhandled.append(clean)
         with named_to_trackers():
@@ -156,10 +156,10 @@ class UnfailingQuart(IsolatedTeardown):
             self.logger.exception("a receiver of the signal of an exception failed")
 
 
-EVENT_STREAM = "text/event-stream"
+_EVENT_STREAM = "text/event-stream"
 
 
-class HTTPConnection(ASGIHTTPConnection):
+class _HTTPConnection(ASGIHTTPConnection):
     """Quart's own, which ends a slow answer in silence and lets a `SystemExit` end the server."""
 
     async def handle_request(self, request: Request, send: Any) -> None:
@@ -185,25 +185,25 @@ class HTTPConnection(ASGIHTTPConnection):
         if isinstance(response, Response) and response.timeout is not Ellipsis:
             own: float | None = response.timeout
             return own
-        if response.mimetype == EVENT_STREAM:
+        if response.mimetype == _EVENT_STREAM:
             return None
         timeout: float | None = self.app.config["RESPONSE_TIMEOUT"]
         return timeout
 
 
-class LigandQuart(UnfailingQuart):
+class LigandQuart(_UnfailingQuart):
     """A `quart.Quart` like any other, for its users; only what is wrong with a request or its answer differs.
 
     Attributes:
         guard: Stands around everything, also around middleware that is put around `asgi_app`.
     """
 
-    asgi_http_class = HTTPConnection
+    asgi_http_class = _HTTPConnection
     guard: Guard
 
     def __init__(self, import_name: str, **options: Any) -> None:
         super().__init__(import_name, **options)
-        self.url_map.converters = {**self.url_map.converters, **CONVERTERS}
+        self.url_map.converters = {**self.url_map.converters, **_CONVERTERS}
         self.guard = Guard([], request_timeout=None, max_body_bytes=2**63)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -232,9 +232,9 @@ class LigandQuart(UnfailingQuart):
     async def full_dispatch_request(self, request_context: RequestContext | None = None) -> ResponseTypes:
         """Answer a request, and tell which operation was answered how."""
         request = (request_context or request_ctx).request
-        begin_operation(self, request)
+        _begin_operation(self, request)
         response = await super().full_dispatch_request(request_context)
-        complete_operation(self, request, response.status_code)
+        _complete_operation(self, request, response.status_code)
         return response
 
     async def preprocess_request(self, request_context: RequestContext | None = None) -> Any:
@@ -260,7 +260,7 @@ class LigandQuart(UnfailingQuart):
     ) -> ResponseTypes:
         """Run the functions after the view; when one fails, the others run again for the error's answer."""
         context = request_context or request_ctx
-        failed = failed_functions(context.request)
+        failed = _failed_functions(context.request)
         functions = [*context._after_request_functions]
         for name in [*context.request.blueprints, None]:
             functions += reversed(self.after_request_funcs[name])
@@ -298,7 +298,7 @@ class LigandQuart(UnfailingQuart):
         else:
             with Containment():
                 response = await super().handle_exception(error)
-        complete_operation(self, request_ctx.request, response.status_code)
+        _complete_operation(self, request_ctx.request, response.status_code)
         return response
 
     async def handle_websocket_exception(self, error: Exception) -> Any:
@@ -351,25 +351,25 @@ class LigandQuart(UnfailingQuart):
         return response
 
 
-def failed_functions(request: Request) -> set[Any]:
+def _failed_functions(request: Request) -> set[Any]:
     """Return the functions after the view that have failed in a request; it is empty to begin with."""
     failed: set[Any] = cast(dict[str, Any], request.scope).setdefault("ligand_async.failed", set())
     return failed
 
 
-STARTED = "ligand_async.started"
+_STARTED = "ligand_async.started"
 
 
-def begin_operation(app: Quart, request: Request) -> None:
+def _begin_operation(app: Quart, request: Request) -> None:
     """Remember when a request began, if anybody wants to know how long it takes."""
     if receivers_of(operation_completed, app):
-        cast(MutableMapping[str, Any], request.scope)[STARTED] = time.perf_counter()
+        cast(MutableMapping[str, Any], request.scope)[_STARTED] = time.perf_counter()
 
 
-def complete_operation(app: Quart, request: Request, status: int) -> None:
+def _complete_operation(app: Quart, request: Request, status: int) -> None:
     """Tell how the request in whose context this runs was answered, if it is an operation's."""
-    started: float | None = cast(MutableMapping[str, Any], request.scope).pop(STARTED, None)
-    if started is None or not is_operation(app, request):
+    started: float | None = cast(MutableMapping[str, Any], request.scope).pop(_STARTED, None)
+    if started is None or not _is_operation(app, request):
         return
     announce(
         operation_completed,
@@ -381,7 +381,7 @@ def complete_operation(app: Quart, request: Request, status: int) -> None:
     )
 
 
-def is_operation(app: Quart, request: Request) -> bool:
+def _is_operation(app: Quart, request: Request) -> bool:
     """Tell whether a request is for an operation: a view, or the method of a class."""
     rule = request.url_rule
     if rule is None or (request.method == "OPTIONS" and rule.provide_automatic_options):
@@ -405,10 +405,10 @@ class AsciiFloat(FloatConverter):
     regex = r"[0-9]+\.[0-9]+"
 
 
-CONVERTERS: dict[str, type[BaseConverter]] = {"int": AsciiInteger, "float": AsciiFloat}
+_CONVERTERS: dict[str, type[BaseConverter]] = {"int": AsciiInteger, "float": AsciiFloat}
 
 
-class RaisingClient:
+class _RaisingClient:
     """Mixed into the app's own test client."""
 
     def __init__(self, app: Quart, use_cookies: bool = True, *, raise_unhandled: bool = False, **options: Any) -> None:
@@ -419,11 +419,11 @@ class RaisingClient:
         if not self.raise_unhandled:
             return await super()._make_request(*arguments, **named)  # type: ignore[misc]  # the same
         unhandled: list[BaseException] = []
-        token = unhandled_var.set(unhandled)  # the request runs in a task that inherits it
+        token = _unhandled_var.set(unhandled)  # the request runs in a task that inherits it
         try:
             response = await super()._make_request(*arguments, **named)  # type: ignore[misc]  # the same
         finally:
-            unhandled_var.reset(token)
+            _unhandled_var.reset(token)
         if unhandled:
             raise unhandled[0]
         return response
@@ -431,4 +431,4 @@ class RaisingClient:
 
 def init_test_client(app: Quart) -> None:
     """Let the test client of an app raise on demand."""
-    app.test_client_class = new_class("TestClient", (RaisingClient, app.test_client_class))
+    app.test_client_class = new_class("TestClient", (_RaisingClient, app.test_client_class))

@@ -16,13 +16,13 @@ from ligand_async.web.json import scan
 
 MULTIPART = "multipart/form-data"
 
-TAIL = 1024  # bytes at the end of a body, in which its last boundary is looked for
-SPOOL_BYTES = 64 * 1024  # an upload beyond this goes to disk
-REPLACED = "\ufffd"  # what a decoder puts for bytes that are no text
+_TAIL = 1024  # bytes at the end of a body, in which its last boundary is looked for
+_SPOOL_BYTES = 64 * 1024  # an upload beyond this goes to disk
+_REPLACED = "\ufffd"  # what a decoder puts for bytes that are no text
 
 
 @dataclass(frozen=True, slots=True)
-class FormLimits:
+class _FormLimits:
     """How much a form may hold.
 
     Attributes:
@@ -36,11 +36,11 @@ class FormLimits:
     field_bytes: int = 64 * 1024
 
 
-class StrictFormDataParser(FormDataParser):
+class _StrictFormDataParser(FormDataParser):
     """Raises a problem where Quart's own makes an empty or shorter form of a malformed one."""
 
-    def __init__(self, *, limits: FormLimits | None = None, **options: Any) -> None:
-        self.limits = limits or FormLimits()
+    def __init__(self, *, limits: _FormLimits | None = None, **options: Any) -> None:
+        self.limits = limits or _FormLimits()
         self._files = 0
         super().__init__(
             **{
@@ -75,11 +75,11 @@ class StrictFormDataParser(FormDataParser):
     async def _parse_watched(
         self, body: Any, content_length: int | None, options: dict[str, str]
     ) -> tuple[MultiDict[str, Any], MultiDict[str, Any]]:
-        watched = WatchedBody(body)
+        watched = _WatchedBody(body)
         fields, files = await super().parse(watched, MULTIPART, content_length, options)  # type: ignore[arg-type]  # iterated only
         if f"--{options.get('boundary', '')}--".encode() not in watched.end:
             raise ValueError("the form ends before its last boundary")
-        if any(REPLACED in text for name, values in fields.lists() for text in (name or "", *values)):
+        if any(_REPLACED in text for name, values in fields.lists() for text in (name or "", *values)):
             raise ValueError("the form is not in the encoding that it names")
         return fields, files
 
@@ -110,10 +110,10 @@ class StrictFormDataParser(FormDataParser):
         self._files += 1
         if self._files > self.limits.files:
             raise ContentTooLarge(f"a form may have {self.limits.files} files at most")
-        return cast(IO[bytes], SpooledTemporaryFile(max_size=SPOOL_BYTES, mode="w+b"))
+        return cast(IO[bytes], SpooledTemporaryFile(max_size=_SPOOL_BYTES, mode="w+b"))
 
 
-class WatchedBody:
+class _WatchedBody:
     """A body that remembers how it ended."""
 
     def __init__(self, body: AsyncIterator[bytes]) -> None:
@@ -123,14 +123,14 @@ class WatchedBody:
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes."""
         async for part in self._body:
-            self.end = (self.end + part)[-TAIL:]
+            self.end = (self.end + part)[-_TAIL:]
             yield part
 
 
 class StrictRequest(Request):
     """A malformed, compressed or excessive body is a problem, whoever reads it."""
 
-    form_data_parser_class = StrictFormDataParser
+    form_data_parser_class = _StrictFormDataParser
     _scanned = False
 
     async def get_data(self, cache: bool = True, as_text: bool = False, parse_form_data: bool = False) -> Any:
@@ -162,7 +162,7 @@ class StrictRequest(Request):
                 return None
             raise
 
-    def make_form_data_parser(self) -> StrictFormDataParser:
+    def make_form_data_parser(self) -> _StrictFormDataParser:
         """Make the parser, with the limits of the settings.
 
         Raises:
@@ -170,8 +170,8 @@ class StrictRequest(Request):
         """
         self.check_encoding()
         settings = service_of(current_app._get_current_object()).settings  # type: ignore[attr-defined]  # a LocalProxy
-        limits = FormLimits(settings.max_form_fields, settings.max_form_files)
-        return StrictFormDataParser(limits=limits, max_content_length=self.max_content_length)
+        limits = _FormLimits(settings.max_form_fields, settings.max_form_files)
+        return _StrictFormDataParser(limits=limits, max_content_length=self.max_content_length)
 
     def check_encoding(self) -> None:
         """Refuse a compressed body (RFC 9110 section 15.5.16).

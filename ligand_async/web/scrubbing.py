@@ -32,7 +32,7 @@ def _clean(error: Any, seen: set[int]) -> Any:
         return error
     seen.add(id(error))
     if isinstance(error, ResponseSchemaValidationError):
-        return response_invalid(error)
+        return _response_invalid(error)
     for name in ("__cause__", "__context__"):
         led_to_it = getattr(error, name)
         if led_to_it is None:
@@ -46,10 +46,10 @@ def _clean(error: Any, seen: set[int]) -> Any:
         cleaned = [_clean(part, seen) for part in error.exceptions]
         if any(new is not old for new, old in zip(cleaned, error.exceptions, strict=True)):
             return _like(error, error.derive(cleaned))
-    return hidden(error) if isinstance(error, ValidationError) and not is_hidden(error) else error
+    return _hidden(error) if isinstance(error, ValidationError) and not _is_hidden(error) else error
 
 
-def hidden(error: ValidationError) -> ValidationError:
+def _hidden(error: ValidationError) -> ValidationError:
     """Write a validation error anew: where, what and a code."""
     details: list[InitErrorDetails] = [
         {
@@ -63,12 +63,12 @@ def hidden(error: ValidationError) -> ValidationError:
     return written
 
 
-def is_hidden(error: ValidationError) -> bool:
+def _is_hidden(error: ValidationError) -> bool:
     """Tell whether a validation error holds no values any more."""
     return all(item["input"] is None for item in error.errors(include_url=False, include_context=False))
 
 
-def response_invalid(error: ResponseSchemaValidationError) -> ResponseInvalid:
+def _response_invalid(error: ResponseSchemaValidationError) -> ResponseInvalid:
     """Say which part of an answer its schema refused: quart-schema's own exception carries the whole answer along."""
     refused = error.validation_error
     where = ""

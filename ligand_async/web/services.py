@@ -7,24 +7,24 @@ from typing import Any
 import svcs
 from quart import Quart, current_app
 
-EXTENSION = "ligand_services"
+_EXTENSION = "ligand_services"
 
 
 @dataclass(frozen=True, slots=True)
-class AppScope:
+class _AppScope:
     """A factory whose product lives as long as the app."""
 
     factory: Callable[..., Any]
 
 
-def app_scope(factory: Callable[..., Any]) -> AppScope:
+def app_scope(factory: Callable[..., Any]) -> _AppScope:
     """Make a service once, when the app starts, and close it when it stops.
 
     Args:
         factory: A function, coroutine function or (async) generator function; what follows its `yield` closes the
             service.
     """
-    return AppScope(factory)
+    return _AppScope(factory)
 
 
 class Services:
@@ -63,9 +63,9 @@ class Services:
         self._register(kind, provided)
 
     def _register(self, kind: type, provided: Any) -> None:
-        if isinstance(provided, AppScope):
+        if isinstance(provided, _AppScope):
             self._singletons.register_factory(kind, provided.factory)
-        elif is_instance(provided, kind):
+        elif _is_instance(provided, kind):
             self.registry.register_value(kind, provided)
             self._singletons.register_value(kind, provided)  # what lives as long as the app may need it too
         elif callable(provided):
@@ -91,7 +91,7 @@ class Services:
         """Make what lives as long as the app; when one cannot be made, close the others again."""
         try:
             for kind, provided in self._provided.items():
-                if isinstance(provided, AppScope):
+                if isinstance(provided, _AppScope):
                     self.registry.register_value(kind, await self._container.aget(kind))
         except BaseException:
             await self.stop()
@@ -102,7 +102,7 @@ class Services:
         await self._container.aclose()
 
 
-def is_instance(provided: Any, kind: type) -> bool:
+def _is_instance(provided: Any, kind: type) -> bool:
     """Tell whether the service itself was provided rather than what makes it."""
     try:
         return isinstance(provided, kind)
@@ -112,7 +112,7 @@ def is_instance(provided: Any, kind: type) -> bool:
 
 def init_services(app: Quart, provide: Mapping[type, Any]) -> Services:
     """Give an app its services; the factory starts and stops them among the rest."""
-    services = app.extensions[EXTENSION] = Services(provide)
+    services = app.extensions[_EXTENSION] = Services(provide)
     return services
 
 
@@ -122,7 +122,7 @@ def services_of(app: Quart) -> Services:
     Raises:
         RuntimeError: The app was not made by `ligand_async.create_app`.
     """
-    services = app.extensions.get(EXTENSION)
+    services = app.extensions.get(_EXTENSION)
     if not isinstance(services, Services):
         raise RuntimeError(f"app {app.name!r} was not made by ligand_async.create_app(); make it there")
     return services

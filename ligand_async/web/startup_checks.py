@@ -16,8 +16,8 @@ from ligand_async.web.operation import INPUTS_ATTRIBUTE
 from ligand_async.web.quart import AsciiFloat, AsciiInteger
 from ligand_async.web.services import Services
 
-CONVERTED = {AsciiInteger: int, AsciiFloat: float, UUIDConverter: UUID}
-CONVERTER_NAMES = {int: "int", float: "float", UUID: "uuid"}
+_CONVERTED = {AsciiInteger: int, AsciiFloat: float, UUIDConverter: UUID}
+_CONVERTER_NAMES = {int: "int", float: "float", UUID: "uuid"}
 
 
 def check_operations(app: Quart, services: Services) -> None:
@@ -30,15 +30,15 @@ def check_operations(app: Quart, services: Services) -> None:
         {
             f"{rule.rule} ({handler.__qualname__}): {mistake}"
             for rule in app.url_map.iter_rules()
-            for handler in handlers_of(app.view_functions.get(rule.endpoint), rule)
-            for mistake in mistakes_of_handler(app, services, rule, handler)
+            for handler in _handlers_of(app.view_functions.get(rule.endpoint), rule)
+            for mistake in _mistakes_of_handler(app, services, rule, handler)
         }
     )
     if mistakes:
         raise OperationError("operations that do not fit their rules:\n  " + "\n  ".join(mistakes))
 
 
-def handlers_of(view: Callable[..., Any] | None, rule: Rule) -> Iterator[Callable[..., Any]]:
+def _handlers_of(view: Callable[..., Any] | None, rule: Rule) -> Iterator[Callable[..., Any]]:
     """Find what may be marked behind a rule: the view itself, and the methods of its class."""
     view_class = getattr(view, "view_class", None)
     methods = [*sorted(method.lower() for method in rule.methods or ()), "dispatch_request"]
@@ -46,16 +46,16 @@ def handlers_of(view: Callable[..., Any] | None, rule: Rule) -> Iterator[Callabl
     yield from (candidate for candidate in candidates if candidate is not None)
 
 
-def mistakes_of_handler(app: Quart, services: Services, rule: Rule, handler: Callable[..., Any]) -> Iterator[str]:
+def _mistakes_of_handler(app: Quart, services: Services, rule: Rule, handler: Callable[..., Any]) -> Iterator[str]:
     """List what is wrong with one handler under one rule."""
     mark = operation_mark(handler)
     if mark is not None:
         inputs: Inputs = getattr(handler, INPUTS_ATTRIBUTE)
-        yield from mistakes_of(app, services, rule, inputs, mark)
+        yield from _mistakes_of(app, services, rule, inputs, mark)
         if is_conditional(handler):
-            yield from mistakes_of_conditional(inputs, mark)
+            yield from _mistakes_of_conditional(inputs, mark)
         if idempotent_mark(handler) is not None:
-            yield from mistakes_of_idempotent(app, rule, handler, inputs, mark)
+            yield from _mistakes_of_idempotent(app, rule, handler, inputs, mark)
         return
     names = [
         name for name, found in (("conditional", is_conditional), ("idempotent", idempotent_mark)) if found(handler)
@@ -64,7 +64,7 @@ def mistakes_of_handler(app: Quart, services: Services, rule: Rule, handler: Cal
         yield f"is @{name} and no operation; mark with both the function or method that takes the request"
 
 
-def mistakes_of_conditional(inputs: Inputs, mark: OperationMark) -> Iterator[str]:
+def _mistakes_of_conditional(inputs: Inputs, mark: OperationMark) -> Iterator[str]:
     """List what keeps an operation from deciding preconditions."""
     if inputs.session is None:
         yield "is @conditional and takes no session; the database decides, so add `session: AsyncSession`"
@@ -72,7 +72,7 @@ def mistakes_of_conditional(inputs: Inputs, mark: OperationMark) -> Iterator[str
         yield 'is @conditional and session="replica"; a replica may be behind, so read from the primary'
 
 
-def mistakes_of_idempotent(
+def _mistakes_of_idempotent(
     app: Quart, rule: Rule, handler: Callable[..., Any], inputs: Inputs, mark: OperationMark
 ) -> Iterator[str]:
     """List what keeps an operation from keeping its replies."""
@@ -91,12 +91,12 @@ def mistakes_of_idempotent(
         yield "is @idempotent, and nothing keeps its replies; write Database(Base, idempotency=True) and a migration"
 
 
-def mistakes_of(app: Quart, services: Services, rule: Rule, inputs: Inputs, mark: OperationMark) -> Iterator[str]:
+def _mistakes_of(app: Quart, services: Services, rule: Rule, inputs: Inputs, mark: OperationMark) -> Iterator[str]:
     """List what is wrong with one operation under one rule."""
     taken = {*inputs.others, *inputs.query_scalars}
     for name, hint in (inputs.others | inputs.query_scalars).items():
         if name in rule.arguments:
-            yield from mistakes_of_path_variable(name, hint, rule)
+            yield from _mistakes_of_path_variable(name, hint, rule)
         elif name in inputs.others and hint not in services:
             yield (
                 f"parameter {name!r} is neither a variable of the rule nor a type that create_app(provide=…) knows; "
@@ -106,23 +106,23 @@ def mistakes_of(app: Quart, services: Services, rule: Rule, inputs: Inputs, mark
         yield f"the rule's variable {name!r} is no parameter of the handler; add it or remove it"
     if inputs.session is not None and service_of(app).database is None:
         yield f"parameter {inputs.session!r} is a session, and the app has no database; give create_app() one"
-    if mark.location is not None and endpoint_of(mark.location, rule) not in app.view_functions:
+    if mark.location is not None and _endpoint_of(mark.location, rule) not in app.view_functions:
         yield f"location={mark.location!r} is no endpoint of the app; one of the same blueprint is written '.name'"
 
 
-def mistakes_of_path_variable(name: str, hint: Any, rule: Rule) -> Iterator[str]:
+def _mistakes_of_path_variable(name: str, hint: Any, rule: Rule) -> Iterator[str]:
     """Compare a path variable's annotation with what its converter makes."""
     converters: Mapping[str, Any] = rule._converters  # no public accessor in werkzeug 3.1
     if name not in converters:
         return  # a value that add_url_rule(defaults=…) gives
-    made = CONVERTED.get(type(converters[name]))
+    made = _CONVERTED.get(type(converters[name]))
     wanted, _ = without_none(hint)
     if made is not None and wanted is not made:
         yield f"{name!r} is annotated {getattr(wanted, '__name__', wanted)}, and its converter makes {made.__name__}"
-    if made is None and wanted in CONVERTER_NAMES:
-        yield f"{name!r} is annotated {wanted.__name__}; write <{CONVERTER_NAMES[wanted]}:{name}> in the rule"
+    if made is None and wanted in _CONVERTER_NAMES:
+        yield f"{name!r} is annotated {wanted.__name__}; write <{_CONVERTER_NAMES[wanted]}:{name}> in the rule"
 
 
-def endpoint_of(location: str, rule: Rule) -> str:
+def _endpoint_of(location: str, rule: Rule) -> str:
     """Return the full name of an endpoint that may be relative to its blueprint."""
     return rule.endpoint.rpartition(".")[0] + location if location.startswith(".") else location

@@ -15,18 +15,18 @@ MAX_TARGET = 8 * 1024  # bytes
 MAX_HEADERS = 16 * 1024  # bytes
 MAX_FIELDS = 100
 
-VERSIONS = frozenset({"1.0", "1.1", "2", "3"})
-UNKNOWN_METHODS = frozenset({"CONNECT", "TRACK"})  # TRACE is routed, and so a 405
-SINGLE = frozenset({b"host", b"authorization", b"content-type", b"content-length", b"idempotency-key"})
+_VERSIONS = frozenset({"1.0", "1.1", "2", "3"})
+_UNKNOWN_METHODS = frozenset({"CONNECT", "TRACK"})  # TRACE is routed, and so a 405
+_SINGLE = frozenset({b"host", b"authorization", b"content-type", b"content-length", b"idempotency-key"})
 
-PLAIN_TARGET = re.compile(rb"/[!-\"$&-~]*")  # printable, neither % nor #
-PLAIN_QUERY = re.compile(rb"[!-\"$&-~]*")
-ESCAPED_TARGET = re.compile(rb"/(?:[!-\"$&-~]|%[0-9A-Fa-f]{2})*")
-ESCAPED_QUERY = re.compile(rb"(?:[!-\"$&-~]|%[0-9A-Fa-f]{2})*")
-ABSOLUTE_TARGET = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]+)(/.*)?")
-CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-HOST = re.compile(rb"([A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
-DIGITS = re.compile(rb"[0-9]{1,19}")
+_PLAIN_TARGET = re.compile(rb"/[!-\"$&-~]*")  # printable, neither % nor #
+_PLAIN_QUERY = re.compile(rb"[!-\"$&-~]*")
+_ESCAPED_TARGET = re.compile(rb"/(?:[!-\"$&-~]|%[0-9A-Fa-f]{2})*")
+_ESCAPED_QUERY = re.compile(rb"(?:[!-\"$&-~]|%[0-9A-Fa-f]{2})*")
+_ABSOLUTE_TARGET = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]+)(/.*)?")
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_HOST = re.compile(rb"([A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
+_DIGITS = re.compile(rb"[0-9]{1,19}")
 
 
 class Syntax:
@@ -50,19 +50,19 @@ class Syntax:
         Raises:
             Problem: 400, 413, 414, 421, 431, 501 or 505; the connection is closed.
         """
-        if scope.get("http_version", "1.1") not in VERSIONS:
-            refuse(505, "HTTP/1.0, 1.1, 2 and 3 are understood")
+        if scope.get("http_version", "1.1") not in _VERSIONS:
+            _refuse(505, "HTTP/1.0, 1.1, 2 and 3 are understood")
         method = scope.get("method", "GET")
-        if method in UNKNOWN_METHODS:
-            refuse(501, "the method is not implemented")
+        if method in _UNKNOWN_METHODS:
+            _refuse(501, "the method is not implemented")
         host = self.check_headers(scope["headers"])
-        target = target_of(scope)
+        target = _target_of(scope)
         if target == b"*" and method == "OPTIONS":
             return Reply(204)
         if target[:1] != b"/":
             host = self.take_absolute_target(scope, target)
         else:
-            check_target(target, scope["query_string"])
+            _check_target(target, scope["query_string"])
         self.check_host(host, scope)
         return None
 
@@ -73,33 +73,33 @@ class Syntax:
         """Check the header fields, and return the host."""
         flat = b"".join(chain.from_iterable(headers))
         if len(headers) > MAX_FIELDS or len(flat) > MAX_HEADERS:
-            refuse(431, f"a request may have {MAX_FIELDS} header fields, of {MAX_HEADERS} bytes together")
-        if CONTROL.search(flat):
-            refuse(400, "a header field holds a control character")
+            _refuse(431, f"a request may have {MAX_FIELDS} header fields, of {MAX_HEADERS} bytes together")
+        if _CONTROL.search(flat):
+            _refuse(400, "a header field holds a control character")
         fields = dict(headers)
         if len(fields) != len(headers):
             names = [name for name, _ in headers]
-            for name in SINGLE.intersection(names):
+            for name in _SINGLE.intersection(names):
                 if names.count(name) > 1:
                     more = {"WWW-Authenticate": self.challenge} if name == b"authorization" else {}
-                    refuse(400, f"more than one {name.decode().title()} header", **more)
+                    _refuse(400, f"more than one {name.decode().title()} header", **more)
         length = fields.get(b"content-length")
         if length is not None:
             if b"transfer-encoding" in fields:
-                refuse(400, "both Content-Length and Transfer-Encoding")
-            if not DIGITS.fullmatch(length):
-                refuse(400, "Content-Length is not a number")
+                _refuse(400, "both Content-Length and Transfer-Encoding")
+            if not _DIGITS.fullmatch(length):
+                _refuse(400, "Content-Length is not a number")
             if int(length) > self.max_body:
-                refuse(413, f"the body may have {self.max_body} bytes")
+                _refuse(413, f"the body may have {self.max_body} bytes")
         return fields.get(b"host")
 
     def take_absolute_target(self, scope: MutableMapping[str, Any], target: bytes) -> bytes:
         """Take the absolute form of a target apart (RFC 9112 section 3.2.2): its host counts, not the header's."""
-        parts = ABSOLUTE_TARGET.fullmatch(target)
+        parts = _ABSOLUTE_TARGET.fullmatch(target)
         if parts is None:
-            refuse(400, "the request target is not a path")
+            _refuse(400, "the request target is not a path")
         host, path = parts[1], parts[2] or b"/"
-        check_target(path, scope["query_string"])
+        _check_target(path, scope["query_string"])
         scope["raw_path"], scope["path"] = path, unquote_to_bytes(path).decode()
         others = [field for field in scope["headers"] if field[0] != b"host"]
         scope["headers"] = [(b"host", host), *others]
@@ -110,18 +110,18 @@ class Syntax:
         if host is None:
             if scope.get("http_version") == "1.0" and self.any_host:
                 return
-            refuse(400, "there is no Host header")
-        parts = HOST.fullmatch(host)
+            _refuse(400, "there is no Host header")
+        parts = _HOST.fullmatch(host)
         if parts is None or (parts[2] is not None and int(parts[2]) > 65535):
-            refuse(400, "the Host header is not a host")
+            _refuse(400, "the Host header is not a host")
         if self.any_host:
             return
         name = parts[1].lower().rstrip(b".")
         if name not in self.hosts and not name.endswith(self.domains):
-            refuse(421, "this service does not answer for that host")
+            _refuse(421, "this service does not answer for that host")
 
 
-def target_of(scope: Mapping[str, Any]) -> bytes:
+def _target_of(scope: Mapping[str, Any]) -> bytes:
     """Return the path as it was sent; ASGI lets a server leave it out."""
     raw: bytes | None = scope.get("raw_path")
     if raw is not None:
@@ -131,25 +131,25 @@ def target_of(scope: Mapping[str, Any]) -> bytes:
     return quote(path).encode()
 
 
-def check_target(path: bytes, query: bytes) -> None:
+def _check_target(path: bytes, query: bytes) -> None:
     """Check path and query: printable, whole escapes, UTF-8, no NUL."""
     if len(path) + len(query) > MAX_TARGET:
-        refuse(414, f"the request target may have {MAX_TARGET} bytes")
-    if PLAIN_TARGET.fullmatch(path) and PLAIN_QUERY.fullmatch(query):
+        _refuse(414, f"the request target may have {MAX_TARGET} bytes")
+    if _PLAIN_TARGET.fullmatch(path) and _PLAIN_QUERY.fullmatch(query):
         return
-    if not ESCAPED_TARGET.fullmatch(path) or not ESCAPED_QUERY.fullmatch(query):
-        refuse(400, "the request target is malformed")
+    if not _ESCAPED_TARGET.fullmatch(path) or not _ESCAPED_QUERY.fullmatch(query):
+        _refuse(400, "the request target is malformed")
     for part in (path, query):
         text = unquote_to_bytes(part)
         if b"\0" in text:
-            refuse(400, "the request target holds a NUL")
+            _refuse(400, "the request target holds a NUL")
         try:
             text.decode()
         except UnicodeDecodeError:
-            refuse(400, "the request target is not UTF-8")
+            _refuse(400, "the request target is not UTF-8")
 
 
-def refuse(status: int, detail: str, **headers: str) -> NoReturn:
+def _refuse(status: int, detail: str, **headers: str) -> NoReturn:
     """Refuse a request, and close its connection: what follows on it may be no request at all.
 
     Raises:

@@ -10,11 +10,11 @@ from typing import Any
 from ligand_async.auth.errors import InvalidToken
 from ligand_async.principal import Principal
 
-ACCESS_TOKEN = ("at+jwt", "application/at+jwt")  # RFC 9068 section 2.1
+_ACCESS_TOKEN = ("at+jwt", "application/at+jwt")  # RFC 9068 section 2.1
 # Claims that only ID tokens and logout tokens have (OpenID Connect Core 1.0 section 2, Back-Channel Logout 1.0).
-ID_TOKEN_CLAIMS = frozenset({"nonce", "at_hash", "c_hash", "events"})
-CLIENT = "{client}"
-CLIENT_CLAIMS = ("azp", "client_id", "cid", "appid")  # of OpenID Connect, RFC 9068, Okta and Entra
+_ID_TOKEN_CLAIMS = frozenset({"nonce", "at_hash", "c_hash", "events"})
+_CLIENT = "{client}"
+_CLIENT_CLAIMS = ("azp", "client_id", "cid", "appid")  # of OpenID Connect, RFC 9068, Okta and Entra
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +37,24 @@ class ClaimProfile:
     name: str
     roles: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ("scope",)
-    token_types: tuple[str | None, ...] = ("jwt", *ACCESS_TOKEN)
+    token_types: tuple[str | None, ...] = ("jwt", *_ACCESS_TOKEN)
     audience_claims: tuple[str, ...] = ("aud",)
     needs: tuple[str, ...] = ()
     fixed: tuple[tuple[str, str], ...] = ()
-    foreign: frozenset[str] = ID_TOKEN_CLAIMS
+    foreign: frozenset[str] = _ID_TOKEN_CLAIMS
 
 
 PROFILES: Mapping[str, ClaimProfile] = MappingProxyType(
     {
         profile.name: profile
         for profile in (
-            ClaimProfile("generic", roles=("roles",), token_types=ACCESS_TOKEN, foreign=frozenset()),
+            ClaimProfile("generic", roles=("roles",), token_types=_ACCESS_TOKEN, foreign=frozenset()),
             # Older ones repeat the nonce in access tokens; the payload's own `typ` tells ID tokens.
             ClaimProfile(
                 "keycloak",
-                roles=("realm_access.roles", f"resource_access.{CLIENT}.roles"),
+                roles=("realm_access.roles", f"resource_access.{_CLIENT}.roles"),
                 fixed=(("typ", "Bearer"),),
-                foreign=ID_TOKEN_CLAIMS - {"nonce"},
+                foreign=_ID_TOKEN_CLAIMS - {"nonce"},
             ),
             # Roles stand in a claim of one's own, whose name is a URL: the setting `oidc_roles_claim`.
             ClaimProfile("auth0", scopes=("permissions", "scope")),
@@ -62,7 +62,7 @@ PROFILES: Mapping[str, ClaimProfile] = MappingProxyType(
             ClaimProfile(
                 "cognito",
                 roles=("cognito:groups",),
-                token_types=(None, "jwt", *ACCESS_TOKEN),
+                token_types=(None, "jwt", *_ACCESS_TOKEN),
                 audience_claims=("aud", "client_id"),
                 fixed=(("token_use", "access"),),
             ),
@@ -70,7 +70,7 @@ PROFILES: Mapping[str, ClaimProfile] = MappingProxyType(
                 "okta",
                 roles=("groups",),
                 scopes=("scp",),
-                token_types=(None, "jwt", "application/okta-internal-at+jwt", *ACCESS_TOKEN),
+                token_types=(None, "jwt", "application/okta-internal-at+jwt", *_ACCESS_TOKEN),
                 needs=("cid",),
             ),
         )
@@ -94,7 +94,7 @@ def adapt_profile(
         scopes_claim: The claim with the scopes, instead of the profile's.
     """
     roles = (roles_claim,) if roles_claim else profile.roles
-    named = [path.replace(CLIENT, client) for path in roles for client in (clients if CLIENT in path else ("",))]
+    named = [path.replace(_CLIENT, client) for path in roles for client in (clients if _CLIENT in path else ("",))]
     scopes = (scopes_claim,) if scopes_claim else profile.scopes
     return replace(profile, roles=tuple(dict.fromkeys(named)), scopes=scopes)
 
@@ -115,21 +115,21 @@ def principal_of(
     Raises:
         InvalidToken: There is no subject, or a claim cannot be read.
     """
-    subject = text_in(claims, "sub")
+    subject = _text_in(claims, "sub")
     if subject is None:
         raise InvalidToken("sub")
-    expires = time_in(claims, "exp")
+    expires = _time_in(claims, "exp")
     return Principal(
         subject=subject,
         issuer=issuer,
-        roles=frozenset(word for path in profile.roles for word in words_of(find_claim(claims, path))),
+        roles=frozenset(word for path in profile.roles for word in _words_of(find_claim(claims, path))),
         scopes=frozenset(
-            word for path in profile.scopes for word in words_of(find_claim(claims, path), may_be_text=True)
+            word for path in profile.scopes for word in _words_of(find_claim(claims, path), may_be_text=True)
         ),
-        claims=freeze(claims),
-        client_id=next((value for name in CLIENT_CLAIMS if (value := text_in(claims, name))), client_id),
+        claims=_freeze(claims),
+        client_id=next((value for name in _CLIENT_CLAIMS if (value := _text_in(claims, name))), client_id),
         expires_at=None if expires is None else datetime.fromtimestamp(expires, UTC),
-        token_id=text_in(claims, "jti"),
+        token_id=_text_in(claims, "jti"),
     )
 
 
@@ -157,22 +157,22 @@ def check_claims(
     """
     if claims.get("iss") != issuer:
         raise InvalidToken("issuer")
-    if not names_one(claims, profile.audience_claims, audience):
+    if not _names_one(claims, profile.audience_claims, audience):
         raise InvalidToken("audience")
-    expires = time_in(claims, "exp")
+    expires = _time_in(claims, "exp")
     if expires is None:
         raise InvalidToken("exp")
     if now >= expires + leeway:
         raise InvalidToken("expired")
     for name in ("nbf", "iat"):
-        begins = time_in(claims, name)
+        begins = _time_in(claims, name)
         if begins is not None and begins > now + leeway:
             raise InvalidToken("not_yet")
-    if not is_access_token(claims, profile):
+    if not _is_access_token(claims, profile):
         raise InvalidToken("not_an_access_token")
 
 
-def names_one(claims: Mapping[str, Any], names: Iterable[str], audience: Collection[str]) -> bool:
+def _names_one(claims: Mapping[str, Any], names: Iterable[str], audience: Collection[str]) -> bool:
     """Tell whether a token is for this service: a text, or a list of texts (RFC 7519 section 4.1.3)."""
     found = next((claims[name] for name in names if name in claims), None)
     listed = [found] if isinstance(found, str) else found
@@ -181,7 +181,7 @@ def names_one(claims: Mapping[str, Any], names: Iterable[str], audience: Collect
     return any(one in audience for one in listed)
 
 
-def is_access_token(claims: Mapping[str, Any], profile: ClaimProfile) -> bool:
+def _is_access_token(claims: Mapping[str, Any], profile: ClaimProfile) -> bool:
     """Tell an access token from what else an issuer signs, as far as its claims show."""
     return (
         profile.foreign.isdisjoint(claims)
@@ -190,11 +190,11 @@ def is_access_token(claims: Mapping[str, Any], profile: ClaimProfile) -> bool:
     )
 
 
-MAX_TEXT = 255
-LAST_SECOND = 253_402_300_799  # of the year 9999, the last that `datetime` knows
+_MAX_TEXT = 255
+_LAST_SECOND = 253_402_300_799  # of the year 9999, the last that `datetime` knows
 
 
-def text_in(claims: Mapping[str, Any], name: str) -> str | None:
+def _text_in(claims: Mapping[str, Any], name: str) -> str | None:
     """Return a name, or None where there is none.
 
     Raises:
@@ -203,12 +203,12 @@ def text_in(claims: Mapping[str, Any], name: str) -> str | None:
     if name not in claims:
         return None
     value = claims[name]
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT or not value.isprintable():
+    if not isinstance(value, str) or not 0 < len(value) <= _MAX_TEXT or not value.isprintable():
         raise InvalidToken(name)
     return value
 
 
-def time_in(claims: Mapping[str, Any], name: str) -> float | None:
+def _time_in(claims: Mapping[str, Any], name: str) -> float | None:
     """Return a time, or None where there is none.
 
     Raises:
@@ -218,7 +218,7 @@ def time_in(claims: Mapping[str, Any], name: str) -> float | None:
         return None
     value = claims[name]
     # True is an int too, and nan compares false.
-    if type(value) not in (int, float) or not 0 <= value <= LAST_SECOND:
+    if type(value) not in (int, float) or not 0 <= value <= _LAST_SECOND:
         raise InvalidToken(name)
     return float(value)
 
@@ -236,7 +236,7 @@ def find_claim(claims: Any, path: str) -> Any:
     return None
 
 
-def words_of(value: Any, *, may_be_text: bool = False) -> Iterator[str]:
+def _words_of(value: Any, *, may_be_text: bool = False) -> Iterator[str]:
     """Yield the words of a list, or of a text with spaces where that is a form of it."""
     if isinstance(value, str) and may_be_text:
         value = value.split(" ")
@@ -244,16 +244,16 @@ def words_of(value: Any, *, may_be_text: bool = False) -> Iterator[str]:
         yield from (word for word in value if isinstance(word, str) and word)
 
 
-def freeze(value: Any) -> Any:
+def _freeze(value: Any) -> Any:
     """Return a JSON value that nobody can change: one principal serves many requests.
 
     Raises:
         InvalidToken: A number in it is not finite.
     """
     if isinstance(value, Mapping):
-        return MappingProxyType({name: freeze(item) for name, item in value.items()})
+        return MappingProxyType({name: _freeze(item) for name, item in value.items()})
     if isinstance(value, list | tuple):
-        return tuple(map(freeze, value))
+        return tuple(map(_freeze, value))
     if isinstance(value, float) and not math.isfinite(value):
         raise InvalidToken("number")
     return value

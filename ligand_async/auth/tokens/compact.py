@@ -13,11 +13,11 @@ from ligand_async.principal import Principal
 from ligand_async.protocols import TokenVerifier
 
 MAX_TOKEN = 16 * 1024  # characters
-MAX_KEY_ID = 512
-SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)  # a JWE has five parts
+_MAX_KEY_ID = 512
+_SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)  # a JWE has five parts
 
 # What changes how the rest is to be read. Nothing here understands an extension, so `crit` can only be refused.
-CHANGING = frozenset({"crit", "b64", "zip", "enc"})
+_CHANGING = frozenset({"crit", "b64", "zip", "enc"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,12 @@ def read_compact(token: str, algorithms: Collection[str]) -> CompactToken:
     Raises:
         InvalidToken: It is not a signed token in compact form, or two readers could take it for two different ones.
     """
-    if len(token) > MAX_TOKEN or not token.isascii() or not SHAPE.fullmatch(token):
+    if len(token) > MAX_TOKEN or not token.isascii() or not _SHAPE.fullmatch(token):
         raise InvalidToken("shape")
     signed, _, signature = token.encode("ascii").rpartition(b".")
     header_part, _, payload_part = signed.partition(b".")
-    header = read_part(header_part, "header")
-    if not CHANGING.isdisjoint(header):
+    header = _read_part(header_part, "header")
+    if not _CHANGING.isdisjoint(header):
         raise InvalidToken("header_extension")
     algorithm = header.get("alg")
     if not isinstance(algorithm, str) or algorithm not in algorithms:
@@ -73,21 +73,21 @@ def read_compact(token: str, algorithms: Collection[str]) -> CompactToken:
         algorithm=algorithm,
         key_id=key_id,
         type=kind.lower() if kind is not None else None,
-        claims=read_part(payload_part, "payload"),
+        claims=_read_part(payload_part, "payload"),
         signed=signed,
-        signature=decode(signature, "signature"),
+        signature=_decode(signature, "signature"),
     )
 
 
 def is_key_id(value: object) -> bool:
     """Tell whether a value can name a key."""
-    return isinstance(value, str) and 0 < len(value) <= MAX_KEY_ID and value.isascii() and value.isprintable()
+    return isinstance(value, str) and 0 < len(value) <= _MAX_KEY_ID and value.isascii() and value.isprintable()
 
 
-def read_part(part: bytes, name: str) -> dict[str, Any]:
+def _read_part(part: bytes, name: str) -> dict[str, Any]:
     """Return a part that is a JSON object: UTF-8, no key twice, no NaN, nothing deeper than 200 levels."""
     try:
-        document = jiter.from_json(decode(part, name), catch_duplicate_keys=True, allow_inf_nan=False)
+        document = jiter.from_json(_decode(part, name), catch_duplicate_keys=True, allow_inf_nan=False)
     except ValueError:
         raise InvalidToken(name) from None  # the error's text may hold what was sent
     if not isinstance(document, dict):
@@ -95,7 +95,7 @@ def read_part(part: bytes, name: str) -> dict[str, Any]:
     return document
 
 
-def decode(part: bytes, name: str) -> bytes:
+def _decode(part: bytes, name: str) -> bytes:
     """Return the bytes of a part in base64url, of which each text has one form only (RFC 4648 section 3.5)."""
     try:
         return urlsafe_b64decode(part)
@@ -122,4 +122,4 @@ class EitherVerifier:
             InvalidToken: It is not to be trusted.
             ServiceUnavailable: Nobody can tell now.
         """
-        return await (self.jwt if SHAPE.fullmatch(token) else self.opaque).verify(token)
+        return await (self.jwt if _SHAPE.fullmatch(token) else self.opaque).verify(token)

@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 COOL_DOWN = 1.0  # seconds in which an issuer that did not answer is left alone
 
 # What says that the token is none that could be asked about (RFC 7009 section 2.2.1), and that we are the problem.
-NO_TOKEN = frozenset({"unsupported_token_type", "invalid_token"})
-NOT_US = frozenset({"invalid_client", "unauthorized_client"})
+_NO_TOKEN = frozenset({"unsupported_token_type", "invalid_token"})
+_NOT_US = frozenset({"invalid_client", "unauthorized_client"})
 
 
 class Unanswered(Exception):
@@ -72,7 +72,7 @@ class IntrospectionClient:
                 raise self.failure(error.status, {}) from error
             if status == 200 and isinstance(answer.get("active"), bool):
                 return answer
-            if status == 400 and answer.get("error") in NO_TOKEN:
+            if status == 400 and answer.get("error") in _NO_TOKEN:
                 return {"active": False}
             raise self.failure(status, answer)
 
@@ -104,7 +104,7 @@ class IntrospectionClient:
 
     def failure(self, status: int | None, answer: dict[str, Any]) -> Unanswered:
         """Log what came instead of an answer, and tell whether it would come again."""
-        if status in {401, 403} or answer.get("error") in NOT_US:
+        if status in {401, 403} or answer.get("error") in _NOT_US:
             logger.error(
                 "the issuer %s refuses this service as a client with status %s; check oidc_client_id, "
                 "oidc_client_secret and oidc_client_auth_method, and whether that client may introspect",
@@ -171,14 +171,14 @@ class Circuit:
                 self.is_tried = False
 
 
-MAX_TOKEN = 4 * 1024  # characters
-SHAPE = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)  # b64token of RFC 6750 section 2.1
-REFUSED_SIZE = 1_000
+_MAX_TOKEN = 4 * 1024  # characters
+_SHAPE = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)  # b64token of RFC 6750 section 2.1
+_REFUSED_SIZE = 1_000
 REFUSED_AGE = 10.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class _Verdict:
     """What was found out about a token: whom it speaks for, else why it is refused, else nothing."""
 
     principal: Principal | None = None
@@ -214,8 +214,8 @@ class IntrospectionVerifier:
         self.clock = clock
         self.good: TokenCache[Principal] = TokenCache(clock=monotonic)
         # Apart, so that a flood of wrong tokens drives out no good one.
-        self.refused: TokenCache[str] = TokenCache(size=REFUSED_SIZE, max_age=REFUSED_AGE, clock=monotonic)
-        self.flights: Flights[Verdict] = Flights()
+        self.refused: TokenCache[str] = TokenCache(size=_REFUSED_SIZE, max_age=REFUSED_AGE, clock=monotonic)
+        self.flights: Flights[_Verdict] = Flights()
 
     async def verify(self, token: str) -> Principal:
         """Return the principal of a token.
@@ -224,10 +224,10 @@ class IntrospectionVerifier:
             InvalidToken: It is not to be trusted.
             ServiceUnavailable: Its issuer does not say.
         """
-        if len(token) > MAX_TOKEN or not SHAPE.fullmatch(token):
+        if len(token) > _MAX_TOKEN or not _SHAPE.fullmatch(token):
             raise InvalidToken("shape")
-        verdict = Verdict(self.good.get(token), self.refused.get(token))
-        if verdict == Verdict():
+        verdict = _Verdict(self.good.get(token), self.refused.get(token))
+        if verdict == _Verdict():
             verdict = await self.flights.share(token, functools.partial(self.find_out, token))
         if verdict.principal is not None:
             return verdict.principal
@@ -238,21 +238,21 @@ class IntrospectionVerifier:
             headers={"Retry-After": str(self.client.circuit.retry_after)},
         )
 
-    async def find_out(self, token: str) -> Verdict:
+    async def find_out(self, token: str) -> _Verdict:
         """Ask about a token, and keep what was answered."""
         try:
             answer = await self.client.ask(token)
         except (Unanswered, CircuitOpen):
-            return Verdict()
+            return _Verdict()
         now = self.clock()
         try:
-            principal = read_answer(answer, self.issuer, now=now)
+            principal = _read_answer(answer, self.issuer, now=now)
         except InvalidToken as refusal:
             self.refused.keep(token, refusal.reason, seconds=REFUSED_AGE)
-            return Verdict(reason=refusal.reason)
+            return _Verdict(reason=refusal.reason)
         expires = principal.expires_at
         self.good.keep(token, principal, seconds=MAX_AGE if expires is None else expires.timestamp() - now)
-        return Verdict(principal)
+        return _Verdict(principal)
 
     async def start(self) -> None:
         """Wait for nothing: the issuer is asked where it is to be asked when that is needed, readiness included."""
@@ -272,10 +272,10 @@ class IntrospectionVerifier:
         await self.client.check()
 
 
-ACCESS = frozenset({"access_token", "access"})  # where `token_use` tells refresh tokens, which are active too
+_ACCESS = frozenset({"access_token", "access"})  # where `token_use` tells refresh tokens, which are active too
 
 
-def read_answer(answer: Mapping[str, Any], issuer: TrustedIssuer, *, now: float) -> Principal:
+def _read_answer(answer: Mapping[str, Any], issuer: TrustedIssuer, *, now: float) -> Principal:
     """Return whom a token speaks for.
 
     `aud` must name this service, though RFC 7662 lets an issuer leave it out: without it any token of the issuer would
@@ -293,13 +293,13 @@ def read_answer(answer: Mapping[str, Any], issuer: TrustedIssuer, *, now: float)
     """
     if answer["active"] is not True:
         raise InvalidToken("inactive")
-    if not is_bearer(answer):
+    if not _is_bearer(answer):
         raise InvalidToken("token_type")
     claims = {name: value for name, value in answer.items() if name != "active" and value is not None}
     claims.setdefault("iss", issuer.issuer)
     if "client_id" in claims:
         claims.setdefault("sub", claims["client_id"])
-    profile = profile_of(claims, issuer.profile)
+    profile = _profile_of(claims, issuer.profile)
     check_claims(
         {"exp": now + 1, **claims},
         profile,
@@ -311,14 +311,14 @@ def read_answer(answer: Mapping[str, Any], issuer: TrustedIssuer, *, now: float)
     return principal_of(claims, profile, issuer=issuer.issuer)
 
 
-def is_bearer(answer: Mapping[str, Any]) -> bool:
+def _is_bearer(answer: Mapping[str, Any]) -> bool:
     """Tell whether whoever holds the token may use it, and not only with a key (RFC 9449), or to get another."""
     kind, use = answer.get("token_type"), answer.get("token_use")
     is_plain = kind is None or (isinstance(kind, str) and kind.lower() == "bearer")
-    return is_plain and (use is None or (isinstance(use, str) and use in ACCESS))
+    return is_plain and (use is None or (isinstance(use, str) and use in _ACCESS))
 
 
-def profile_of(claims: Mapping[str, Any], profile: ClaimProfile) -> ClaimProfile:
+def _profile_of(claims: Mapping[str, Any], profile: ClaimProfile) -> ClaimProfile:
     """Return the profile of an issuer's answers.
 
     They have `scope` whatever its tokens have (section 2.2), and need not repeat what tells the kinds of its tokens.

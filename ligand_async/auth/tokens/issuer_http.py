@@ -15,10 +15,10 @@ from urllib.parse import quote_plus, urlsplit
 import httpx2
 import jiter
 
-MAX_REDIRECTS = 3
+_MAX_REDIRECTS = 3
 MAX_BYTES = 512 * 1024
 # What is not compressed cannot grow on arrival.
-HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
 
 
 class FetchError(Exception):
@@ -35,7 +35,7 @@ class FetchError(Exception):
 
 
 @functools.cache
-def tls_context() -> ssl.SSLContext:
+def _tls_context() -> ssl.SSLContext:
     """Return how certificates are verified; reading those of the authorities takes 20 ms."""
     return httpx2.create_ssl_context()
 
@@ -78,20 +78,20 @@ class Fetcher:
         try:
             async with asyncio.timeout(self.timeout):
                 address = self.check_url(url)
-                for _ in range(MAX_REDIRECTS + 1):
+                for _ in range(_MAX_REDIRECTS + 1):
                     status, location, body = await self.send("GET", address)
                     if location is None:
                         break
                     address = self.check_redirect(address, location)
                 else:
-                    raise FetchError(f"{url} redirects more than {MAX_REDIRECTS} times", status=status)
+                    raise FetchError(f"{url} redirects more than {_MAX_REDIRECTS} times", status=status)
         except FetchError:
             raise
         except Exception as error:  # whatever a transport raises, there is no answer
             raise FetchError(f"{url} gave no answer: {type(error).__name__}") from error
         if status != 200:
             raise FetchError(f"{url} answered {status}", status=status)
-        return read_object(url, status, body)
+        return _read_object(url, status, body)
 
     async def post_form(
         self,
@@ -121,7 +121,7 @@ class Fetcher:
             raise
         except Exception as error:  # whatever a transport raises, there is no answer
             raise FetchError(f"{url} gave no answer: {type(error).__name__}") from error
-        return status, read_object(url, status, body)
+        return status, _read_object(url, status, body)
 
     async def send(
         self,
@@ -134,7 +134,7 @@ class Fetcher:
     ) -> tuple[int, str | None, bytes]:
         """Send one request; return the status, where a redirect leads, and the body."""
         async with self.client().stream(
-            method, url, data=data, auth=auth, headers={**HEADERS, **(headers or {})}, follow_redirects=False
+            method, url, data=data, auth=auth, headers={**_HEADERS, **(headers or {})}, follow_redirects=False
         ) as response:
             if response.is_redirect:
                 return response.status_code, response.headers["Location"], b""
@@ -174,7 +174,7 @@ class Fetcher:
     def client(self) -> httpx2.AsyncClient:
         """Return the client, made in the loop that first asks."""
         if self._client is None:
-            self._client = httpx2.AsyncClient(timeout=self.timeout, transport=self.transport, verify=tls_context())
+            self._client = httpx2.AsyncClient(timeout=self.timeout, transport=self.transport, verify=_tls_context())
         return self._client
 
     async def close(self) -> None:
@@ -189,7 +189,7 @@ def origin(url: httpx2.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme)
 
 
-def read_object(url: str, status: int, body: bytes) -> dict[str, Any]:
+def _read_object(url: str, status: int, body: bytes) -> dict[str, Any]:
     """Return the JSON object of an answer.
 
     Raises:
@@ -236,7 +236,7 @@ async def discover(fetcher: Fetcher, issuer: str) -> Metadata:
     failures = []
     for url in metadata_urls(issuer):
         try:
-            return read_metadata(await fetcher.get_json(url), issuer, url)
+            return _read_metadata(await fetcher.get_json(url), issuer, url)
         except FetchError as error:
             if error.status is None:  # whoever does not answer here does not answer there
                 raise
@@ -251,7 +251,7 @@ def metadata_urls(issuer: str) -> Iterator[str]:
     yield f"{url.scheme}://{url.netloc}/.well-known/oauth-authorization-server{url.path.rstrip('/')}"
 
 
-def read_metadata(document: dict[str, Any], issuer: str, url: str) -> Metadata:
+def _read_metadata(document: dict[str, Any], issuer: str, url: str) -> Metadata:
     """Return the metadata of a document.
 
     Raises:
@@ -261,14 +261,14 @@ def read_metadata(document: dict[str, Any], issuer: str, url: str) -> Metadata:
         raise FetchError(f"{url} is not about the issuer {issuer}", status=200)
     return Metadata(
         issuer=issuer,
-        jwks_uri=text_of(document, "jwks_uri"),
-        token_endpoint=text_of(document, "token_endpoint"),
-        introspection_endpoint=text_of(document, "introspection_endpoint"),
-        authorization_endpoint=text_of(document, "authorization_endpoint"),
+        jwks_uri=_text_of(document, "jwks_uri"),
+        token_endpoint=_text_of(document, "token_endpoint"),
+        introspection_endpoint=_text_of(document, "introspection_endpoint"),
+        authorization_endpoint=_text_of(document, "authorization_endpoint"),
     )
 
 
-def text_of(document: dict[str, Any], name: str) -> str | None:
+def _text_of(document: dict[str, Any], name: str) -> str | None:
     """Return a member that is a text."""
     value = document.get(name)
     return value if isinstance(value, str) else None

@@ -21,23 +21,23 @@ from ligand_async.errors import ServiceUnavailable
 logger = logging.getLogger(__name__)
 
 MAX_KEYS = 100
-RSA_BITS = range(2048, 8192 + 1)
-MAX_TEXT = 1400  # characters: a modulus of 8192 bits has 1366
-MIN_MODULUS = 342  # one of 2048 bits
-MAX_EXPONENT = 64  # bits: a larger one only makes verification slow
+_RSA_BITS = range(2048, 8192 + 1)
+_MAX_TEXT = 1400  # characters: a modulus of 8192 bits has 1366
+_MIN_MODULUS = 342  # one of 2048 bits
+_MAX_EXPONENT = 64  # bits: a larger one only makes verification slow
 
-RSA_ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
-CURVE_ALGORITHMS = {
+_RSA_ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
+_CURVE_ALGORITHMS = {
     ("EC", "P-256"): frozenset({"ES256"}),
     ("EC", "P-384"): frozenset({"ES384"}),
     ("EC", "P-521"): frozenset({"ES512"}),
     ("OKP", "Ed25519"): frozenset({"EdDSA", "Ed25519"}),
     ("OKP", "Ed448"): frozenset({"EdDSA", "Ed448"}),
 }
-EDWARDS = frozenset({"EdDSA", "Ed25519", "Ed448"})  # one signature, two names (RFC 9864)
-PUBLIC_MEMBERS = ("kty", "n", "e", "crv", "x", "y")
+_EDWARDS = frozenset({"EdDSA", "Ed25519", "Ed448"})  # one signature, two names (RFC 9864)
+_PUBLIC_MEMBERS = ("kty", "n", "e", "crv", "x", "y")
 # What hostile input may raise inside the libraries below besides their own errors.
-SLIPS = (JoseError, ValueError, TypeError, OverflowError, AttributeError, KeyError, RecursionError)
+_SLIPS = (JoseError, ValueError, TypeError, OverflowError, AttributeError, KeyError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class PublicKey:
         try:
             model.check_key(self.key)
             return model.verify(token.signed, token.signature, self.key)
-        except SLIPS:
+        except _SLIPS:
             return False
 
 
@@ -80,10 +80,10 @@ class KeySet:
 
     def is_same(self, other: "KeySet") -> bool:
         """Tell whether two sets verify the same tokens."""
-        return set(map(identity, self.keys)) == set(map(identity, other.keys))
+        return set(map(_identity, self.keys)) == set(map(_identity, other.keys))
 
 
-def identity(key: PublicKey) -> tuple[Any, ...]:
+def _identity(key: PublicKey) -> tuple[Any, ...]:
     """Return what tells two keys apart."""
     return key.key_id, key.algorithms, key.material
 
@@ -102,7 +102,7 @@ def import_key_set(document: Mapping[str, Any], algorithms: Collection[str]) -> 
         ValueError: No key is usable.
     """
     listed = document.get("keys")
-    found = list(usable(listed[:MAX_KEYS], frozenset(algorithms))) if isinstance(listed, list) else []
+    found = list(_usable(listed[:MAX_KEYS], frozenset(algorithms))) if isinstance(listed, list) else []
     names = Counter(one.key_id for one in found if one.key_id is not None)
     keys = tuple(one for one in found if one.key_id is None or names[one.key_id] == 1)
     if not keys:
@@ -110,61 +110,61 @@ def import_key_set(document: Mapping[str, Any], algorithms: Collection[str]) -> 
     return KeySet(keys)
 
 
-def usable(listed: list[Any], allowed: frozenset[str]) -> Iterator[PublicKey]:
+def _usable(listed: list[Any], allowed: frozenset[str]) -> Iterator[PublicKey]:
     """Yield the keys of a list that can be used."""
     for item in listed:
-        if isinstance(item, dict) and is_for_signatures(item):
-            members = {name: item[name] for name in PUBLIC_MEMBERS if name in item}
-            serves = algorithms_of(members) & named_algorithms(item) & allowed
-            if serves and is_sound(members):
-                key = read_key(members)
+        if isinstance(item, dict) and _is_for_signatures(item):
+            members = {name: item[name] for name in _PUBLIC_MEMBERS if name in item}
+            serves = _algorithms_of(members) & _named_algorithms(item) & allowed
+            if serves and _is_sound(members):
+                key = _read_key(members)
                 if key is not None:
-                    yield PublicKey(item.get("kid"), serves, tuple(map(members.get, PUBLIC_MEMBERS)), key)
+                    yield PublicKey(item.get("kid"), serves, tuple(map(members.get, _PUBLIC_MEMBERS)), key)
 
 
-def is_for_signatures(item: dict[str, Any]) -> bool:
+def _is_for_signatures(item: dict[str, Any]) -> bool:
     """Tell whether a key may verify signatures, and can be named (RFC 7517 section 4)."""
     operations = item.get("key_ops", ["verify"])
     named = "kid" not in item or is_key_id(item["kid"])
     return named and item.get("use", "sig") == "sig" and isinstance(operations, list) and "verify" in operations
 
 
-def is_sound(members: dict[str, Any]) -> bool:
+def _is_sound(members: dict[str, Any]) -> bool:
     """Tell whether members can be handed to the library, which reads numbers of any length."""
-    return all(isinstance(value, str) and len(value) <= MAX_TEXT for value in members.values()) and (
-        members["kty"] != "RSA" or len(members.get("n", "")) >= MIN_MODULUS
+    return all(isinstance(value, str) and len(value) <= _MAX_TEXT for value in members.values()) and (
+        members["kty"] != "RSA" or len(members.get("n", "")) >= _MIN_MODULUS
     )
 
 
-def algorithms_of(members: dict[str, Any]) -> frozenset[str]:
+def _algorithms_of(members: dict[str, Any]) -> frozenset[str]:
     """Return the algorithms that a key of this type serves."""
     kind, curve = members.get("kty"), members.get("crv")
     if kind == "RSA":
-        return RSA_ALGORITHMS
+        return _RSA_ALGORITHMS
     if isinstance(kind, str) and isinstance(curve, str):
-        return CURVE_ALGORITHMS.get((kind, curve), frozenset())
+        return _CURVE_ALGORITHMS.get((kind, curve), frozenset())
     return frozenset()
 
 
-def named_algorithms(item: dict[str, Any]) -> frozenset[str]:
+def _named_algorithms(item: dict[str, Any]) -> frozenset[str]:
     """Return the algorithms that a key's own `alg` leaves."""
     if "alg" not in item:
         return frozenset(JWSRegistry.algorithms)
     name = item["alg"]
     if not isinstance(name, str):
         return frozenset()
-    return EDWARDS if name in EDWARDS else frozenset({name})
+    return _EDWARDS if name in _EDWARDS else frozenset({name})
 
 
-def read_key(members: dict[str, Any]) -> RSAKey | ECKey | OKPKey | None:
+def _read_key(members: dict[str, Any]) -> RSAKey | ECKey | OKPKey | None:
     """Import a key; None where it is broken, too short or too long."""
     try:
         key = import_key(members)
         if isinstance(key, RSAKey):
             public = key.public_key
-            is_right = public.key_size in RSA_BITS and public.public_numbers().e.bit_length() <= MAX_EXPONENT
+            is_right = public.key_size in _RSA_BITS and public.public_numbers().e.bit_length() <= _MAX_EXPONENT
             return key if is_right else None
-    except SLIPS:
+    except _SLIPS:
         return None
     return key if isinstance(key, ECKey | OKPKey) else None
 
@@ -302,7 +302,7 @@ class IssuerKeys:
             await asyncio.gather(self._fetch, return_exceptions=True)
 
 
-METADATA_LIFETIME = 3600.0  # seconds
+_METADATA_LIFETIME = 3600.0  # seconds
 
 
 class KeySource:
@@ -354,7 +354,7 @@ class KeySource:
         """
         if self.jwks_uri is not None:
             return self.jwks_uri
-        if self._told is None or self.clock() - self._told_at > METADATA_LIFETIME:
+        if self._told is None or self.clock() - self._told_at > _METADATA_LIFETIME:
             self._told = (await discover(self.fetcher, self.issuer)).jwks_uri
             self._told_at = self.clock()
         if self._told is None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Generic, TypeVar
 
-MAX_TOKENS = 4_096
+_MAX_TOKENS = 4_096
 MAX_AGE = 60.0  # seconds
 
 T = TypeVar("T")
@@ -22,7 +22,7 @@ class TokenCache(Generic[T]):
     """
 
     def __init__(
-        self, *, size: int = MAX_TOKENS, max_age: float = MAX_AGE, clock: Callable[[], float] = time.monotonic
+        self, *, size: int = _MAX_TOKENS, max_age: float = MAX_AGE, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.size = size
         self.max_age = max_age

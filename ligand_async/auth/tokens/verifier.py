@@ -80,7 +80,7 @@ class JWKSVerifier:
         self._keys = {
             one.issuer: IssuerKeys(
                 one.issuer,
-                key_source(one, fetcher, monotonic),
+                _key_source(one, fetcher, monotonic),
                 on_change=functools.partial(self.see_new_keys, one.issuer),
                 pace=pace,
                 clock=monotonic,
@@ -173,7 +173,7 @@ class JWKSVerifier:
             raise RuntimeError("no issuer's keys are known")
 
 
-def key_source(issuer: TrustedIssuer, fetcher: Fetcher, clock: Callable[[], float]) -> KeySource:
+def _key_source(issuer: TrustedIssuer, fetcher: Fetcher, clock: Callable[[], float]) -> KeySource:
     """Return where an issuer's keys come from."""
     return KeySource(
         issuer.issuer, jwks_uri=issuer.jwks_uri, algorithms=issuer.algorithms, fetcher=fetcher, clock=clock

@@ -159,27 +159,27 @@ def oldest_first(statement: Select[Any], table: Table) -> Select[Any]:
     return statement.order_by(table.c.at, table.c.id)
 
 
-MARK = "audit"
+_MARK = "audit"
 """In the `info` of a column or table: False leaves it out; of a column `"redacted"` hides its values."""
 
-REDACTED = "[redacted]"
+_REDACTED = "[redacted]"
 
-Hidden = Literal["private", "left out", "redacted"]
+_Hidden = Literal["private", "left out", "redacted"]
 
 
 @lru_cache(maxsize=4096)
-def hidden_columns(mapper: Mapper[Any]) -> Mapping[str, Hidden]:
+def hidden_columns(mapper: Mapper[Any]) -> Mapping[str, _Hidden]:
     """Return the attributes whose values the trail does not hold, and why.
 
     Raises:
         ValueError: A mark says something else.
     """
-    found: dict[str, Hidden] = {}
+    found: dict[str, _Hidden] = {}
     for attribute in mapper.column_attrs:
         column = attribute.columns[0]
         if not isinstance(column, Column):
             continue
-        mark = column.info.get(MARK, True)
+        mark = column.info.get(_MARK, True)
         if mark not in (True, False, "redacted"):
             raise ValueError(f'{mapper.class_.__name__}.{attribute.key}: info={{"audit": …}} is False or "redacted"')
         if column.info.get(PRIVATE):
@@ -192,10 +192,10 @@ def hidden_columns(mapper: Mapper[Any]) -> Mapping[str, Hidden]:
 def is_audited(mapper: Mapper[Any]) -> bool:
     """Tell whether the trail is of a class."""
     table = mapper.local_table
-    return not isinstance(table, Table) or table.info.get(MARK, True) is not False
+    return not isinstance(table, Table) or table.info.get(_MARK, True) is not False
 
 
-def redact(values: Mapping[str, Any], hidden: Mapping[str, Hidden]) -> dict[str, Any]:
+def redact(values: Mapping[str, Any], hidden: Mapping[str, _Hidden]) -> dict[str, Any]:
     """Return what the trail may hold of some values."""
     shown = {}
     for name, value in values.items():
@@ -203,42 +203,42 @@ def redact(values: Mapping[str, Any], hidden: Mapping[str, Hidden]) -> dict[str,
             case None:
                 shown[name] = value
             case "redacted":
-                shown[name] = None if value is None else REDACTED
+                shown[name] = None if value is None else _REDACTED
     return shown
 
 
-BASE64 = ConfigDict(val_json_bytes="base64", ser_json_bytes="base64", arbitrary_types_allowed=True)
+_BASE64 = ConfigDict(val_json_bytes="base64", ser_json_bytes="base64", arbitrary_types_allowed=True)
 
 
 def write_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return values as JSON holds them: moments in ISO 8601, decimals as text, bytes in base64, members by value."""
-    return {name: write_value(value) for name, value in values.items()}
+    return {name: _write_value(value) for name, value in values.items()}
 
 
-def write_value(value: Any) -> Any:
+def _write_value(value: Any) -> Any:
     """Return one value as JSON holds it."""
     if value is None or type(value) in {str, int, bool}:  # most are
         return value
     written = to_jsonable_python(value, bytes_mode="base64", fallback=str)
-    return name_not_finite(written)
+    return _name_not_finite(written)
 
 
-def name_not_finite(written: Any) -> Any:
+def _name_not_finite(written: Any) -> Any:
     """Name what is no number, which JSON has no word for and PostgreSQL refuses."""
     match written:
         case float() if not math.isfinite(written):
             return "NaN" if math.isnan(written) else "Infinity" if written > 0 else "-Infinity"
         case list():
-            return [name_not_finite(item) for item in written]
+            return [_name_not_finite(item) for item in written]
         case dict():
-            return {name: name_not_finite(item) for name, item in written.items()}
+            return {name: _name_not_finite(item) for name, item in written.items()}
         case _:
             return written
 
 
 def write_key(key: Any) -> str:
     """Return a primary key as text: of one column its value, of several a JSON array."""
-    values = [write_value(value) for value in key] if isinstance(key, tuple) else [write_value(key)]
+    values = [_write_value(value) for value in key] if isinstance(key, tuple) else [_write_value(key)]
     if len(values) > 1:
         return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
     return values[0] if isinstance(values[0], str) else json.dumps(values[0], ensure_ascii=False)
@@ -248,19 +248,19 @@ def read_value(written: Any, type_: TypeEngine[Any]) -> Any:
     """Return what a value was.
 
     Args:
-        written: As `write_value` returned it.
+        written: As `_write_value` returned it.
         type_: That of its column. What it does not know, as after a change of the column, stays as it was written.
     """
     if written is None or isinstance(type_, JSON):
         return written
     try:
-        adapter = adapter_of(python_type(type_))
+        adapter = _adapter_of(_python_type(type_))
         return written if adapter is None else adapter.validate_json(json.dumps(written))
     except (NotImplementedError, ValidationError):
         return written
 
 
-def python_type(type_: TypeEngine[Any]) -> Any:
+def _python_type(type_: TypeEngine[Any]) -> Any:
     """Return the Python type of a column's values.
 
     Raises:
@@ -269,15 +269,15 @@ def python_type(type_: TypeEngine[Any]) -> Any:
     if isinstance(type_, ARRAY):
         return types.GenericAlias(list, (type_.item_type.python_type,))
     if isinstance(type_, TypeDecorator) and type_.python_type is object:  # its author did not say
-        return python_type(type_.impl_instance)
+        return _python_type(type_.impl_instance)
     return type_.python_type
 
 
 @lru_cache(maxsize=256)
-def adapter_of(kind: Any) -> TypeAdapter[Any] | None:
+def _adapter_of(kind: Any) -> TypeAdapter[Any] | None:
     """Return what reads a type from JSON, or None where nothing does."""
     try:
         # An enumeration and the like bring a config of their own.
-        return TypeAdapter(kind, config=BASE64)
+        return TypeAdapter(kind, config=_BASE64)
     except (PydanticSchemaGenerationError, TypeError):
         return None

@@ -16,9 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from ligand_async.data.audit.events import AuditEvent
 
 READ_AT_ONCE = 1000  # events
-SIGNATURE = "signature"
-TYPE = "ligand-audit+json"
-ALGORITHMS = {
+_SIGNATURE = "signature"
+_TYPE = "ligand-audit+json"
+_ALGORITHMS = {
     "oct": "HS256",
     "RSA": "PS256",
     "P-256": "ES256",
@@ -84,11 +84,11 @@ def write_signature(tally: Tally, key: Key) -> bytes:
     """
     if not key.is_private and key.key_type != "oct":
         raise KeyNotUsable("a public key cannot sign; give the private one")
-    algorithm = algorithm_of(key)
+    algorithm = _algorithm_of(key)
     payload = json.dumps(tally.document(), separators=(",", ":"))
-    header = {"alg": algorithm, "typ": TYPE}
+    header = {"alg": algorithm, "typ": _TYPE}
     signed = jws.serialize_compact(header, payload, key, algorithms=[algorithm])
-    return json.dumps({SIGNATURE: signed}, separators=(",", ":")).encode() + b"\n"
+    return json.dumps({_SIGNATURE: signed}, separators=(",", ":")).encode() + b"\n"
 
 
 def verify(lines: Iterator[bytes], key: Key) -> int:
@@ -106,12 +106,12 @@ def verify(lines: Iterator[bytes], key: Key) -> int:
         if last:
             tally.add(last)
         last = line
-    signed = read_signature(last)
+    signed = _read_signature(last)
     try:
-        read = jws.deserialize_compact(signed, key, algorithms=[algorithm_of(key)])
+        read = jws.deserialize_compact(signed, key, algorithms=[_algorithm_of(key)])
     except (JoseError, ValueError) as error:
         raise NotAuthentic("the signature is not of this key") from error
-    if read.protected.get("typ") != TYPE:
+    if read.protected.get("typ") != _TYPE:
         raise NotAuthentic("the signature is not of an export")
     told = json.loads(read.payload)
     if told["events"] != tally.events:
@@ -121,7 +121,7 @@ def verify(lines: Iterator[bytes], key: Key) -> int:
     return tally.events
 
 
-def read_signature(line: bytes) -> str:
+def _read_signature(line: bytes) -> str:
     """Return the signature of an export's last line.
 
     Raises:
@@ -131,7 +131,7 @@ def read_signature(line: bytes) -> str:
         document = json.loads(line)
     except ValueError:
         document = None
-    signed = document.get(SIGNATURE) if isinstance(document, dict) else None
+    signed = document.get(_SIGNATURE) if isinstance(document, dict) else None
     if not isinstance(signed, str):
         raise NotAuthentic("the last line is no signature: the export was not signed, or its end is missing")
     return signed
@@ -148,7 +148,7 @@ def read_key(text: bytes) -> Key:
         if stripped.startswith(b"{"):
             return import_key(json.loads(stripped))
         if stripped.startswith(b"-----BEGIN"):
-            return read_pem(stripped)
+            return _read_pem(stripped)
         if len(stripped) >= 32:
             return import_key(stripped, "oct")
     except (JoseError, ValueError, TypeError) as error:
@@ -156,7 +156,7 @@ def read_key(text: bytes) -> Key:
     raise KeyNotUsable("the key is no JSON Web Key and no PEM, and a secret needs 32 bytes or more")
 
 
-def read_pem(text: bytes) -> Key:
+def _read_pem(text: bytes) -> Key:
     """Read a PEM, whatever kind of key it holds.
 
     Raises:
@@ -168,14 +168,14 @@ def read_pem(text: bytes) -> Key:
     return import_key(text, "RSA")
 
 
-def algorithm_of(key: Key) -> str:
+def _algorithm_of(key: Key) -> str:
     """Return what a key signs with.
 
     Raises:
         KeyNotUsable: Nothing.
     """
     kind = getattr(key, "curve_name", None) or key.key_type
-    algorithm = ALGORITHMS.get(str(kind))
+    algorithm = _ALGORITHMS.get(str(kind))
     if algorithm is None:
-        raise KeyNotUsable(f"a key of {kind} does not sign here; use one of {', '.join(ALGORITHMS)}")
+        raise KeyNotUsable(f"a key of {kind} does not sign here; use one of {', '.join(_ALGORITHMS)}")
     return algorithm

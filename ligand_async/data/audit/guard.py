@@ -24,7 +24,7 @@ OnBulk = Literal["ignore", "warn", "error"]
 OWN = "ligand_audit"
 """The execution option of the trail's own statements."""
 
-LONGEST_REMEMBERED = 4096  # characters of a statement whose tables are remembered
+_LONGEST_REMEMBERED = 4096  # characters of a statement whose tables are remembered
 
 
 class UnrecordedStatement(SQLAlchemyError):
@@ -47,7 +47,7 @@ class StatementGuard:
 
     def __init__(self, tables: Collection[str], on_bulk: OnBulk) -> None:
         self.on_bulk = on_bulk
-        self._written = re.compile(pattern_of({*tables, NAME}), re.IGNORECASE | re.DOTALL)
+        self._written = re.compile(_pattern_of({*tables, NAME}), re.IGNORECASE | re.DOTALL)
         self._remembered = lru_cache(maxsize=1024)(self._find_tables)
 
     def listen(self, engine: AsyncEngine) -> None:
@@ -68,10 +68,10 @@ class StatementGuard:
             return
         if NAME in tables:
             raise AuditWriteRefused(f"only the audit trail writes to {NAME}; audit.record() adds an event to it")
-        session = sessions.get(connection)
-        if self.on_bulk == "ignore" or (session is not None and is_in_watched_flush(session)):
+        session = _sessions.get(connection)
+        if self.on_bulk == "ignore" or (session is not None and _is_in_watched_flush(session)):
             return
-        if missing := [table for table in tables if session is None or not is_recorded(session, table)]:
+        if missing := [table for table in tables if session is None or not _is_recorded(session, table)]:
             self.complain(missing)
 
     def complain(self, tables: Iterable[str]) -> None:
@@ -90,7 +90,7 @@ class StatementGuard:
 
     def tables_of(self, statement: str) -> tuple[str, ...]:
         """Return the tables with a trail that a statement writes to."""
-        if len(statement) > LONGEST_REMEMBERED:
+        if len(statement) > _LONGEST_REMEMBERED:
             return self._find_tables(statement)
         return self._remembered(statement)
 
@@ -99,7 +99,7 @@ class StatementGuard:
         return tuple(dict.fromkeys(name.lower() for name in found))
 
 
-def pattern_of(tables: Collection[str]) -> str:
+def _pattern_of(tables: Collection[str]) -> str:
     """Return the pattern of a statement, or a part of one, that writes to a table."""
     names = "|".join(re.escape(name) for name in sorted(tables, key=len, reverse=True))
     gap = r"(?:\s|/\*.*?\*/|--[^\n]*\n)+"
@@ -117,20 +117,20 @@ def pattern_of(tables: Collection[str]) -> str:
     )
 
 
-sessions: WeakKeyDictionary[Connection, Session] = WeakKeyDictionary()
+_sessions: WeakKeyDictionary[Connection, Session] = WeakKeyDictionary()
 """Whose statements a connection sends."""
 
-recorded: WeakKeyDictionary[SessionTransaction, set[str]] = WeakKeyDictionary()
+_recorded: WeakKeyDictionary[SessionTransaction, set[str]] = WeakKeyDictionary()
 """The tables that `audit.record()` was called for, by transaction or savepoint."""
 
 
 @event.listens_for(OwnedSession, "after_begin")
 def remember_session(session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
     """See a session begin a transaction."""
-    sessions[connection] = session
+    _sessions[connection] = session
 
 
-def is_in_watched_flush(session: Session) -> bool:
+def _is_in_watched_flush(session: Session) -> bool:
     """Tell whether a session is flushing, and the trail sees what."""
     return isinstance(session, OwnedSession) and session.flushing and watcher_of(session) is not None
 
@@ -139,14 +139,14 @@ def note_record(session: Session, tables: Iterable[str]) -> None:
     """Let statements on some tables pass, until the end of the transaction or savepoint."""
     transaction = session.get_nested_transaction() or session.get_transaction()
     if transaction is not None:
-        recorded.setdefault(transaction, set()).update(table.lower() for table in tables)
+        _recorded.setdefault(transaction, set()).update(table.lower() for table in tables)
 
 
-def is_recorded(session: Session, table: str) -> bool:
+def _is_recorded(session: Session, table: str) -> bool:
     """Tell whether something was recorded for a table, in this transaction or savepoint or one around it."""
     transaction = session.get_nested_transaction() or session.get_transaction()
     while transaction is not None:
-        if table in recorded.get(transaction, ()):
+        if table in _recorded.get(transaction, ()):
             return True
         transaction = transaction.parent
     return False

@@ -21,8 +21,8 @@ logger = logging.getLogger(__name__)
 
 MOST_WAITING = 1000  # attempts
 MOST_AT_ONCE = 100  # of one transaction
-PAUSE = 1.0  # seconds from one transaction to the next, so that nobody fills the disk with bad tokens
-TIME_LIMIT = 2.0  # seconds, for one transaction
+_PAUSE = 1.0  # seconds from one transaction to the next, so that nobody fills the disk with bad tokens
+_TIME_LIMIT = 2.0  # seconds, for one transaction
 
 Transaction = Callable[[], AbstractAsyncContextManager[AsyncSession]]
 
@@ -30,7 +30,7 @@ Transaction = Callable[[], AbstractAsyncContextManager[AsyncSession]]
 class Attempts:
     """Writes down the refused attempts of one app.
 
-    What comes faster than `MOST_AT_ONCE` each `PAUSE`, for longer than the queue lasts, is only counted: an event says
+    What comes faster than `MOST_AT_ONCE` each `_PAUSE`, for longer than the queue lasts, is only counted: an event says
     how many it were.
 
     Args:
@@ -74,7 +74,7 @@ class Attempts:
 
     def _keep(self, action: str, told: dict[str, Any], principal: Principal | None = None) -> None:
         if len(self._waiting) < MOST_WAITING:
-            self._waiting.append({**EMPTY, **origin(principal), "action": action, "new": told})
+            self._waiting.append({**_EMPTY, **origin(principal), "action": action, "new": told})
         else:
             self._left_out += 1
         self._arrived.set()
@@ -86,24 +86,24 @@ class Attempts:
             while self._waiting and not self._stopping.is_set():
                 await self._write(MOST_AT_ONCE)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), PAUSE)
+                    await asyncio.wait_for(self._stopping.wait(), _PAUSE)
         await self._write(MOST_WAITING)
 
     async def _write(self, most: int) -> None:
         rows = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
         left_out, self._left_out = self._left_out, 0
         if left_out:
-            rows.append({**EMPTY, "action": "attempts_left_out", "new": {"count": left_out}})
+            rows.append({**_EMPTY, "action": "attempts_left_out", "new": {"count": left_out}})
         if not rows:
             return
         try:
-            async with asyncio.timeout(TIME_LIMIT), self._transaction() as session:
+            async with asyncio.timeout(_TIME_LIMIT), self._transaction() as session:
                 await session.execute(insert(self._table).inline(), rows, execution_options={OWN: True})
         except Exception as error:  # noqa: BLE001  (the next ones shall be written)
             logger.warning("%d refused attempts are not in the audit trail: %s", len(rows), type(error).__name__)
 
 
-EMPTY: dict[str, Any] = dict.fromkeys(
+_EMPTY: dict[str, Any] = dict.fromkeys(
     (
         *("subject", "issuer", "client_id", "request_id", "operation_id", "client_address"),
         *("entity", "key", "old"),

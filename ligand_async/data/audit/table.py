@@ -13,7 +13,7 @@ from ligand_async.data.models import UTCDateTime, utc_now
 NAME = "audit_event"
 
 
-class event_time(FunctionElement[datetime]):  # noqa: N801  (an SQL function, written as one)
+class _event_time(FunctionElement[datetime]):  # noqa: N801  (an SQL function, written as one)
     """The database's moment of the statement.
 
     Not that of its transaction: of two that change one entity, the one that began first may change it last.
@@ -24,13 +24,13 @@ class event_time(FunctionElement[datetime]):  # noqa: N801  (an SQL function, wr
     name = "event_time"
 
 
-@compiles(event_time, "postgresql")
-def _time_on_postgresql(_element: event_time, _compiler: Any, **_options: Any) -> str:
+@compiles(_event_time, "postgresql")
+def _time_on_postgresql(_element: _event_time, _compiler: Any, **_options: Any) -> str:
     return "clock_timestamp()"
 
 
-@compiles(event_time, "sqlite")
-def _time_on_sqlite(_element: event_time, compiler: Any, **options: Any) -> str:
+@compiles(_event_time, "sqlite")
+def _time_on_sqlite(_element: _event_time, compiler: Any, **options: Any) -> str:
     return str(compiler.process(utc_now(), **options))
 
 
@@ -45,7 +45,7 @@ def make_audit_table(metadata: MetaData) -> Table:
     table = Table(
         NAME,
         metadata,
-        Column("at", UTCDateTime, default=event_time(), nullable=False),
+        Column("at", UTCDateTime, default=_event_time(), nullable=False),
         Column("id", Uuid, default=uuid7, nullable=False),
         Column("subject", Text),
         Column("issuer", Text),
@@ -62,18 +62,18 @@ def make_audit_table(metadata: MetaData) -> Table:
         Index(f"ix_{NAME}_entity", "entity", "key", "at"),
         Index(f"ix_{NAME}_subject", "subject", "at"),
     )
-    event.listen(table, "after_create", protect)
-    event.listen(table, "after_drop", drop_remains)
+    event.listen(table, "after_create", _protect)
+    event.listen(table, "after_drop", _drop_remains)
     return table
 
 
-def protect(table: Table, connection: Connection, **_options: Any) -> None:
+def _protect(table: Table, connection: Connection, **_options: Any) -> None:
     """Add the triggers to a table that was made without a migration."""
     for statement in write_protection(connection.dialect.name, table.name, table.schema):
         connection.exec_driver_sql(statement)
 
 
-def drop_remains(table: Table, connection: Connection, **_options: Any) -> None:
+def _drop_remains(table: Table, connection: Connection, **_options: Any) -> None:
     """Drop what the triggers of a dropped table leave."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(write_end_of_protection("postgresql", table.name, table.schema)[-1])
@@ -82,15 +82,15 @@ def drop_remains(table: Table, connection: Connection, **_options: Any) -> None:
 PRUNES = "ligand.audit_prune"
 """The parameter of PostgreSQL that lets a transaction delete, if it is `on`: a hurdle, not a wall."""
 
-REFUSAL = "rows of audit_event are not changed or deleted"
+_REFUSAL = "rows of audit_event are not changed or deleted"
 
-FUNCTION = f"""\
+_FUNCTION = f"""\
 CREATE OR REPLACE FUNCTION {{function}}() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   IF TG_OP = 'DELETE' AND current_setting('{PRUNES}', true) = 'on' THEN
     RETURN OLD;
   END IF;
-  RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = '{REFUSAL}';
+  RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = '{_REFUSAL}';
 END
 $$"""
 
@@ -105,20 +105,20 @@ def write_protection(dialect: str, table: str, schema: str | None = None) -> lis
         table: Its name.
         schema: Where it is, if not in the default schema.
     """
-    names = quote(table, schema)
+    names = _quote(table, schema)
     if dialect == "sqlite":
         return [
-            f"CREATE TRIGGER {quote(f'{table}_no_{verb}', schema)} BEFORE {verb.upper()} ON {quote(table)} "
-            f"BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END"
+            f"CREATE TRIGGER {_quote(f'{table}_no_{verb}', schema)} BEFORE {verb.upper()} ON {_quote(table)} "
+            f"BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END"
             for verb in ("update", "delete")
         ]
-    function = quote(f"{table}_refuse", schema)
+    function = _quote(f"{table}_refuse", schema)
     rows = f"BEFORE UPDATE OR DELETE ON {names} FOR EACH ROW"
     whole = f"BEFORE TRUNCATE ON {names} FOR EACH STATEMENT"
     return [
-        FUNCTION.format(function=function),
-        f"CREATE TRIGGER {quote(f'{table}_rows')} {rows} EXECUTE FUNCTION {function}()",
-        f"CREATE TRIGGER {quote(f'{table}_all')} {whole} EXECUTE FUNCTION {function}()",
+        _FUNCTION.format(function=function),
+        f"CREATE TRIGGER {_quote(f'{table}_rows')} {rows} EXECUTE FUNCTION {function}()",
+        f"CREATE TRIGGER {_quote(f'{table}_all')} {whole} EXECUTE FUNCTION {function}()",
     ]
 
 
@@ -131,16 +131,16 @@ def write_end_of_protection(dialect: str, table: str, schema: str | None = None)
         schema: Where it is, if not in the default schema.
     """
     if dialect == "sqlite":
-        return [f"DROP TRIGGER IF EXISTS {quote(f'{table}_no_{verb}', schema)}" for verb in ("update", "delete")]
-    names = quote(table, schema)
+        return [f"DROP TRIGGER IF EXISTS {_quote(f'{table}_no_{verb}', schema)}" for verb in ("update", "delete")]
+    names = _quote(table, schema)
     return [
-        f"DROP TRIGGER IF EXISTS {quote(f'{table}_rows')} ON {names}",
-        f"DROP TRIGGER IF EXISTS {quote(f'{table}_all')} ON {names}",
-        f"DROP FUNCTION IF EXISTS {quote(f'{table}_refuse', schema)}()",
+        f"DROP TRIGGER IF EXISTS {_quote(f'{table}_rows')} ON {names}",
+        f"DROP TRIGGER IF EXISTS {_quote(f'{table}_all')} ON {names}",
+        f"DROP FUNCTION IF EXISTS {_quote(f'{table}_refuse', schema)}()",
     ]
 
 
-def quote(name: str, schema: str | None = None) -> str:
+def _quote(name: str, schema: str | None = None) -> str:
     """Return a name as both databases read it."""
     quoted = '"' + name.replace('"', '""') + '"'
-    return quoted if schema is None else f"{quote(schema)}.{quoted}"
+    return quoted if schema is None else f"{_quote(schema)}.{quoted}"

@@ -29,7 +29,7 @@ from ligand_async.data.audit.table import PRUNES, make_audit_table, write_end_of
 from ligand_async.data.changes import Change
 from ligand_async.data.flushes import observe_flushes
 
-OPTIONS: Mapping[str, Any] = {OWN: True}
+_OPTIONS: Mapping[str, Any] = {OWN: True}
 
 
 class AuditTrail:
@@ -89,7 +89,7 @@ class AuditTrail:
         mappers = list(self._base.registry.mappers) if self._base is not None else []
         for mapper in mappers:
             hidden_columns(mapper)
-        tables = {name for mapper in mappers if is_audited(mapper) for name in tables_of(mapper)}
+        tables = {name for mapper in mappers if is_audited(mapper) for name in _tables_of(mapper)}
         StatementGuard(tables, on_bulk).listen(engine)
 
     def observe(self, session: Session, changes: Sequence[Change]) -> None:
@@ -98,7 +98,7 @@ class AuditTrail:
         if told:
             by = origin()
             rows = [by | columns for columns in told]
-            session.connection().execute(insert(self.table).inline(), rows, execution_options=OPTIONS)
+            session.connection().execute(insert(self.table).inline(), rows, execution_options=_OPTIONS)
 
     async def record(
         self,
@@ -134,9 +134,9 @@ class AuditTrail:
         }
         rows = [told | {"key": key} for key in ([None] if keys is None else map(write_key, keys))]
         if rows:
-            await session.execute(insert(self.table).inline(), rows, execution_options=OPTIONS)
+            await session.execute(insert(self.table).inline(), rows, execution_options=_OPTIONS)
         if mapper is not None:
-            await session.run_sync(note_record, tables_of(mapper))
+            await session.run_sync(note_record, _tables_of(mapper))
 
     async def history(
         self,
@@ -156,7 +156,7 @@ class AuditTrail:
             since: The first moment.
             until: The first moment that is too late.
         """
-        return await read_history(session, self.table, entity, key, asked=EventFilter(since=since, until=until))
+        return await _read_history(session, self.table, entity, key, asked=EventFilter(since=since, until=until))
 
     async def as_of(
         self, session: AsyncSession, entity: type[Any], key: Any, moment: datetime
@@ -173,7 +173,7 @@ class AuditTrail:
             key: The primary key; a tuple where it has several columns.
             moment: An aware datetime.
         """
-        return await rebuild(session, self.table, entity, key, moment)
+        return await _rebuild(session, self.table, entity, key, moment)
 
     def select(self, asked: EventFilter, *, newest: bool = True) -> Select[Any]:
         """Return the statement of events, the newest or the oldest first; `AuditEvent.of` takes its rows."""
@@ -192,12 +192,12 @@ class AuditTrail:
         return await prune(session, self.table, before)
 
 
-def tables_of(mapper: Mapper[Any]) -> list[str]:
+def _tables_of(mapper: Mapper[Any]) -> list[str]:
     """Return the names of the tables that a class is stored in."""
     return [str(getattr(table, "name", table)) for table in mapper.tables]
 
 
-async def read_history(
+async def _read_history(
     session: AsyncSession, table: Table, entity: type[Any], key: Any, *, asked: EventFilter
 ) -> list[AuditEvent]:
     """Return what happened to one entity, the oldest event first."""
@@ -207,7 +207,7 @@ async def read_history(
     return [AuditEvent.of(row) for row in await session.execute(oldest_first(statement, table))]
 
 
-async def rebuild(
+async def _rebuild(
     session: AsyncSession, table: Table, entity: type[Any], key: Any, moment: datetime
 ) -> Mapping[str, Any] | None:
     """Return what an entity was at a moment, by attribute, or None where it was not there.
@@ -215,35 +215,35 @@ async def rebuild(
     A value is what the last event before the moment made of it; else what the first event after it found; else what
     it is now.
     """
-    events = await read_history(session, table, entity, key, asked=EventFilter())
+    events = await _read_history(session, table, entity, key, asked=EventFilter())
     before = [event for event in events if event.at <= moment]
     after = [event for event in events if event.at > moment]
-    if not was_there(before, after):
+    if not _was_there(before, after):
         return None
     mapper: Mapper[Any] = inspect(entity)
     types = {attribute.key: attribute.columns[0].type for attribute in mapper.column_attrs}
     values = {
         name: read_value(value, types[name]) if name in types else value
-        for name, value in (look_ahead(after) | replay(before)).items()
+        for name, value in (_look_ahead(after) | _replay(before)).items()
     }
     hidden = hidden_columns(mapper)
     if not any(event.action == "delete" for event in after):
         touched = {name for event in after for name in (*(event.old or {}), *(event.new or {}))}
-        now = await read_now(session, mapper, key, [name for name in types if name not in touched])
+        now = await _read_now(session, mapper, key, [name for name in types if name not in touched])
         if now is None and not events:
             return None
         values = dict(now or {}) | values
     return {name: value for name, value in values.items() if name not in hidden}
 
 
-def was_there(before: Sequence[AuditEvent], after: Sequence[AuditEvent]) -> bool:
+def _was_there(before: Sequence[AuditEvent], after: Sequence[AuditEvent]) -> bool:
     """Tell whether an entity was there between two parts of its history; without any it may have been."""
     if before:
         return before[-1].action != "delete"
     return not after or after[0].action != "insert"
 
 
-def replay(events: Sequence[AuditEvent]) -> dict[str, Any]:
+def _replay(events: Sequence[AuditEvent]) -> dict[str, Any]:
     """Return the values that events have made, as far as they tell."""
     values: dict[str, Any] = {}
     for event in events:
@@ -255,7 +255,7 @@ def replay(events: Sequence[AuditEvent]) -> dict[str, Any]:
     return values
 
 
-def look_ahead(events: Sequence[AuditEvent]) -> dict[str, Any]:
+def _look_ahead(events: Sequence[AuditEvent]) -> dict[str, Any]:
     """Return the values that later events have found, as far as they tell."""
     values: dict[str, Any] = {}
     seen: set[str] = set()
@@ -267,7 +267,7 @@ def look_ahead(events: Sequence[AuditEvent]) -> dict[str, Any]:
     return values
 
 
-async def read_now(
+async def _read_now(
     session: AsyncSession, mapper: Mapper[Any], key: Any, names: Sequence[str]
 ) -> Mapping[str, Any] | None:
     """Return some values of an entity as they are stored, or None where it is not."""
@@ -281,7 +281,7 @@ async def read_now(
 
 
 PRUNED_AT_ONCE = 10_000  # rows of one transaction
-PRUNING_OPTIONS: Mapping[str, Any] = {OWN: True}
+_PRUNING_OPTIONS: Mapping[str, Any] = {OWN: True}
 
 
 async def count_before(session: AsyncSession, table: Table, before: datetime) -> int:
@@ -304,13 +304,13 @@ async def prune(session: AsyncSession, table: Table, before: datetime) -> int:
         await session.execute(text(drop))
     else:
         await session.execute(select(func.set_config(PRUNES, "on", True)))
-    pruned = len((await session.execute(statement, execution_options=PRUNING_OPTIONS)).all())
+    pruned = len((await session.execute(statement, execution_options=_PRUNING_OPTIONS)).all())
     if dialect == "sqlite":
-        await session.execute(text(trigger), execution_options=PRUNING_OPTIONS)
+        await session.execute(text(trigger), execution_options=_PRUNING_OPTIONS)
     else:
         await session.execute(select(func.set_config(PRUNES, "off", True)))
     if pruned:
         told = {"before": before.isoformat(), "count": pruned}
         event = {**origin(), "action": "prune", "entity": None, "key": None, "old": None, "new": told}
-        await session.execute(insert(table).inline(), [event], execution_options=PRUNING_OPTIONS)
+        await session.execute(insert(table).inline(), [event], execution_options=_PRUNING_OPTIONS)
     return pruned

@@ -21,8 +21,8 @@ from sqlalchemy.types import TypeDecorator
 from ligand_async.data.audit.table import NAME, write_end_of_protection, write_protection
 from ligand_async.data.models import utc_now
 
-UTC_NOW_IMPORT = "from ligand_async.data.models import utc_now"
-CAST = re.compile(
+_UTC_NOW_IMPORT = "from ligand_async.data.models import utc_now"
+_CAST = re.compile(
     r"::\s*(?:\"[^\"]+\"|[\w.]+)(?:\s+(?:varying|precision|with(?:out)?\s+time\s+zone))?(?:\(\d+(?:,\s*\d+)?\))?"
 )
 
@@ -39,17 +39,17 @@ def render_item(kind: str, item: Any, context: AutogenContext) -> str | bool:
             return _repr_type(item.impl_instance, context)
         context.imports.add(f"import {type(item).__module__}")
     if kind == "type" and isinstance(item, Enum) and item.native_enum and item.name:
-        return written_enum(item)
+        return _written_enum(item)
     if kind == "server_default":
-        return written_default(item, context)
+        return _written_default(item, context)
     return False
 
 
-def written_default(default: Any, context: AutogenContext) -> str | bool:
+def _written_default(default: Any, context: AutogenContext) -> str | bool:
     """Return a default that each database has its own SQL for, as a migration writes it; False for any other."""
     value = default.arg if isinstance(default, DefaultClause) else default
-    if is_utc_now(value, context):
-        context.imports.add(UTC_NOW_IMPORT)
+    if _is_utc_now(value, context):
+        context.imports.add(_UTC_NOW_IMPORT)
         return "utc_now()"
     match value:
         case True_():
@@ -62,7 +62,7 @@ def written_default(default: Any, context: AutogenContext) -> str | bool:
             return False
 
 
-def written_enum(enum: Enum) -> str:
+def _written_enum(enum: Enum) -> str:
     """Return an enum type as a migration writes it, the same whether the models or the database have it."""
     arguments = [*map(repr, enum.enums), f"name={str(enum.name)!r}", "create_type=False"]
     if enum.create_constraint:  # where it is text
@@ -70,16 +70,16 @@ def written_enum(enum: Enum) -> str:
     return f"sa.Enum({', '.join(arguments)})"
 
 
-def is_utc_now(value: Any, context: AutogenContext) -> bool:
+def _is_utc_now(value: Any, context: AutogenContext) -> bool:
     """Tell whether a default is the database's clock: as the models have it, or as the database gives it back."""
     if isinstance(value, utc_now):
         return True
     if not isinstance(value, str | TextClause) or context.dialect is None:
         return False
-    return plain(str(value)) == plain(written(utc_now(), context.dialect))
+    return _plain(str(value)) == _plain(_written(utc_now(), context.dialect))
 
 
-def written(expression: Any, dialect: Dialect) -> str:
+def _written(expression: Any, dialect: Dialect) -> str:
     """Return an expression as SQL."""
     return str(expression.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
 
@@ -101,23 +101,23 @@ def compare_server_default(
         return None
     default = metadata_column.server_default
     text = default.arg if isinstance(default, DefaultClause) else None
-    wanted = text if isinstance(text, str) else plain(rendered_metadata_default)
-    if plain(inspected_default) == wanted:
+    wanted = text if isinstance(text, str) else _plain(rendered_metadata_default)
+    if _plain(inspected_default) == wanted:
         return False
     return True if isinstance(inspected_column.type, JSON) or "'" in wanted else None
 
 
-def plain(default: str) -> str:
+def _plain(default: str) -> str:
     """Return a default without casts, outer parentheses and quotes, and white space."""
-    text = CAST.sub("", default).strip()
-    while text.startswith("(") and text.endswith(")") and encloses(text):
+    text = _CAST.sub("", default).strip()
+    while text.startswith("(") and text.endswith(")") and _encloses(text):
         text = text[1:-1].strip()
     if len(text) > 1 and text[0] == text[-1] == "'":
         return text[1:-1].replace("''", "'")
     return re.sub(r"\s+", "", text)
 
 
-def encloses(text: str) -> bool:
+def _encloses(text: str) -> bool:
     """Tell whether the first parenthesis is closed by the last."""
     depth = 0
     for position, character in enumerate(text):
@@ -130,9 +130,9 @@ def encloses(text: str) -> bool:
 def finish_migration(context: MigrationContext, _revision: Any, directives: list[ops.MigrationScript]) -> None:
     """Complete a generated migration."""
     for script in directives:
-        order_dropped_tables(script)
-        add_enum_operations(script, context.opts["target_metadata"])
-        add_audit_operations(script)
+        _order_dropped_tables(script)
+        _add_enum_operations(script, context.opts["target_metadata"])
+        _add_audit_operations(script)
 
 
 @Operations.register_operation("create_enum")
@@ -188,11 +188,11 @@ def render_drop_enum(_context: AutogenContext, operation: DropEnumOp) -> str:
     return f"op.drop_enum({operation.name!r})"
 
 
-Columns = list[tuple[str, Column[Any]]]  # each with the name of its table
-Types = dict[str, list[str]]  # labels by name
+_Columns = list[tuple[str, Column[Any]]]  # each with the name of its table
+_Types = dict[str, list[str]]  # labels by name
 
 
-def add_enum_operations(script: ops.MigrationScript, metadata: MetaData) -> None:
+def _add_enum_operations(script: ops.MigrationScript, metadata: MetaData) -> None:
     """Complete a generated migration with the enum types that come or go with its columns.
 
     Alembic leaves this to the author. A type is new when the migration adds every column that has it, and gone when the
@@ -201,12 +201,12 @@ def add_enum_operations(script: ops.MigrationScript, metadata: MetaData) -> None
     upgrade, downgrade = script.upgrade_ops, script.downgrade_ops
     if upgrade is None or downgrade is None:
         return
-    added = added_columns(upgrade)
+    added = _added_columns(upgrade)
     arriving = {(table, column.name) for table, column in added}
     declared = [(table.name, column) for table in metadata.tables.values() for column in table.columns]
-    staying = types_of([(table, column) for table, column in declared if (table, column.name) not in arriving])
-    new = without(types_of(added), staying)
-    gone = without(types_of(dropped_columns(upgrade)), types_of(declared))
+    staying = _types_of([(table, column) for table, column in declared if (table, column.name) not in arriving])
+    new = _without(_types_of(added), staying)
+    gone = _without(_types_of(_dropped_columns(upgrade)), _types_of(declared))
 
     upgrade.ops[:0] = [CreateEnumOp(*item) for item in new.items()]
     downgrade.ops += [DropEnumOp(name) for name in new]
@@ -216,37 +216,37 @@ def add_enum_operations(script: ops.MigrationScript, metadata: MetaData) -> None
 
 def describe_labels(inspector: PGInspector, metadata: MetaData) -> Iterator[str]:
     """Say which enum types of PostgreSQL have other labels than in the models; Alembic does not compare them."""
-    declared = types_of([(table.name, column) for table in metadata.tables.values() for column in table.columns])
+    declared = _types_of([(table.name, column) for table in metadata.tables.values() for column in table.columns])
     for enum in inspector.get_enums():
         wanted = declared.get(enum["name"], enum["labels"])
         if enum["labels"] != wanted:
             yield f"type {enum['name']} has the labels {', '.join(enum['labels'])}, the models say {', '.join(wanted)}"
 
 
-def without(types: Types, others: Types) -> Types:
+def _without(types: _Types, others: _Types) -> _Types:
     """Return the types that are not among the others."""
     return {name: labels for name, labels in types.items() if name not in others}
 
 
-def types_of(columns: Columns) -> Types:
+def _types_of(columns: _Columns) -> _Types:
     """Return the enum types that PostgreSQL has for some columns."""
     kinds = (column.type for _, column in columns)
     return {kind.name: list(kind.enums) for kind in kinds if isinstance(kind, Enum) and kind.native_enum and kind.name}
 
 
-def flat(operations: Sequence[MigrateOperation]) -> Iterator[MigrateOperation]:
+def _flat(operations: Sequence[MigrateOperation]) -> Iterator[MigrateOperation]:
     """Yield operations, those on one table one by one."""
     for operation in operations:
         if isinstance(operation, ops.OpContainer):
-            yield from flat(operation.ops)
+            yield from _flat(operation.ops)
         else:
             yield operation
 
 
-def added_columns(container: ops.OpContainer) -> Columns:
+def _added_columns(container: ops.OpContainer) -> _Columns:
     """Return the columns that are added, alone or with their table."""
-    columns: Columns = []
-    for operation in flat(container.ops):
+    columns: _Columns = []
+    for operation in _flat(container.ops):
         if isinstance(operation, ops.CreateTableOp):
             columns += [(operation.table_name, column) for column in operation.to_table().columns]
         elif isinstance(operation, ops.AddColumnOp):
@@ -254,10 +254,10 @@ def added_columns(container: ops.OpContainer) -> Columns:
     return columns
 
 
-def dropped_columns(container: ops.OpContainer) -> Columns:
+def _dropped_columns(container: ops.OpContainer) -> _Columns:
     """Return the columns that are dropped, alone or with their table."""
-    columns: Columns = []
-    for operation in flat(container.ops):
+    columns: _Columns = []
+    for operation in _flat(container.ops):
         if isinstance(operation, ops.DropTableOp):
             columns += [(operation.table_name, column) for column in operation.to_table().columns]
         elif isinstance(operation, ops.DropColumnOp):
@@ -265,7 +265,7 @@ def dropped_columns(container: ops.OpContainer) -> Columns:
     return columns
 
 
-class OnAuditTable(MigrateOperation):
+class _OnAuditTable(MigrateOperation):
     """Something about the table of the trail."""
 
     def __init__(self, table_name: str, schema: str | None = None) -> None:
@@ -279,7 +279,7 @@ class OnAuditTable(MigrateOperation):
 
 
 @Operations.register_operation("protect_audit_table")
-class ProtectAuditTableOp(OnAuditTable):
+class ProtectAuditTableOp(_OnAuditTable):
     """Let the database refuse to change or delete events."""
 
     @classmethod
@@ -293,7 +293,7 @@ class ProtectAuditTableOp(OnAuditTable):
 
 
 @Operations.register_operation("unprotect_audit_table")
-class UnprotectAuditTableOp(OnAuditTable):
+class UnprotectAuditTableOp(_OnAuditTable):
     """Let events be changed."""
 
     @classmethod
@@ -309,18 +309,18 @@ class UnprotectAuditTableOp(OnAuditTable):
 @Operations.implementation_for(ProtectAuditTableOp)
 def protect_audit_table(operations: Operations, operation: ProtectAuditTableOp) -> None:
     """Run `op.protect_audit_table`."""
-    for statement in write_protection(dialect_of(operations), operation.table_name, operation.schema):
+    for statement in write_protection(_dialect_of(operations), operation.table_name, operation.schema):
         operations.execute(statement)
 
 
 @Operations.implementation_for(UnprotectAuditTableOp)
 def unprotect_audit_table(operations: Operations, operation: UnprotectAuditTableOp) -> None:
     """Run `op.unprotect_audit_table`."""
-    for statement in write_end_of_protection(dialect_of(operations), operation.table_name, operation.schema):
+    for statement in write_end_of_protection(_dialect_of(operations), operation.table_name, operation.schema):
         operations.execute(statement)
 
 
-def dialect_of(operations: Operations) -> str:
+def _dialect_of(operations: Operations) -> str:
     """Return what a migration runs on, or writes SQL for."""
     return operations.migration_context.dialect.name
 
@@ -337,7 +337,7 @@ def render_unprotect(_context: AutogenContext, operation: UnprotectAuditTableOp)
     return f"op.unprotect_audit_table({operation.arguments})"
 
 
-def add_audit_operations(script: ops.MigrationScript) -> None:
+def _add_audit_operations(script: ops.MigrationScript) -> None:
     """Complete a generated migration that makes or drops the table of the trail."""
     upgrade, downgrade = script.upgrade_ops, script.downgrade_ops
     if upgrade is None or downgrade is None:
@@ -351,7 +351,7 @@ def add_audit_operations(script: ops.MigrationScript) -> None:
                     container.ops.insert(0, UnprotectAuditTableOp(name, schema))
 
 
-def order_dropped_tables(script: ops.MigrationScript) -> None:
+def _order_dropped_tables(script: ops.MigrationScript) -> None:
     """Put the dropping of tables last, and in an order that PostgreSQL accepts; Alembic takes them as they come.
 
     Tables that refer to each other in a circle are left as they are: their author has to drop a constraint first.
@@ -361,7 +361,7 @@ def order_dropped_tables(script: ops.MigrationScript) -> None:
         return
     drops = {operation.table_name: operation for operation in upgrade.ops if isinstance(operation, ops.DropTableOp)}
     try:
-        order = list(TopologicalSorter({name: referred_by(drop) for name, drop in drops.items()}).static_order())
+        order = list(TopologicalSorter({name: _referred_by(drop) for name, drop in drops.items()}).static_order())
     except CycleError:
         return
     referred_first = [name for name in order if name in drops]
@@ -379,7 +379,7 @@ def order_dropped_tables(script: ops.MigrationScript) -> None:
     downgrade.ops[:] = [*first, *filterfalse(is_dropped, downgrade.ops)]
 
 
-def referred_by(drop: ops.DropTableOp) -> set[str]:
+def _referred_by(drop: ops.DropTableOp) -> set[str]:
     """Return the names of the other tables that a dropped table refers to."""
     constraints = drop.to_table().foreign_key_constraints
     targets = {element.target_fullname.split(".")[-2] for constraint in constraints for element in constraint.elements}

@@ -129,15 +129,15 @@ async def auto_upgrade(
     directory = find_directory(beside=root_path)
 
     def work(config: Config) -> None:
-        if is_behind(config):
+        if _is_behind(config):
             command.upgrade(config, "heads")
 
     async with connect(database, settings) as connection:
-        if await look(connection, database, settings, directory, is_behind):
+        if await look(connection, database, settings, directory, _is_behind):
             await migrate(connection, database, settings, directory, work, patience=patience, report=logger.info)
 
 
-def is_behind(config: Config) -> bool:
+def _is_behind(config: Config) -> bool:
     """Tell whether migrations are missing that this release knows, in a database that holds none it does not know."""
     script = ScriptDirectory.from_config(config)
     there = set(run_in_environment(config, MigrationContext.get_current_heads))
@@ -178,11 +178,11 @@ class Placement:
     depends_on: Sequence[str] | None = None
 
 
-AT_HEAD = Placement()
+_AT_HEAD = Placement()
 
 
 async def autogenerate(
-    database: Migrated, settings: Settings, directory: Path, message: str, placement: Placement = AT_HEAD
+    database: Migrated, settings: Settings, directory: Path, message: str, placement: Placement = _AT_HEAD
 ) -> Path | None:
     """Write a migration that makes the database what the models say, to be read before it is run.
 
@@ -198,13 +198,13 @@ async def autogenerate(
             directives.clear()
 
     def work(config: Config) -> Path | None:
-        return path_of(
+        return _path_of(
             command.revision(
                 config,
                 message,
                 autogenerate=True,
                 process_revision_directives=skip_if_empty,
-                **options_of(placement),
+                **_options_of(placement),
             )
         )
 
@@ -212,22 +212,22 @@ async def autogenerate(
         return await look(connection, database, settings, directory, work)
 
 
-def new_revision(directory: Path, message: str, placement: Placement = AT_HEAD) -> Path | None:
+def new_revision(directory: Path, message: str, placement: Placement = _AT_HEAD) -> Path | None:
     """Write an empty migration, for what cannot be derived: data, views, extensions."""
     with naming_failures(directory):
-        return path_of(command.revision(make_config(directory), message, **options_of(placement)))
+        return _path_of(command.revision(make_config(directory), message, **_options_of(placement)))
 
 
-def merge(directory: Path, revisions: Sequence[str], message: str, placement: Placement = AT_HEAD) -> Path | None:
+def merge(directory: Path, revisions: Sequence[str], message: str, placement: Placement = _AT_HEAD) -> Path | None:
     """Write a migration that joins the heads of two branches."""
     with naming_failures(directory):
         script = command.merge(
             make_config(directory), list(revisions), message, placement.branch_label, placement.rev_id
         )
-        return path_of(script)
+        return _path_of(script)
 
 
-def options_of(placement: Placement) -> dict[str, Any]:
+def _options_of(placement: Placement) -> dict[str, Any]:
     """Return a placement as Alembic's keyword arguments."""
     return {
         "head": placement.head,
@@ -238,7 +238,7 @@ def options_of(placement: Placement) -> dict[str, Any]:
     }
 
 
-def path_of(script: Any) -> Path | None:
+def _path_of(script: Any) -> Path | None:
     """Return the file of what Alembic wrote, if it wrote one."""
     return Path(script.path) if isinstance(script, Script) else None
 
@@ -290,9 +290,9 @@ async def write_sql(
     return output.getvalue()
 
 
-DEFAULT_NAME = "migrations"
-PROJECT_MARKS = ("pyproject.toml", ".git")
-TEMPLATES = {"env.py.template": "env.py", "script.py.mako": "script.py.mako"}
+_DEFAULT_NAME = "migrations"
+_PROJECT_MARKS = ("pyproject.toml", ".git")
+_TEMPLATES = {"env.py.template": "env.py", "script.py.mako": "script.py.mako"}
 
 
 def find_directory(directory: str | os.PathLike[str] | None = None, *, beside: str | Path | None = None) -> Path:
@@ -311,10 +311,10 @@ def find_directory(directory: str | os.PathLike[str] | None = None, *, beside: s
     if directory is not None:
         candidates = [Path(directory)]
     else:
-        above = [] if beside is None else list(directories_up_to_project(Path(beside)))
-        candidates = [parent / DEFAULT_NAME for parent in (*above, Path.cwd())]
+        above = [] if beside is None else list(_directories_up_to_project(Path(beside)))
+        candidates = [parent / _DEFAULT_NAME for parent in (*above, Path.cwd())]
     for candidate in candidates:
-        if is_ours(candidate):
+        if _is_ours(candidate):
             return candidate.resolve()
     looked = f"{candidates[0]}" if directory is not None else f"{candidates[0]} and {candidates[-1]}"
     raise MigrationsNotFound(
@@ -322,21 +322,21 @@ def find_directory(directory: str | os.PathLike[str] | None = None, *, beside: s
     )
 
 
-def directories_up_to_project(start: Path) -> Iterator[Path]:
+def _directories_up_to_project(start: Path) -> Iterator[Path]:
     """Yield a directory and those above it, up to the one that holds the project."""
     for directory in (start, *start.parents):
         yield directory
-        if any((directory / mark).exists() for mark in PROJECT_MARKS):
+        if any((directory / mark).exists() for mark in _PROJECT_MARKS):
             return
 
 
-def is_ours(directory: Path) -> bool:
+def _is_ours(directory: Path) -> bool:
     """Tell whether a directory's `env.py` calls this framework: others also call their directories `migrations`."""
     environment = directory / "env.py"
     return environment.is_file() and "run_environment" in environment.read_text(encoding="utf-8")
 
 
-def create_directory(directory: str | os.PathLike[str] = DEFAULT_NAME) -> Path:
+def create_directory(directory: str | os.PathLike[str] = _DEFAULT_NAME) -> Path:
     """Write an empty migrations directory: `env.py`, the template of a migration, and `versions/`.
 
     Args:
@@ -350,6 +350,6 @@ def create_directory(directory: str | os.PathLike[str] = DEFAULT_NAME) -> Path:
         raise MigrationsNotFound(f"{target} exists and is not empty; name another with --directory")
     (target / "versions").mkdir(parents=True)
     templates = files(__package__) / "templates"
-    for source, name in TEMPLATES.items():
+    for source, name in _TEMPLATES.items():
         (target / name).write_bytes((templates / source).read_bytes())
     return target

@@ -60,10 +60,10 @@ async def check(database: Migrated, settings: Settings, directory: Path) -> Find
         MigrationError: The database cannot be reached, or is at a revision that is not in the directory.
     """
     async with connect(database, settings) as connection:
-        return await look(connection, database, settings, directory, compare)
+        return await look(connection, database, settings, directory, _compare)
 
 
-def compare(config: Config) -> Findings:
+def _compare(config: Config) -> Findings:
     """Compare, in Alembic's environment."""
     script = ScriptDirectory.from_config(config)
 
@@ -72,16 +72,16 @@ def compare(config: Config) -> Findings:
         pending = tuple(script.iterate_revisions("heads", there or "base"))
         if pending or set(there) != set(script.get_heads()):
             return Findings(pending[::-1], ())
-        return Findings((), tuple(differences(context, context.opts["target_metadata"])))
+        return Findings((), tuple(_differences(context, context.opts["target_metadata"])))
 
     return run_in_environment(config, work)
 
 
-def differences(context: MigrationContext, metadata: MetaData) -> Iterator[str]:
+def _differences(context: MigrationContext, metadata: MetaData) -> Iterator[str]:
     """Yield what is different in a database, in words."""
     wanted = produce_migrations(context, metadata).upgrade_ops
     if wanted is not None:
-        yield from describe(wanted.ops)
+        yield from _describe(wanted.ops)
     inspector = inspect(context.connection)
     if isinstance(inspector, PGInspector):
         yield from describe_labels(inspector, metadata)
@@ -103,7 +103,7 @@ async def check_locks(
     """
     program = find_squawk()
     if program is None:
-        return LockFindings((INSTALL_HINT,), complete=False)
+        return LockFindings((_INSTALL_HINT,), complete=False)
     unreadable, sql = [], {}
     for revision in revisions:
         if revision.is_merge_point:
@@ -119,9 +119,9 @@ async def check_locks(
 
 
 TIMEOUT = 60.0  # seconds
-INSTALL_HINT = "locks were not looked at: `pip install squawk-cli` adds that"
+_INSTALL_HINT = "locks were not looked at: `pip install squawk-cli` adds that"
 # squawk has many opinions; these of its rules are about who has to wait.
-LOCKING_RULES = frozenset(
+_LOCKING_RULES = frozenset(
     {
         "adding-field-with-default",
         "adding-foreign-key-constraint",
@@ -180,11 +180,11 @@ async def find_locks(program: str, migrations: Mapping[str, str]) -> list[str]:
     return [
         f"{Path(item['file']).stem}: {item['message']} {item['help'] or ''}".rstrip() + f" [{item['rule_name']}]"
         for item in found
-        if item["rule_name"] in LOCKING_RULES
+        if item["rule_name"] in _LOCKING_RULES
     ]
 
 
-def describe(operations: Sequence[MigrateOperation]) -> Iterator[str]:
+def _describe(operations: Sequence[MigrateOperation]) -> Iterator[str]:
     """Say what the database lacks, has too much, or has otherwise than the models.
 
     Args:
@@ -192,14 +192,14 @@ def describe(operations: Sequence[MigrateOperation]) -> Iterator[str]:
     """
     for operation in operations:
         if isinstance(operation, ops.OpContainer):
-            yield from describe(operation.ops)
+            yield from _describe(operation.ops)
         elif isinstance(operation, ops.AlterColumnOp):
-            yield from describe_alteration(operation)
+            yield from _describe_alteration(operation)
         else:
-            yield describe_one(operation)
+            yield _describe_one(operation)
 
 
-def describe_one(operation: MigrateOperation) -> str:
+def _describe_one(operation: MigrateOperation) -> str:
     """Say what one operation is about."""
     match operation:
         case ops.CreateTableOp():
@@ -226,7 +226,7 @@ def describe_one(operation: MigrateOperation) -> str:
             return f"something differs: {type(operation).__name__}"
 
 
-def describe_alteration(operation: ops.AlterColumnOp) -> Iterator[str]:
+def _describe_alteration(operation: ops.AlterColumnOp) -> Iterator[str]:
     """Say what is different about one column."""
     column = f"column {operation.table_name}.{operation.column_name}"
     if operation.modify_type is not None:

@@ -33,10 +33,10 @@ class MigrationFailed(MigrationError):
 
 def explain_unreachable(url: URL, error: BaseException) -> str:
     """Say which database cannot be reached, and why as far as that is known."""
-    return f"cannot reach the database {name_of(url)}: {reason_of(error)}"
+    return f"cannot reach the database {_name_of(url)}: {reason_of(error)}"
 
 
-def name_of(url: URL) -> str:
+def _name_of(url: URL) -> str:
     """Return a database's URL without user, password and options."""
     host = url.host or url.query.get("host") or None
     plain_host = ",".join(host) if isinstance(host, tuple) else host
@@ -53,10 +53,10 @@ def reason_of(error: BaseException) -> str:
         return error.strerror or "unknown host"
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
-    return first_line(error)
+    return _first_line(error)
 
 
-def first_line(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     """Return the first line of an error: what follows in a database's errors are values."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
@@ -76,11 +76,11 @@ def naming_failures(directory: Path) -> Iterator[None]:
     except (CommandError, RevisionError) as error:
         raise MigrationError(str(error)) from error
     except Exception as error:
-        place = place_in(directory, error)
+        place = _place_in(directory, error)
         raise MigrationFailed(f"{place}{words_of(error)}") from error
 
 
-def place_in(directory: Path, error: BaseException) -> str:
+def _place_in(directory: Path, error: BaseException) -> str:
     """Return the file and line below a directory where an error came from, or nothing."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         file = Path(frame.filename)
@@ -94,5 +94,5 @@ def words_of(error: BaseException) -> str:
     if isinstance(error, DBAPIError):
         driver_error = error.orig.__cause__ if error.orig is not None and error.orig.__cause__ else error.orig
         state = sqlstate_of(error)
-        return first_line(driver_error or error) + (f" ({state})" if state else "")
-    return f"{type(error).__name__}: {first_line(error)}"
+        return _first_line(driver_error or error) + (f" ({state})" if state else "")
+    return f"{type(error).__name__}: {_first_line(error)}"

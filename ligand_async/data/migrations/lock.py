@@ -18,9 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ligand_async.data.migrations.errors import MigrationError, MigrationLockHeld
 
 # PostgreSQL's advisory locks are numbers, one space per database.
-LOCK_KEY = int.from_bytes(hashlib.blake2b(b"ligand_async migrations", digest_size=8).digest(), signed=True)
-LOCK_SUFFIX = "-migrating"  # beside SQLite's own `-wal` and `-shm`
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.5  # seconds between two looks at a lock
+_LOCK_KEY = int.from_bytes(hashlib.blake2b(b"ligand_async migrations", digest_size=8).digest(), signed=True)
+_LOCK_SUFFIX = "-migrating"  # beside SQLite's own `-wal` and `-shm`
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5  # seconds between two looks at a lock
 
 _process_turn = threading.Lock()
 
@@ -36,13 +36,15 @@ async def hold_migration_lock(connection: AsyncConnection, *, wait: float) -> As
     Raises:
         MigrationLockHeld: It was not free in time.
     """
-    locked = advisory_lock(connection, wait) if connection.dialect.name == "postgresql" else file_lock(connection, wait)
+    locked = (
+        _advisory_lock(connection, wait) if connection.dialect.name == "postgresql" else _file_lock(connection, wait)
+    )
     async with locked:
         yield
 
 
 @asynccontextmanager
-async def advisory_lock(connection: AsyncConnection, wait: float) -> AsyncIterator[None]:
+async def _advisory_lock(connection: AsyncConnection, wait: float) -> AsyncIterator[None]:
     """Hold a session advisory lock of PostgreSQL.
 
     It is asked for again and again rather than waited for: a session that waits in a statement has a snapshot, and
@@ -50,25 +52,25 @@ async def advisory_lock(connection: AsyncConnection, wait: float) -> AsyncIterat
     """
 
     async def acquire() -> bool:
-        acquired = await connection.scalar(select(func.pg_try_advisory_lock(LOCK_KEY)))
+        acquired = await connection.scalar(select(func.pg_try_advisory_lock(_LOCK_KEY)))
         await connection.commit()
         return bool(acquired)
 
-    await look_until_free(acquire, wait)
+    await _look_until_free(acquire, wait)
     try:
         yield
     finally:
         if not connection.invalidated:
             try:
                 await connection.rollback()
-                await connection.scalar(select(func.pg_advisory_unlock(LOCK_KEY)))
+                await connection.scalar(select(func.pg_advisory_unlock(_LOCK_KEY)))
                 await connection.commit()
             except (SQLAlchemyError, OSError):
                 await connection.invalidate()  # the lock ends with its connection
 
 
 @asynccontextmanager
-async def file_lock(connection: AsyncConnection, wait: float) -> AsyncIterator[None]:
+async def _file_lock(connection: AsyncConnection, wait: float) -> AsyncIterator[None]:
     """Hold a lock on a file beside a SQLite database, which is there only as long.
 
     Not SQLite's own lock: each migration is a transaction, and the lock must span them all. Not on the database file:
@@ -76,24 +78,24 @@ async def file_lock(connection: AsyncConnection, wait: float) -> AsyncIterator[N
     """
     driver: Any = (await connection.get_raw_connection()).driver_connection
     (_, _, file), *_ = await driver.execute_fetchall("PRAGMA database_list")
-    path = Path(file + LOCK_SUFFIX)
+    path = Path(file + _LOCK_SUFFIX)
     descriptors: list[int] = []
 
     async def acquire() -> bool:
-        descriptor = lock_file(path)
+        descriptor = _lock_file(path)
         if descriptor is not None:
             descriptors.append(descriptor)
         return descriptor is not None
 
-    await look_until_free(acquire, wait)
+    await _look_until_free(acquire, wait)
     try:
         yield
     finally:
         for descriptor in descriptors:
-            unlock_file(path, descriptor)
+            _unlock_file(path, descriptor)
 
 
-def lock_file(path: Path) -> int | None:
+def _lock_file(path: Path) -> int | None:
     """Lock a file and return its descriptor, or None while another holds it.
 
     The holder removes the file at the end: whoever locked a removed one must not count it.
@@ -115,13 +117,13 @@ def lock_file(path: Path) -> int | None:
     return None
 
 
-def unlock_file(path: Path, descriptor: int) -> None:
+def _unlock_file(path: Path, descriptor: int) -> None:
     """Remove a locked file, then unlock it: in this order nobody removes another's."""
     path.unlink(missing_ok=True)
     os.close(descriptor)
 
 
-async def look_until_free(acquire: Callable[[], Awaitable[bool]], wait: float) -> None:
+async def _look_until_free(acquire: Callable[[], Awaitable[bool]], wait: float) -> None:
     """Call `acquire` until it succeeds, for `wait` seconds at most, less and less often.
 
     Raises:
@@ -129,7 +131,7 @@ async def look_until_free(acquire: Callable[[], Awaitable[bool]], wait: float) -
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait
-    pause = SHORTEST_PAUSE
+    pause = _SHORTEST_PAUSE
     while not await acquire():
         if loop.time() + pause > deadline:
             raise MigrationLockHeld(
@@ -137,14 +139,14 @@ async def look_until_free(acquire: Callable[[], Awaitable[bool]], wait: float) -
                 "wait for it to end, or wait longer with --wait"
             )
         await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311  (not a secret)
-        pause = min(pause * 2, LONGEST_PAUSE)
+        pause = min(pause * 2, _LONGEST_PAUSE)
 
 
 @asynccontextmanager
 async def process_turn() -> AsyncIterator[None]:
     """Take Alembic's turn in this process: `alembic.op` and `alembic.context` are globals, one run at a time."""
     while not _process_turn.acquire(blocking=False):  # noqa: ASYNC110  (an asyncio.Event belongs to one loop)
-        await asyncio.sleep(SHORTEST_PAUSE)
+        await asyncio.sleep(_SHORTEST_PAUSE)
     try:
         yield
     finally:

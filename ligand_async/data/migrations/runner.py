@@ -35,7 +35,7 @@ from ligand_async.data.migrations.errors import (
 from ligand_async.data.migrations.lock import hold_migration_lock, process_turn
 from ligand_async.settings import Settings
 
-ATTRIBUTE = "ligand_async"  # under which alembic's Config carries an Environment
+_ATTRIBUTE = "ligand_async"  # under which alembic's Config carries an Environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +66,23 @@ def run_environment(options: Mapping[str, Any] | None = None) -> None:
     Raises:
         CommandError: `env.py` was not run by `ligand db`.
     """
-    environment = context.config.attributes.get(ATTRIBUTE)
+    environment = context.config.attributes.get(_ATTRIBUTE)
     if not isinstance(environment, Environment):
         raise CommandError("these migrations are run with `ligand db` (or `quart db`), which knows the app's database")
-    choices = configuration(environment) | dict(options or {})
+    choices = _configuration(environment) | dict(options or {})
     if environment.connection is None:
         context.configure(
             dialect_name=environment.dialect, dialect_opts={"paramstyle": "named"}, literal_binds=True, **choices
         )
         if environment.dialect == "postgresql":
-            context.execute(f"SET lock_timeout = '{milliseconds(environment.lock_timeout)}ms'")
+            context.execute(f"SET lock_timeout = '{_milliseconds(environment.lock_timeout)}ms'")
     else:
         context.configure(connection=environment.connection, **choices)
     with context.begin_transaction():
         context.run_migrations()
 
 
-def configuration(environment: Environment) -> dict[str, Any]:
+def _configuration(environment: Environment) -> dict[str, Any]:
     """Return what we ask of Alembic: each migration whole or not at all, and files that suit both databases."""
     schemas = {None, *(table.schema for table in environment.metadata.tables.values())}
 
@@ -95,7 +95,7 @@ def configuration(environment: Environment) -> dict[str, Any]:
 
     def on_version_apply(*, ctx: MigrationContext, step: MigrationInfo, **_: Any) -> None:
         if environment.on_apply is not None:
-            environment.on_apply(ctx, describe_step(step))
+            environment.on_apply(ctx, _describe_step(step))
 
     return {
         "target_metadata": environment.metadata,
@@ -113,14 +113,14 @@ def configuration(environment: Environment) -> dict[str, Any]:
     }
 
 
-def describe_step(step: MigrationInfo) -> str:
+def _describe_step(step: MigrationInfo) -> str:
     """Say what one step did to which migration."""
     verb = "stamped" if step.is_stamp else "applied" if step.is_upgrade else "undid"
     names = [f"{script.revision} {script.doc}" for script in step.up_revisions if isinstance(script, Script)]
     return f"{verb} {', '.join(names)}"
 
 
-def milliseconds(seconds: float) -> int:
+def _milliseconds(seconds: float) -> int:
     """Return whole milliseconds, and never 0, which PostgreSQL reads as forever."""
     return max(1, round(seconds * 1000))
 
@@ -150,7 +150,7 @@ def make_config(directory: Path, environment: Environment | None = None, output:
         environment: For `env.py`, if it is to run.
         output: Takes the SQL in offline mode.
     """
-    config = Config(output_buffer=output, cmd_opts=argparse.Namespace(quiet=True), attributes={ATTRIBUTE: environment})
+    config = Config(output_buffer=output, cmd_opts=argparse.Namespace(quiet=True), attributes={_ATTRIBUTE: environment})
     for option, value in {
         "script_location": str(directory),
         "path_separator": "newline",
@@ -172,7 +172,7 @@ def run_in_environment(config: Config, work: Callable[[MigrationContext], T]) ->
     script = ScriptDirectory.from_config(config)
     with EnvironmentContext(config, script, fn=look, dont_mutate=True):
         script.run_env()
-    environment: Environment = config.attributes[ATTRIBUTE]
+    environment: Environment = config.attributes[_ATTRIBUTE]
     if environment.connection is not None:
         environment.connection.rollback()  # what comes next on this connection begins and commits its own transactions
     return found[0]
@@ -225,7 +225,7 @@ async def look(
     return result
 
 
-LOCK_CONFLICTS = {"55P03", "40P01"}  # lock_not_available, deadlock_detected
+_LOCK_CONFLICTS = {"55P03", "40P01"}  # lock_not_available, deadlock_detected
 
 Report = Callable[[str], None]
 
@@ -251,7 +251,7 @@ PATIENCE = Patience()
 
 
 @dataclass(slots=True)
-class Attempt:
+class _Attempt:
     """One try to migrate; tells whether it may be tried again.
 
     Attributes:
@@ -276,7 +276,7 @@ class Attempt:
         if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
             self.left_behind = True
         elif connection.dialect.name == "postgresql":
-            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{milliseconds(self.lock_timeout)}ms'")
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_milliseconds(self.lock_timeout)}ms'")
 
     def on_apply(self, context: MigrationContext, label: str) -> None:
         """Check what SQLite was told not to check during the migration.
@@ -329,16 +329,16 @@ async def migrate(
             it stay.
     """
     async with hold_migration_lock(connection, wait=patience.wait):
-        await switch_foreign_keys_off(connection)
+        await _switch_foreign_keys_off(connection)
         for number in range(1, patience.attempts + 1):
-            attempt = Attempt(settings.database_lock_timeout, report)
+            attempt = _Attempt(settings.database_lock_timeout, report)
             try:
                 async with process_turn():
-                    await connection.run_sync(run_attempt, attempt, database.metadata, directory, work)
+                    await connection.run_sync(_run_attempt, attempt, database.metadata, directory, work)
                 return
             except MigrationFailed as error:
                 await connection.rollback()
-                if not is_lock_conflict(error.__cause__):
+                if not _is_lock_conflict(error.__cause__):
                     raise
                 if attempt.left_behind:
                     raise MigrationFailed(
@@ -354,8 +354,8 @@ async def migrate(
             await asyncio.sleep(patience.pause_after(number, settings.database_lock_timeout))
 
 
-def run_attempt(
-    connection: Connection, attempt: Attempt, metadata: MetaData, directory: Path, work: Callable[[Config], None]
+def _run_attempt(
+    connection: Connection, attempt: _Attempt, metadata: MetaData, directory: Path, work: Callable[[Config], None]
 ) -> None:
     """Run one attempt on a connection."""
     environment = Environment(metadata, connection.dialect.name, attempt.lock_timeout, connection, attempt.on_apply)
@@ -368,7 +368,7 @@ def run_attempt(
         event.remove(connection, "begin", attempt.on_begin)
 
 
-async def switch_foreign_keys_off(connection: AsyncConnection) -> None:
+async def _switch_foreign_keys_off(connection: AsyncConnection) -> None:
     """Let SQLite rebuild a table that others refer to, for as long as this connection lives.
 
     A table is rebuilt by copying and dropping it, and with foreign keys on, dropping deletes what refers to it. The
@@ -379,6 +379,6 @@ async def switch_foreign_keys_off(connection: AsyncConnection) -> None:
         await driver.execute("PRAGMA foreign_keys=OFF")
 
 
-def is_lock_conflict(error: BaseException | None) -> bool:
+def _is_lock_conflict(error: BaseException | None) -> bool:
     """Tell whether another transaction was in the way."""
-    return isinstance(error, DBAPIError) and sqlstate_of(error) in LOCK_CONFLICTS
+    return isinstance(error, DBAPIError) and sqlstate_of(error) in _LOCK_CONFLICTS

@@ -15,41 +15,41 @@ from sqlalchemy.types import TypeEngine
 
 from ligand_async.data.schemas.types import is_json, wire_of
 
-QUOTED = re.compile(r"\s*'((?:[^']|'')*)'\s*(?:::[\w\s]+(?:\(\d+(?:,\s*\d+)?\))?(?:\[\])*)?\s*")
-BARE = re.compile(r"\s*\(?\s*([+-]?\d+(?:\.\d+)?|true|false|null)\s*\)?\s*", re.IGNORECASE)
+_QUOTED = re.compile(r"\s*'((?:[^']|'')*)'\s*(?:::[\w\s]+(?:\(\d+(?:,\s*\d+)?\))?(?:\[\])*)?\s*")
+_BARE = re.compile(r"\s*\(?\s*([+-]?\d+(?:\.\d+)?|true|false|null)\s*\)?\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Constant:
+class _Constant:
     """A value written down in a `server_default`, as SQL text or in Python."""
 
     value: Any
 
 
-def constant_of(server_default: FetchedValue) -> Constant | None:
+def _constant_of(server_default: FetchedValue) -> _Constant | None:
     """Return the constant that a server default is, or None where it is the database's to make, such as `now()`."""
     if not isinstance(server_default, DefaultClause):
         return None
     match server_default.arg:
         case str() as text:
-            return Constant(text)
+            return _Constant(text)
         case TextClause(text=text) | ColumnClause(is_literal=True, name=text):
-            quoted = QUOTED.fullmatch(text)
+            quoted = _QUOTED.fullmatch(text)
             if quoted:
-                return Constant(quoted[1].replace("''", "'"))
-            bare = BARE.fullmatch(text)
-            return None if bare is None else Constant(None if bare[1].lower() == "null" else bare[1])
+                return _Constant(quoted[1].replace("''", "'"))
+            bare = _BARE.fullmatch(text)
+            return None if bare is None else _Constant(None if bare[1].lower() == "null" else bare[1])
         case True_() | False_() as boolean:
-            return Constant(isinstance(boolean, True_))
+            return _Constant(isinstance(boolean, True_))
         case Null():
-            return Constant(None)
+            return _Constant(None)
         case BindParameter(value=value):
-            return Constant(value)
+            return _Constant(value)
     return None
 
 
-TIMES = {"created_at", "updated_at"}  # those of `Timestamped`, or of a service that keeps them itself
-PRIVATE = "private"
+_TIMES = {"created_at", "updated_at"}  # those of `Timestamped`, or of a service that keeps them itself
+_PRIVATE = "private"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class MappedColumn:
     @property
     def is_private(self) -> bool:
         """Whether it is marked `info={"private": True}`: no read schema has it."""
-        return any(info.get(PRIVATE) for info in (self.mapped.info, *(column.info for column in self.columns)))
+        return any(info.get(_PRIVATE) for info in (self.mapped.info, *(column.info for column in self.columns)))
 
     @property
     def description(self) -> str | None:
@@ -113,8 +113,8 @@ class MappedColumn:
         return any(
             column is mapper.version_id_col
             or column is mapper.polymorphic_on
-            or is_set_by_database(column)
-            or (self.has_default and (column.primary_key or self.name in TIMES))
+            or _is_set_by_database(column)
+            or (self.has_default and (column.primary_key or self.name in _TIMES))
             for column in self.columns
         )
 
@@ -156,7 +156,7 @@ def columns_of(model: Any) -> dict[str, MappedColumn]:
     return dict(sorted(found.items(), key=lambda item: not item[1].columns))  # expressions come last
 
 
-def is_set_by_database(column: Column[Any]) -> bool:
+def _is_set_by_database(column: Column[Any]) -> bool:
     """Tell whether a column's value comes from SQL, or changes by itself, so that a client's would be in the way."""
     default, server_default = column.default, column.server_default
     if column.computed is not None or column.identity is not None:
@@ -165,7 +165,7 @@ def is_set_by_database(column: Column[Any]) -> bool:
         return True
     if isinstance(column.table, Table) and column is column.table.autoincrement_column:
         return True
-    if isinstance(server_default, FetchedValue) and constant_of(server_default) is None:
+    if isinstance(server_default, FetchedValue) and _constant_of(server_default) is None:
         return True
     return default is not None and bool(default.is_clause_element or default.is_sequence)
 
@@ -182,7 +182,7 @@ def default_of(column: MappedColumn) -> Any:
         default: Any = item.default
         if default is not None and default.is_callable:
             return default.arg(None)  # SQLAlchemy wraps it to take a context, of which there is none
-    constant = constant_default(column)
+    constant = _constant_default(column)
     if constant is not None:
         return constant.value
     if column.is_nullable:
@@ -190,7 +190,7 @@ def default_of(column: MappedColumn) -> Any:
     raise TypeError(f"{column.model.__name__}.{column.name} has no default that could be put in its place")
 
 
-def constant_default(column: MappedColumn) -> Constant | None:
+def _constant_default(column: MappedColumn) -> _Constant | None:
     """Return a default that is always the same, as the attribute has it, or None where there is no such.
 
     Raises:
@@ -199,28 +199,28 @@ def constant_default(column: MappedColumn) -> Constant | None:
     for item in column.columns:
         default: Any = item.default
         if default is not None and default.is_scalar:
-            return Constant(default.arg)
-        written = server_constant(item)
+            return _Constant(default.arg)
+        written = _server_constant(item)
         if written is not None and isinstance(written.value, str):
-            return Constant(read_sql(written.value, column))
+            return _Constant(_read_sql(written.value, column))
         if written is not None:
             return written
     return None
 
 
-def server_constant(column: Column[Any]) -> Constant | None:
+def _server_constant(column: Column[Any]) -> _Constant | None:
     """Return a server default that is a constant."""
     server_default = column.server_default
-    return constant_of(server_default) if isinstance(server_default, FetchedValue) else None
+    return _constant_of(server_default) if isinstance(server_default, FetchedValue) else None
 
 
-def read_sql(text: str, column: MappedColumn) -> Any:
+def _read_sql(text: str, column: MappedColumn) -> Any:
     """Read a constant of SQL as a value of its column.
 
     Raises:
         TypeError: It is none.
     """
-    adapter = adapter_of(column)
+    adapter = _adapter_of(column)
     read = adapter.validate_json if is_json(column.type) else adapter.validate_python
     try:
         return read(text)
@@ -230,16 +230,16 @@ def read_sql(text: str, column: MappedColumn) -> Any:
 
 
 @cache
-def adapter_of(column: MappedColumn) -> TypeAdapter[Any]:
+def _adapter_of(column: MappedColumn) -> TypeAdapter[Any]:
     """Return what reads and writes the values of a column."""
     return TypeAdapter(wire_of(column.type, column.name).taken)
 
 
 def documented_default(column: MappedColumn) -> Any:
     """Return the default as JSON has it, or None where there is none to show."""
-    adapter = adapter_of(column)
+    adapter = _adapter_of(column)
     try:
-        constant = constant_default(column)
+        constant = _constant_default(column)
         return None if constant is None else adapter.dump_python(constant.value, mode="json", warnings="error")
     except (TypeError, PydanticSerializationError):
         return None

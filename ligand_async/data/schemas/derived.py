@@ -53,7 +53,7 @@ class DerivedSchema(BaseModel):
             return
         cls.__ligand_model__ = model
         cls.__ligand_columns__ = columns_of(model)
-        own, inherited = own_annotations(cls), declared_by_bases(cls)
+        own, inherited = _own_annotations(cls), _declared_by_bases(cls)
         annotations: dict[str, Any] = {}
         chosen = cls._choose(include, exclude)
         for name, column in cls.__ligand_columns__.items():
@@ -99,30 +99,30 @@ class DerivedSchema(BaseModel):
         return annotation
 
 
-def own_annotations(cls: type) -> dict[str, Any]:
+def _own_annotations(cls: type) -> dict[str, Any]:
     """Return what a class's own body declares, which may name what is not defined yet."""
     if sys.version_info >= (3, 14):
         return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
     return dict(vars(cls).get("__annotations__", {}))
 
 
-def declared_by_bases(cls: type) -> set[str]:
+def _declared_by_bases(cls: type) -> set[str]:
     """Return the fields that bases declare by hand; those that they derived are derived anew."""
     return {
         name
         for base in cls.__mro__[1:-1]
         if base is not BaseModel
-        for name in own_annotations(base).keys() - vars(base).get("__ligand_derived__", frozenset())
+        for name in _own_annotations(base).keys() - vars(base).get("__ligand_derived__", frozenset())
     }
 
 
-def wire_of_column(column: MappedColumn) -> Wire:
+def _wire_of_column(column: MappedColumn) -> Wire:
     """Return how a column's values travel, null among them where it can be."""
     wire = wire_of(column.type, f"{column.model.__name__}.{column.name}")
     return or_null(wire) if column.is_nullable else wire
 
 
-def or_missing(annotation: Any) -> Any:
+def _or_missing(annotation: Any) -> Any:
     """Let a value be absent."""
     return Union[annotation, MISSING]  # noqa: UP007  (the annotation may be a string)
 
@@ -156,7 +156,7 @@ class ReadSchema(DerivedSchema):
         super().__pydantic_init_subclass__(**options)
         private = {name for name, column in cls.__ligand_columns__.items() if column.is_private}
         shown = sorted(
-            {source for name, field in cls.model_fields.items() for source in sources(name, field)} & private
+            {source for name, field in cls.model_fields.items() for source in _sources(name, field)} & private
         )
         if shown:
             raise TypeError(
@@ -184,10 +184,10 @@ class ReadSchema(DerivedSchema):
     @classmethod
     def _derive(cls, column: MappedColumn) -> tuple[Any, FieldInfo]:
         field: FieldInfo = Field(description=column.description)
-        return wire_of_column(column).given, field
+        return _wire_of_column(column).given, field
 
 
-def sources(name: str, field: FieldInfo) -> set[str]:
+def _sources(name: str, field: FieldInfo) -> set[str]:
     """Return the attributes that a field may be read from."""
     alias = field.validation_alias
     choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
@@ -195,7 +195,7 @@ def sources(name: str, field: FieldInfo) -> set[str]:
     return {name, *(head for head in heads if isinstance(head, str))}
 
 
-def described(column: MappedColumn, **options: Any) -> FieldInfo:
+def _described(column: MappedColumn, **options: Any) -> FieldInfo:
     """Make a field with a column's description; a private column is never read back.
 
     Args:
@@ -207,14 +207,14 @@ def described(column: MappedColumn, **options: Any) -> FieldInfo:
     return field
 
 
-def absent_allowed(column: MappedColumn, **options: Any) -> tuple[Any, FieldInfo]:
+def _absent_allowed(column: MappedColumn, **options: Any) -> tuple[Any, FieldInfo]:
     """Make a field that may be absent, which is not null.
 
     Args:
         column: The column.
         **options: Of pydantic's `Field`.
     """
-    return or_missing(wire_of_column(column).taken), described(column, default=MISSING, **options)
+    return _or_missing(_wire_of_column(column).taken), _described(column, default=MISSING, **options)
 
 
 class CreateSchema(DerivedSchema):
@@ -246,14 +246,14 @@ class CreateSchema(DerivedSchema):
             ValidationFailed: A key is not the entity's: a PUT does not move what it replaces.
             TypeError: The entity is of another class, lacks a field of the schema, or a default cannot be known.
         """
-        check_entity(self, entity)
+        _check_entity(self, entity)
         values = self.model_dump()
         for name, column in type(self).__ligand_columns__.items():
             field = type(self).model_fields.get(name)
             if field is not None and not field.exclude and name not in values:
                 values[name] = default_of(column)
-        refuse_another_key(self, entity, values)
-        put(entity, values)
+        _refuse_another_key(self, entity, values)
+        _put(entity, values)
 
     @classmethod
     def _takes(cls, column: MappedColumn) -> bool:
@@ -262,11 +262,11 @@ class CreateSchema(DerivedSchema):
     @classmethod
     def _derive(cls, column: MappedColumn) -> tuple[Any, FieldInfo]:
         if not column.is_optional:
-            return wire_of_column(column).taken, described(column)
+            return _wire_of_column(column).taken, _described(column)
         if column.is_demanded:
-            return wire_of_column(column).taken, described(column, default_factory=lambda: default_of(column))
+            return _wire_of_column(column).taken, _described(column, default_factory=lambda: default_of(column))
         default = documented_default(column)
-        return absent_allowed(column, json_schema_extra={} if default is None else {"default": default})
+        return _absent_allowed(column, json_schema_extra={} if default is None else {"default": default})
 
 
 class PatchSchema(DerivedSchema):
@@ -295,13 +295,13 @@ class PatchSchema(DerivedSchema):
         Raises:
             TypeError: The entity is of another class, or lacks a field of the schema.
         """
-        check_entity(self, entity)
+        _check_entity(self, entity)
         columns, values = type(self).__ligand_columns__, self.model_dump(exclude_unset=True)
         for name, value in values.items():
             column = columns.get(name)
             if isinstance(value, dict) and column is not None and is_json(column.type):
                 values[name] = merge(getattr(entity, name), value)
-        put(entity, values)
+        _put(entity, values)
 
     @classmethod
     def _takes(cls, column: MappedColumn) -> bool:
@@ -309,7 +309,7 @@ class PatchSchema(DerivedSchema):
 
     @classmethod
     def _derive(cls, column: MappedColumn) -> tuple[Any, FieldInfo]:
-        return absent_allowed(column)
+        return _absent_allowed(column)
 
     @classmethod
     def _adopt(cls, name: str, annotation: Any) -> Any:
@@ -326,10 +326,10 @@ class PatchSchema(DerivedSchema):
         elif stated is not MISSING:
             return annotation
         setattr(cls, name, MISSING)
-        return or_missing(annotation)
+        return _or_missing(annotation)
 
 
-def check_entity(schema: DerivedSchema, entity: Any) -> None:
+def _check_entity(schema: DerivedSchema, entity: Any) -> None:
     """Refuse an entity that a schema is not of.
 
     Raises:
@@ -348,7 +348,7 @@ def check_entity(schema: DerivedSchema, entity: Any) -> None:
         )
 
 
-def refuse_another_key(schema: DerivedSchema, entity: Any, values: dict[str, Any]) -> None:
+def _refuse_another_key(schema: DerivedSchema, entity: Any, values: dict[str, Any]) -> None:
     """Refuse a key that is not the entity's: what is replaced stays where it is.
 
     Raises:
@@ -367,7 +367,7 @@ def refuse_another_key(schema: DerivedSchema, entity: Any, values: dict[str, Any
         raise ValidationFailed("the request does not fit its schema", errors=parts)
 
 
-def put(entity: Any, values: dict[str, Any]) -> None:
+def _put(entity: Any, values: dict[str, Any]) -> None:
     """Set attributes."""
     for name, value in values.items():
         setattr(entity, name, value)

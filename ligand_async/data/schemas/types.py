@@ -47,29 +47,29 @@ def wire_of(type_: TypeEngine[Any], name: str) -> Wire:
     if isinstance(type_, types.Interval):
         return wire.INTERVAL
     if isinstance(type_, types.PickleType):
-        return by_class(object, type_, name)
+        return _by_class(object, type_, name)
     if isinstance(type_, TypeDecorator):
-        return utils_wire(type_) or follow(type_, name)
+        return _utils_wire(type_) or _follow(type_, name)
     if isinstance(type_, types.ARRAY):
         item = wire_of(type_.item_type, name)
         for _ in range(type_.dimensions or 1):
             item = wire.list_of(item)
         return item
-    for kind, make in BY_TYPE:
+    for kind, make in _BY_TYPE:
         if isinstance(type_, kind):
             return make(type_)
-    return by_class(python_type_of(type_), type_, name)
+    return _by_class(_python_type_of(type_), type_, name)
 
 
-def follow(type_: TypeDecorator[Any], name: str) -> Wire:
+def _follow(type_: TypeDecorator[Any], name: str) -> Wire:
     """Follow a decorator to what it says that it makes, else to what it is made of."""
     inner = type_.impl_instance
-    made = made_by(type_)
-    if made is None or made is python_type_of(inner):
+    made = _made_by(type_)
+    if made is None or made is _python_type_of(inner):
         return wire_of(inner, name)
     if get_origin(made) in {list, dict} and isinstance(inner, types.JSON):
         return wire.json_as(made)
-    return by_class(made, type_, name)
+    return _by_class(made, type_, name)
 
 
 def is_json(type_: TypeEngine[Any]) -> bool:
@@ -79,7 +79,7 @@ def is_json(type_: TypeEngine[Any]) -> bool:
     return isinstance(type_, types.JSON)
 
 
-def python_type_of(type_: TypeEngine[Any]) -> Any:
+def _python_type_of(type_: TypeEngine[Any]) -> Any:
     """Return what a type makes in Python, `object` where it does not say."""
     try:
         return type_.python_type
@@ -87,14 +87,14 @@ def python_type_of(type_: TypeEngine[Any]) -> Any:
         return object
 
 
-def by_class(made: Any, type_: TypeEngine[Any], name: str) -> Wire:
+def _by_class(made: Any, type_: TypeEngine[Any], name: str) -> Wire:
     """Return how the values of a class travel.
 
     Raises:
         UnknownColumnType: The class does not tell.
     """
-    if made in BY_CLASS:
-        return BY_CLASS[made]
+    if made in _BY_CLASS:
+        return _BY_CLASS[made]
     if made in (object, list, dict, tuple, type(None)):
         raise UnknownColumnType(
             f"{name} is a column of type {type(type_).__name__}, of which no form in JSON is known; "
@@ -103,24 +103,24 @@ def by_class(made: Any, type_: TypeEngine[Any], name: str) -> Wire:
     return Wire(made, made)
 
 
-BOOLEAN = Wire(bool, bool)
-DATE = Wire(date, date)
-SMALL = wire.integer(-(2**15), 2**15 - 1, "int32")
-INTEGER = wire.integer(-(2**31), 2**31 - 1, "int32")
-BIG = wire.integer(-(2**63), 2**63 - 1, "int64")
+_BOOLEAN = Wire(bool, bool)
+_DATE = Wire(date, date)
+_SMALL = wire.integer(-(2**15), 2**15 - 1, "int32")
+_INTEGER = wire.integer(-(2**31), 2**31 - 1, "int32")
+_BIG = wire.integer(-(2**63), 2**63 - 1, "int64")
 
 # In this order: `Enum` is a `String`, the other sizes are `Integer`s.
-BY_TYPE: tuple[tuple[type[TypeEngine[Any]], Callable[[Any], Wire]], ...] = (
+_BY_TYPE: tuple[tuple[type[TypeEngine[Any]], Callable[[Any], Wire]], ...] = (
     (types.Enum, wire.one_of),
     (types.String, wire.text),
-    (types.Boolean, lambda _: BOOLEAN),
-    (types.SmallInteger, lambda _: SMALL),
-    (types.BigInteger, lambda _: BIG),
-    (types.Integer, lambda _: INTEGER),
+    (types.Boolean, lambda _: _BOOLEAN),
+    (types.SmallInteger, lambda _: _SMALL),
+    (types.BigInteger, lambda _: _BIG),
+    (types.Integer, lambda _: _INTEGER),
     (types.Numeric, wire.number),
     (types.Float, wire.number),
     (types.DateTime, wire.moment),
-    (types.Date, lambda _: DATE),
+    (types.Date, lambda _: _DATE),
     (types.Time, wire.time_of_day),
     (types.Uuid, wire.uuid),
     (types.JSON, lambda _: wire.JSON),
@@ -128,32 +128,32 @@ BY_TYPE: tuple[tuple[type[TypeEngine[Any]], Callable[[Any], Wire]], ...] = (
     (types.BINARY, wire.binary),
     (types.VARBINARY, wire.binary),
 )
-BY_CLASS: dict[Any, Wire] = {
+_BY_CLASS: dict[Any, Wire] = {
     str: wire.text(types.Text()),
-    int: BIG,
-    bool: BOOLEAN,
+    int: _BIG,
+    bool: _BOOLEAN,
     float: wire.number(types.Double()),
     Decimal: wire.number(types.Numeric()),
     datetime: wire.MOMENT,
-    date: DATE,
+    date: _DATE,
     time: wire.time_of_day(types.Time()),
     timedelta: wire.INTERVAL,
     UUID: wire.uuid(types.Uuid()),
     bytes: wire.binary(types.LargeBinary()),
 }
 
-UTILS = "sqlalchemy_utils"
+_UTILS = "sqlalchemy_utils"
 
 
-def utils_wire(type_: TypeDecorator[Any]) -> Wire | None:
+def _utils_wire(type_: TypeDecorator[Any]) -> Wire | None:
     """Return how a type of sqlalchemy-utils travels that its column tells too little of."""
     for cls in type(type_).__mro__:
-        if cls.__module__.partition(".")[0] == UTILS and cls.__name__ in BY_NAME:
-            return BY_NAME[cls.__name__](type_)
+        if cls.__module__.partition(".")[0] == _UTILS and cls.__name__ in _BY_NAME:
+            return _BY_NAME[cls.__name__](type_)
     return None
 
 
-def made_by(type_: TypeDecorator[Any]) -> Any:
+def _made_by(type_: TypeDecorator[Any]) -> Any:
     """Return what a decorator makes in Python, or None where it does not say.
 
     It says so by `python_type`, or by what its `process_result_value` is annotated to return. SQLAlchemy keeps nothing
@@ -165,11 +165,11 @@ def made_by(type_: TypeDecorator[Any]) -> Any:
         if isinstance(stated, type):
             return stated
         if "process_result_value" in vars(cls):
-            return returned_by(vars(cls)["process_result_value"])
+            return _returned_by(vars(cls)["process_result_value"])
     return None
 
 
-def returned_by(function: Any) -> Any:
+def _returned_by(function: Any) -> Any:
     """Return what a function is annotated to return, null aside; None where nobody can know."""
     try:
         returned = get_type_hints(function).get("return", Any)
@@ -180,7 +180,7 @@ def returned_by(function: Any) -> Any:
     return kinds[0] if len(kinds) == 1 and kinds[0] not in (Any, object) else None
 
 
-def choice(type_: Any) -> Wire:
+def _choice(type_: Any) -> Wire:
     """Make the codes of a list of choices, or the values of an enumeration."""
     if isinstance(type_.choices, type):
         return Wire(type_.choices, type_.choices)
@@ -188,15 +188,15 @@ def choice(type_: Any) -> Wire:
     return Wire(codes, Annotated[codes, BeforeValidator(values.code_of)])
 
 
-def email(type_: Any) -> Wire:
+def _email(type_: Any) -> Wire:
     """Make addresses, in lower case as they are stored."""
     return text(type_.impl_instance, AfterValidator(str.lower), pattern=values.EMAIL, form="email")
 
 
-def url(type_: Any) -> Wire:
+def _url(type_: Any) -> Wire:
     """Make URLs, which are read as objects where furl is installed."""
     wire = text(type_.impl_instance, AfterValidator(values.check_url), pattern=values.SPACELESS, form="uri")
     return Wire(wire.taken, Annotated[wire.given, BeforeValidator(values.plain_text)])
 
 
-BY_NAME: dict[str, Callable[[Any], Wire]] = {"ChoiceType": choice, "EmailType": email, "URLType": url}
+_BY_NAME: dict[str, Callable[[Any], Wire]] = {"ChoiceType": _choice, "EmailType": _email, "URLType": _url}

@@ -14,19 +14,19 @@ from pydantic import AnyUrl, GetJsonSchemaHandler, TypeAdapter, UrlConstraints, 
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
-NUL = "\0"
+_NUL = "\0"
 # PostgreSQL stores U+0000 in no text; the pattern tells clients.
 STORABLE = r"^[^\u0000]*$"
 # As a browser's e-mail field takes it (WHATWG HTML, "valid email address").
-LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
-EMAIL = rf"^[a-zA-Z0-9.!#$%&'*+/=?^_`{{|}}~-]+@{LABEL}(?:\.{LABEL})*$"
+_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+EMAIL = rf"^[a-zA-Z0-9.!#$%&'*+/=?^_`{{|}}~-]+@{_LABEL}(?:\.{_LABEL})*$"
 # A parser of URLs drops white space that the database would keep.
 SPACELESS = r"^[^\s\u0000]+$"
-URL = TypeAdapter[AnyUrl](Annotated[AnyUrl, UrlConstraints(allowed_schemes=["http", "https", "ftp", "ftps"])])
+_URL = TypeAdapter[AnyUrl](Annotated[AnyUrl, UrlConstraints(allowed_schemes=["http", "https", "ftp", "ftps"])])
 
 
 @dataclass(frozen=True, slots=True)
-class Documented:
+class _Documented:
     """Adds members to the JSON Schema of a type and checks nothing."""
 
     members: tuple[tuple[str, Any], ...]
@@ -36,9 +36,9 @@ class Documented:
         return {**handler(schema), **dict(self.members)}
 
 
-def documented(**members: Any) -> Documented:
+def documented(**members: Any) -> _Documented:
     """Return a mark that adds members to the JSON Schema of a type: those that are not None."""
-    return Documented(tuple((name, value) for name, value in members.items() if value is not None))
+    return _Documented(tuple((name, value) for name, value in members.items() if value is not None))
 
 
 def to_utc(value: datetime) -> datetime:
@@ -117,7 +117,7 @@ def encode_base64(value: bytes) -> str:
 def check_url(value: str) -> str:
     """Refuse what is no absolute URL of the web; the text stays as it was written."""
     try:
-        URL.validate_python(value)
+        _URL.validate_python(value)
     except ValidationError:
         raise PydanticCustomError("url_parsing", "Input should be a valid URL") from None
     return value
@@ -155,7 +155,7 @@ def check_json(value: Any) -> Any:
             raise PydanticCustomError("finite_number", "Input should be a finite number")
         case int() if abs(value) > sys.float_info.max:
             raise PydanticCustomError("finite_number", "Input should be a finite number")
-        case str() if NUL in value:
+        case str() if _NUL in value:
             raise PydanticCustomError("nul_character", "Input should not contain U+0000")
         case dict():
             for key, part in value.items():
@@ -168,13 +168,13 @@ def check_json(value: Any) -> Any:
 
 
 # What both databases hold: SQLite counts an interval from 1970 in a datetime.
-SHORTEST = datetime.min.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
-LONGEST = datetime.max.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+_SHORTEST = datetime.min.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+_LONGEST = datetime.max.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def check_interval(value: timedelta) -> timedelta:
     """Refuse a length of time that SQLite cannot count."""
-    if not SHORTEST <= value <= LONGEST:
+    if not _SHORTEST <= value <= _LONGEST:
         raise PydanticCustomError("interval_range", "Input should be a duration within 1968 years back and 8029 on")
     return value
 

@@ -13,7 +13,7 @@ from sqlalchemy.types import TypeEngine
 from ligand_async.data.schemas import values
 from ligand_async.data.schemas.values import documented
 
-LARGEST_SINGLE = 3.4028234663852886e38  # of IEEE 754's binary32, PostgreSQL's `real`
+_LARGEST_SINGLE = 3.4028234663852886e38  # of IEEE 754's binary32, PostgreSQL's `real`
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def number(type_: Any) -> Wire:
         bounds = Field(allow_inf_nan=False, max_digits=digits, decimal_places=places or 0)
         return Wire(Annotated[Decimal, bounds, AfterValidator(values.Places(digits, places or 0))], Decimal)
     single = isinstance(type_, types.REAL) or (is_float and digits is not None and digits <= 24)
-    limit: dict[str, Any] = {"ge": -LARGEST_SINGLE, "le": LARGEST_SINGLE} if single else {}
+    limit: dict[str, Any] = {"ge": -_LARGEST_SINGLE, "le": _LARGEST_SINGLE} if single else {}
     if not is_float and digits is not None:
         limit = {"gt": -(10.0 ** (digits - (places or 0))), "lt": 10.0 ** (digits - (places or 0))}
     described = documented(format="float" if single else "double")
@@ -122,15 +122,17 @@ def json_as(annotation: Any) -> Wire:
 
 
 MOMENT = Wire(Annotated[AwareDatetime, AfterValidator(values.to_utc)], AwareDatetime)
-DURATION = (PlainSerializer(values.write_interval, return_type=str, when_used="json"), documented(format="duration"))
-INTERVAL = Wire(Annotated[timedelta, AfterValidator(values.check_interval), *DURATION], Annotated[timedelta, *DURATION])
+_DURATION = (PlainSerializer(values.write_interval, return_type=str, when_used="json"), documented(format="duration"))
+INTERVAL = Wire(
+    Annotated[timedelta, AfterValidator(values.check_interval), *_DURATION], Annotated[timedelta, *_DURATION]
+)
 JSON = Wire(
     Annotated[JsonValue, AfterValidator(values.refuse_null), AfterValidator(values.check_json), WithJsonSchema({})],
     Annotated[JsonValue, WithJsonSchema({})],
 )
-NULLABLE_JSON = Wire(Annotated[JsonValue, AfterValidator(values.check_json), WithJsonSchema({})], JSON.given)
+_NULLABLE_JSON = Wire(Annotated[JsonValue, AfterValidator(values.check_json), WithJsonSchema({})], JSON.given)
 
 
 def or_null(wire: Wire) -> Wire:
     """Let values be null, too."""
-    return NULLABLE_JSON if wire is JSON else Wire(Optional[wire.taken], Optional[wire.given])  # noqa: UP045  (not a type yet)
+    return _NULLABLE_JSON if wire is JSON else Wire(Optional[wire.taken], Optional[wire.given])  # noqa: UP045  (not a type yet)

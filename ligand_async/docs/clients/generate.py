@@ -50,25 +50,25 @@ def generated(
     Raises:
         ClientError: The generator is not installed, failed, or took too long.
     """
-    check_kind(kind)
+    _check_kind(kind)
     with TemporaryDirectory(prefix="ligand-client-") as directory:
         work = Path(directory)
         source, target = work / "openapi.json", work / "client"
         source.write_text(json.dumps(copy_for_generators(document, server=server)))
-        run_generator(kind, command_for(kind, package, source, target), work, timeout=timeout)
+        run_generator(kind, _command_for(kind, package, source, target), work, timeout=timeout)
         if not target.is_dir():
             raise ClientError(f"{kind} made nothing")
-        tidy(target)
+        _tidy(target)
         yield target
 
 
 KIND = re.compile(r"[a-z][a-z0-9-]{0,63}")
 # Built where nobody names others: both are served, and `typescript-fetch` makes clients without a dependency.
 KINDS = ("python", "typescript")
-ALIASES = {"typescript": "typescript-fetch"}
+_ALIASES = {"typescript": "typescript-fetch"}
 
 
-def check_kind(kind: str) -> str:
+def _check_kind(kind: str) -> str:
     """Return what clients are generated for, if it can be the name of a generator.
 
     Raises:
@@ -81,7 +81,7 @@ def check_kind(kind: str) -> str:
     return kind
 
 
-def command_for(kind: str, package: Package, document: Path, target: Path) -> list[str]:
+def _command_for(kind: str, package: Package, document: Path, target: Path) -> list[str]:
     """Return the command that generates a client.
 
     Args:
@@ -94,11 +94,11 @@ def command_for(kind: str, package: Package, document: Path, target: Path) -> li
         ClientError: The generator is not installed.
     """
     if kind == "python":
-        return openapi_python_client(package, document, target)
-    return openapi_generator(ALIASES.get(kind, kind), package, document, target)
+        return _openapi_python_client(package, document, target)
+    return _openapi_generator(_ALIASES.get(kind, kind), package, document, target)
 
 
-def openapi_python_client(package: Package, document: Path, target: Path) -> list[str]:
+def _openapi_python_client(package: Package, document: Path, target: Path) -> list[str]:
     """Return the command for Python, whose warnings are failures: it would leave out what it does not understand."""
     locate("openapi_python_client")
     told = json.loads(document.read_text(encoding="utf-8"))
@@ -109,7 +109,7 @@ def openapi_python_client(package: Package, document: Path, target: Path) -> lis
                 "project_name_override": package.name,
                 "package_name_override": package.module,
                 "package_version_override": package.python_version,
-                "content_type_overrides": dict.fromkeys(binary_media_types(told), "application/octet-stream"),
+                "content_type_overrides": dict.fromkeys(_binary_media_types(told), "application/octet-stream"),
             }
         )
     )
@@ -118,14 +118,14 @@ def openapi_python_client(package: Package, document: Path, target: Path) -> lis
     return [sys.executable, "-m", "openapi_python_client", *arguments]
 
 
-def binary_media_types(document: dict[str, Any]) -> list[str]:
+def _binary_media_types(document: dict[str, Any]) -> list[str]:
     """Return the media types of answers that are bytes: openapi-python-client 0.29 knows one of them by itself."""
-    responses = [response for operation in operations_of(document) for response in operation["responses"].values()]
+    responses = [response for operation in _operations_of(document) for response in operation["responses"].values()]
     contents = chain.from_iterable(response.get("content", {}).items() for response in responses)
     return sorted({name for name, content in contents if content.get("schema", {}).get("format") == "binary"})
 
 
-def openapi_generator(generator: str, package: Package, document: Path, target: Path) -> list[str]:
+def _openapi_generator(generator: str, package: Package, document: Path, target: Path) -> list[str]:
     """Return the command for everything else; a generator leaves alone the options that are another one's."""
     jar = locate("openapi_generator_cli") / "openapi-generator.jar"
     options = {
@@ -140,12 +140,12 @@ def openapi_generator(generator: str, package: Package, document: Path, target: 
     properties = ",".join(f"{name}={value}" for name, value in options.items())
     home = f"-Duser.home={document.parent}"
     return [
-        *(find_java(), home, f"-Djava.io.tmpdir={document.parent}", "-jar", str(jar), "generate"),
+        *(_find_java(), home, f"-Djava.io.tmpdir={document.parent}", "-jar", str(jar), "generate"),
         *("-g", generator, "-i", str(document), "-o", str(target), f"--additional-properties={properties}"),
     ]
 
 
-def find_java() -> str:
+def _find_java() -> str:
     """Return the Java that comes with the extra, else the machine's.
 
     Raises:
@@ -175,9 +175,9 @@ def locate(module: str) -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-LINES = 12
-WIDTH = 300
-DIRECTORIES = re.compile(r"(?<![\w:/.])(?:file:)?/(?:[\w.@+~-]+/)+")
+_LINES = 12
+_WIDTH = 300
+_DIRECTORIES = re.compile(r"(?<![\w:/.])(?:file:)?/(?:[\w.@+~-]+/)+")
 
 
 def run_generator(name: str, command: Sequence[str], directory: Path, *, timeout: float) -> None:
@@ -213,39 +213,39 @@ def run_generator(name: str, command: Sequence[str], directory: Path, *, timeout
     except subprocess.TimeoutExpired as error:
         raise ClientError(f"{name} did not end within {timeout:g} s; give it more with --timeout") from error
     finally:
-        end(process)
+        _end(process)
     if process.returncode != 0:
-        raise ClientError(f"{name} failed with exit code {process.returncode}:\n{shorten(output)}")
+        raise ClientError(f"{name} failed with exit code {process.returncode}:\n{_shorten(output)}")
 
 
-def end(process: "subprocess.Popen[str]") -> None:
+def _end(process: "subprocess.Popen[str]") -> None:
     """End a process and whatever it started, if they have not ended by themselves."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
 
-def shorten(output: str) -> str:
+def _shorten(output: str) -> str:
     """Return the first lines of an output that say something, without directories.
 
     A Java program's stack is left out: its message comes first.
     """
     told = [line.strip() for line in output.splitlines()]
     lines = [line for line in told if line and not line.startswith(("at ", "... "))]
-    shown = [DIRECTORIES.sub("", line)[:WIDTH] for line in lines]
-    return "\n".join(shown[:LINES]) + ("\n..." if len(shown) > LINES else "") or "it said nothing"
+    shown = [_DIRECTORIES.sub("", line)[:_WIDTH] for line in lines]
+    return "\n".join(shown[:_LINES]) + ("\n..." if len(shown) > _LINES else "") or "it said nothing"
 
 
-Document = dict[str, Any]
+_Document = dict[str, Any]
 
-BEARER = {"type": "http", "scheme": "bearer"}
-TOKEN_TYPES = frozenset({"oauth2", "openIdConnect"})
-TIMES = frozenset({"date", "date-time", "time"})
-METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
-MEMBER = re.compile(r"-?[A-Za-z]\w*")
+_BEARER = {"type": "http", "scheme": "bearer"}
+_TOKEN_TYPES = frozenset({"oauth2", "openIdConnect"})
+_TIMES = frozenset({"date", "date-time", "time"})
+_METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
+_MEMBER = re.compile(r"-?[A-Za-z]\w*")
 
 
-def copy_for_generators(document: Document, *, server: str | None) -> Document:
+def copy_for_generators(document: _Document, *, server: str | None) -> _Document:
     """Return what a generator reads.
 
     Args:
@@ -256,33 +256,35 @@ def copy_for_generators(document: Document, *, server: str | None) -> Document:
     copied["servers"] = [{"url": server}] if server is not None else []
     components = copied.setdefault("components", {})
     schemes = components.get("securitySchemes", {})
-    tokens = {name for name, scheme in schemes.items() if is_of_tokens(scheme)}
+    tokens = {name for name, scheme in schemes.items() if _is_of_tokens(scheme)}
     everywhere = copied.pop("security", [])
-    closed = [close(operation, tokens, everywhere) for operation in operations_of(copied)]
+    closed = [_close(operation, tokens, everywhere) for operation in _operations_of(copied)]
     others = {name: scheme for name, scheme in schemes.items() if name not in tokens}
-    if found := others | ({"bearer": BEARER} if any(closed) else {}):
+    if found := others | ({"bearer": _BEARER} if any(closed) else {}):
         components["securitySchemes"] = found
     else:
         components.pop("securitySchemes", None)
-    for operation in operations_of(copied):
-        keep_one_media_type(operation.get("requestBody", {}).get("content", {}))
+    for operation in _operations_of(copied):
+        _keep_one_media_type(operation.get("requestBody", {}).get("content", {}))
         for parameter in operation.get("parameters", ()):
-            forget_times(parameter)
-    name_members(copied)
+            _forget_times(parameter)
+    _name_members(copied)
     return copied
 
 
-def operations_of(document: Document) -> list[dict[str, Any]]:
+def _operations_of(document: _Document) -> list[dict[str, Any]]:
     """Return the operations of a document."""
-    return [operation for item in document["paths"].values() for method, operation in item.items() if method in METHODS]
+    return [
+        operation for item in document["paths"].values() for method, operation in item.items() if method in _METHODS
+    ]
 
 
-def is_of_tokens(scheme: dict[str, Any]) -> bool:
+def _is_of_tokens(scheme: dict[str, Any]) -> bool:
     """Tell whether a scheme is a way to send an access token."""
-    return scheme["type"] in TOKEN_TYPES or (scheme["type"] == "http" and scheme["scheme"].lower() == "bearer")
+    return scheme["type"] in _TOKEN_TYPES or (scheme["type"] == "http" and scheme["scheme"].lower() == "bearer")
 
 
-def close(operation: dict[str, Any], tokens: set[str], everywhere: list[dict[str, Any]]) -> bool:
+def _close(operation: dict[str, Any], tokens: set[str], everywhere: list[dict[str, Any]]) -> bool:
     """Say what an operation asks for in the copy's schemes; return whether it may be a token.
 
     Args:
@@ -298,7 +300,7 @@ def close(operation: dict[str, Any], tokens: set[str], everywhere: list[dict[str
     return takes_token
 
 
-def keep_one_media_type(content: dict[str, Any]) -> None:
+def _keep_one_media_type(content: dict[str, Any]) -> None:
     """Take away the other media types of a body where all have the same schema."""
     first, *others = content.values() if content else ({},)
     if others and all(other == first for other in others):
@@ -306,38 +308,38 @@ def keep_one_media_type(content: dict[str, Any]) -> None:
             del content[name]
 
 
-def forget_times(parameter: dict[str, Any]) -> None:
+def _forget_times(parameter: dict[str, Any]) -> None:
     """Take away the format of dates and times where a parameter is a list of them."""
     schema = parameter.get("schema", {})
     items = schema.get("items", {})
-    if parameter.get("in") == "query" and items.get("format") in TIMES:
+    if parameter.get("in") == "query" and items.get("format") in _TIMES:
         parameter["schema"] = {**schema, "items": {key: value for key, value in items.items() if key != "format"}}
 
 
-def name_members(part: Any) -> None:
+def _name_members(part: Any) -> None:
     """Name the members of enumerations that have names with a hyphen before them."""
     if isinstance(part, list):
         for value in part:
-            name_members(value)
+            _name_members(value)
         return
     if not isinstance(part, dict):
         return
     members = part.get("enum")
-    if isinstance(members, list) and all(isinstance(member, str) and MEMBER.fullmatch(member) for member in members):
-        names = [name_of(member) for member in members]
+    if isinstance(members, list) and all(isinstance(member, str) and _MEMBER.fullmatch(member) for member in members):
+        names = [_name_of(member) for member in members]
         if any(member.startswith("-") for member in members) and len(set(names)) == len(names):
             part["x-enum-varnames"] = names
     for value in part.values():
-        name_members(value)
+        _name_members(value)
 
 
-def name_of(member: str) -> str:
+def _name_of(member: str) -> str:
     """Return what a member of an enumeration is called, in the form that generators make theirs of."""
     words = [*member.removeprefix("-").split("_"), *(["desc"] if member.startswith("-") else [])]
     return "".join(word[:1].upper() + word[1:] for word in words)
 
 
-LEFTOVERS = (
+_LEFTOVERS = (
     "git_push.sh",
     ".travis.yml",
     ".gitlab-ci.yml",
@@ -346,16 +348,16 @@ LEFTOVERS = (
     ".ruff_cache",
 )
 # openapi-generator 7.26 says that it is the author, of a repository GIT_USER_ID/GIT_REPO_ID, under the Unlicense.
-PLACEHOLDERS = ("author", "license", "repository")
+_PLACEHOLDERS = ("author", "license", "repository")
 
 
-def tidy(directory: Path) -> None:
+def _tidy(directory: Path) -> None:
     """Take away the leftovers of a generator.
 
     Args:
         directory: What it made.
     """
-    for name in LEFTOVERS:
+    for name in _LEFTOVERS:
         leftover = directory / name
         if leftover.is_dir():
             shutil.rmtree(leftover)
@@ -364,5 +366,5 @@ def tidy(directory: Path) -> None:
     metadata = directory / "package.json"
     told = json.loads(metadata.read_text(encoding="utf-8")) if metadata.is_file() else None
     if isinstance(told, dict):
-        kept = {name: value for name, value in told.items() if name not in PLACEHOLDERS}
+        kept = {name: value for name, value in told.items() if name not in _PLACEHOLDERS}
         metadata.write_text(json.dumps(kept, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

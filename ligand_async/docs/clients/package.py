@@ -20,9 +20,9 @@ class ClientError(Exception):
     """There is no client: what happened, and what to do."""
 
 
-NAME = re.compile(r"[a-z][a-z0-9]*(?:[._-][a-z0-9]+)*")  # what both PyPI and npm take (PEP 508, package.json)
-VERSION = re.compile(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?([-+][0-9A-Za-z.+-]+)?")
-PYTHON_VERSION = re.compile(r"\d+(?:\.\d+)*(?:[-._]?(?:a|b|rc|post|dev)[-._]?\d*)*(?:\+[a-z0-9]+(?:[-._][a-z0-9]+)*)?")
+_NAME = re.compile(r"[a-z][a-z0-9]*(?:[._-][a-z0-9]+)*")  # what both PyPI and npm take (PEP 508, package.json)
+_VERSION = re.compile(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?([-+][0-9A-Za-z.+-]+)?")
+_PYTHON_VERSION = re.compile(r"\d+(?:\.\d+)*(?:[-._]?(?:a|b|rc|post|dev)[-._]?\d*)*(?:\+[a-z0-9]+(?:[-._][a-z0-9]+)*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Package:
         Raises:
             ClientError: It is none.
         """
-        if NAME.fullmatch(self.name) is None:
+        if _NAME.fullmatch(self.name) is None:
             raise ClientError(
                 f"no package can be called {self.name!r}; give create_app(client_name=...) a name of lower-case "
                 "letters and digits, with single hyphens, dots or underscores between them"
@@ -61,8 +61,8 @@ class Package:
         Raises:
             ClientError: It is none.
         """
-        if PYTHON_VERSION.fullmatch(self.version) is None:
-            raise unusable(self.version)
+        if _PYTHON_VERSION.fullmatch(self.version) is None:
+            raise _unusable(self.version)
         return self.version
 
     @property
@@ -72,14 +72,14 @@ class Package:
         Raises:
             ClientError: It is none.
         """
-        found = VERSION.fullmatch(self.version)
+        found = _VERSION.fullmatch(self.version)
         if found is None:
-            raise unusable(self.version)
+            raise _unusable(self.version)
         major, minor, patch, rest = found.groups(default="")
         return f"{int(major)}.{int(minor or 0)}.{int(patch or 0)}{rest}"
 
 
-def unusable(version: str) -> ClientError:
+def _unusable(version: str) -> ClientError:
     """Return the error of a version that no package can have."""
     return ClientError(f"no package can have the version {version!r}; give create_app(version=...) one such as 1.2.3")
 
@@ -97,15 +97,15 @@ def package_of(app: Quart) -> Package:
     return Package(f"{info.title.lower().replace(' ', '-')}-client", info.version)
 
 
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say: the same files make the same bytes
-DEFAULT_NAME = "clients"
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say: the same files make the same bytes
+_DEFAULT_NAME = "clients"
 
 
 def directory_of(app: Quart) -> Path:
     """Return where an app's zips are: what the settings say, else `clients` beside its module."""
     service = app.extensions.get(EXTENSION)
     chosen = service.settings.clients_directory if isinstance(service, Service) else None
-    return Path(app.root_path) / DEFAULT_NAME if chosen is None else Path(chosen)
+    return Path(app.root_path) / _DEFAULT_NAME if chosen is None else Path(chosen)
 
 
 def path_of(directory: Path, kind: str, digest: str) -> Path:
@@ -127,7 +127,7 @@ def pack(source: Path, archive: Path, *, top: str) -> None:
         try:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as target:
                 for path in sorted(path for path in source.rglob("*") if path.is_file()):
-                    entry = zipfile.ZipInfo(f"{top}/{path.relative_to(source).as_posix()}", EPOCH)
+                    entry = zipfile.ZipInfo(f"{top}/{path.relative_to(source).as_posix()}", _EPOCH)
                     entry.compress_type = zipfile.ZIP_DEFLATED
                     entry.external_attr = 0o644 << 16
                     target.writestr(entry, path.read_bytes())
@@ -138,7 +138,7 @@ def pack(source: Path, archive: Path, *, top: str) -> None:
             raise
 
 
-FORMAT = 1  # of the zips: a new one makes those of earlier releases unknown
+_FORMAT = 1  # of the zips: a new one makes those of earlier releases unknown
 
 
 def digest_of(document: dict[str, Any], package: Package) -> str:
@@ -160,5 +160,5 @@ def digest_of(document: dict[str, Any], package: Package) -> str:
         for method, operation in item.items():
             if isinstance(operation, dict):
                 item[method] = {key: value for key, value in operation.items() if key != "security"}
-    text = json.dumps([FORMAT, package.name, package.version, told], sort_keys=True, separators=(",", ":"))
+    text = json.dumps([_FORMAT, package.name, package.version, told], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]

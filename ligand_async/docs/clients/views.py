@@ -20,10 +20,10 @@ _identities: WeakKeyDictionary[Quart, tuple[str, Package, str]] = WeakKeyDiction
 
 def add_client_routes(blueprint: Blueprint) -> None:
     """Add `/openapi/clients/<kind>` to the blueprint of the docs; whoever may read those may have a client."""
-    blueprint.add_url_rule("/openapi/clients/<kind>", "read_client", hide(read_client))
+    blueprint.add_url_rule("/openapi/clients/<kind>", "read_client", hide(_read_client))
 
 
-async def read_client(kind: str) -> Response:
+async def _read_client(kind: str) -> Response:
     """Return the zip of a client.
 
     Raises:
@@ -34,9 +34,9 @@ async def read_client(kind: str) -> Response:
         package, digest = identity_of(app)
     except ClientError as error:
         raise NotFound(str(error)) from error
-    content = await asyncio.to_thread(read_zip, directory_of(app), kind, digest)
+    content = await asyncio.to_thread(_read_zip, directory_of(app), kind, digest)
     if content is None:
-        raise NotFound(how_to_build(kind))
+        raise NotFound(_how_to_build(kind))
     response = await answer(content, "application/zip", hashlib.sha256(content).hexdigest()[:32], kept_by_whom())
     filename = f"{package.name}-{package.version}-{kind}.zip"
     response.headers.set("Content-Disposition", "attachment", filename=filename)
@@ -57,7 +57,7 @@ def identity_of(app: Quart) -> tuple[Package, str]:
     return known[1:]
 
 
-def read_zip(directory: Path, kind: str, digest: str) -> bytes | None:
+def _read_zip(directory: Path, kind: str, digest: str) -> bytes | None:
     """Return the zip that was built for an API, or None."""
     if KIND.fullmatch(kind) is None:
         return None
@@ -67,7 +67,7 @@ def read_zip(directory: Path, kind: str, digest: str) -> bytes | None:
         return None
 
 
-def how_to_build(kind: str) -> str:
+def _how_to_build(kind: str) -> str:
     """Say how there would be such a client; what is no name of a kind is not repeated."""
     if KIND.fullmatch(kind) is None:
         return "there is no such client"

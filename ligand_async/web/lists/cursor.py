@@ -22,8 +22,8 @@ from ligand_async.web.invalid import DETAIL
 from ligand_async.web.lists.order import Key, PageNotPossible
 
 PARAMETER = "cursor"
-PURPOSE = b"ligand_async cursor 1"
-TAG_BYTES = 16  # of HMAC-SHA256: 128 bits
+_PURPOSE = b"ligand_async cursor 1"
+_TAG_BYTES = 16  # of HMAC-SHA256: 128 bits
 MAX_LENGTH = 2048  # characters: a request's target has 8 KiB for everything
 
 
@@ -52,7 +52,7 @@ class Seal:
     """
 
     def __init__(self, secret: str, binding: bytes) -> None:
-        self._key = hmac.digest(secret.encode(), PURPOSE, "sha256")
+        self._key = hmac.digest(secret.encode(), _PURPOSE, "sha256")
         self._binding = hashlib.sha256(binding).digest()
 
     def write(self, cursor: Cursor) -> str:
@@ -81,34 +81,34 @@ class Seal:
         try:
             raw = b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
         except ValueError:  # UnicodeError and binascii.Error are such
-            raise refuse_cursor() from None  # the error holds what was sent
-        tag, content = raw[:TAG_BYTES], raw[TAG_BYTES:]
+            raise _refuse_cursor() from None  # the error holds what was sent
+        tag, content = raw[:_TAG_BYTES], raw[_TAG_BYTES:]
         if not hmac.compare_digest(tag, self.tag(content)):
-            raise refuse_cursor()
+            raise _refuse_cursor()
         backward, *values = json.loads(content)
         if not values:
             return Cursor(None, bool(backward))
         try:
             read = tuple(read_value(value, type_) for value, type_ in zip(values, types, strict=True))
         except KeyError:  # a member of an enumeration that is no more
-            raise refuse_cursor() from None
+            raise _refuse_cursor() from None
         return Cursor(read, bool(backward))
 
     def tag(self, content: bytes) -> bytes:
         """Return what nobody else can make of a content."""
-        return hmac.digest(self._key, self._binding + content, "sha256")[:TAG_BYTES]
+        return hmac.digest(self._key, self._binding + content, "sha256")[:_TAG_BYTES]
 
 
-def refuse_cursor() -> ValidationFailed:
+def _refuse_cursor() -> ValidationFailed:
     """Make the 422 of a cursor that is not of this list."""
     detail = "not a cursor of this list, its filters and its order; leave it out to begin anew"
     return ValidationFailed(DETAIL, errors=[InvalidPart(detail, "cursor_invalid", parameter=PARAMETER)])
 
 
-Condition = ColumnElement[bool]
+_Condition = ColumnElement[bool]
 
 
-def conditions_after(keys: Sequence[Key], values: Sequence[Any], dialect: Dialect) -> list[Condition]:
+def conditions_after(keys: Sequence[Key], values: Sequence[Any], dialect: Dialect) -> list[_Condition]:
     """Return conditions that together hold for every row behind a position, in the order in which rows follow.
 
     There are two where the first key may be null: rows with a value and rows without one are apart in every index, and
@@ -121,89 +121,89 @@ def conditions_after(keys: Sequence[Key], values: Sequence[Any], dialect: Dialec
     """
     first, value = keys[0], values[0]
     if not first.nullable:
-        return [behind(keys, values, dialect)]
-    present, rest = first.expression.is_not(None), behind(keys[1:], values[1:], dialect)
+        return [_behind(keys, values, dialect)]
+    present, rest = first.expression.is_not(None), _behind(keys[1:], values[1:], dialect)
     if value is not None:
         known = Key(first.expression, first.descending, False, False)
-        after = [behind([known, *keys[1:]], values, dialect)]
+        after = [_behind([known, *keys[1:]], values, dialect)]
         return after if first.nulls_first else [*after, first.expression.is_(None)]
     among = [and_(first.expression.is_(None), rest)] if len(keys) > 1 else []
     return [*among, present] if first.nulls_first else among
 
 
-def behind(keys: Sequence[Key], values: Sequence[Any], dialect: Dialect) -> Condition:
+def _behind(keys: Sequence[Key], values: Sequence[Any], dialect: Dialect) -> _Condition:
     """Return what holds for the rows behind a position."""
     if not keys:
         return false()
     if not any(key.nullable for key in keys) and len({key.descending for key in keys}) == 1:
-        return behind_as_row(keys, values, dialect)
-    branches: list[Condition] = []
+        return _behind_as_row(keys, values, dialect)
+    branches: list[_Condition] = []
     for depth, (key, value) in enumerate(zip(keys, values, strict=True)):
-        step = beyond(key, value, dialect)
+        step = _beyond(key, value, dialect)
         if step is not None:
-            same = (equal(*pair, dialect) for pair in zip(keys[:depth], values[:depth], strict=True))
+            same = (_equal(*pair, dialect) for pair in zip(keys[:depth], values[:depth], strict=True))
             branches.append(and_(*same, step))
     if keys[0].nullable:
         return or_(false(), *branches)
     # Follows from the rest, and is all of it that an index can begin at.
-    return and_(bound(keys[0], values[0], dialect), or_(*branches))
+    return and_(_bound(keys[0], values[0], dialect), or_(*branches))
 
 
-def behind_as_row(keys: Sequence[Key], values: Sequence[Any], dialect: Dialect) -> Condition:
+def _behind_as_row(keys: Sequence[Key], values: Sequence[Any], dialect: Dialect) -> _Condition:
     """Compare rows: one comparison, which an index over the same columns serves as a whole."""
-    pairs = [sides(key, value, dialect) for key, value in zip(keys, values, strict=True)]
+    pairs = [_sides(key, value, dialect) for key, value in zip(keys, values, strict=True)]
     compare = lt if keys[0].descending else gt
     if len(pairs) == 1:
         return compare(*pairs[0])  # type: ignore[no-any-return]  # operator knows no columns
-    whole: Condition = compare(tuple_(*(one for one, _ in pairs)), tuple_(*(other for _, other in pairs)))
+    whole: _Condition = compare(tuple_(*(one for one, _ in pairs)), tuple_(*(other for _, other in pairs)))
     tables = {getattr(key.expression, "table", None) for key in keys}
     # A comparison across tables is decided after their join; the bound is decided before it.
-    return whole if len(tables) == 1 else and_(bound(keys[0], values[0], dialect), whole)
+    return whole if len(tables) == 1 else and_(_bound(keys[0], values[0], dialect), whole)
 
 
-def bound(key: Key, value: Any, dialect: Dialect) -> Condition:
+def _bound(key: Key, value: Any, dialect: Dialect) -> _Condition:
     """Return where the rows from a position on begin."""
     compare = le if key.descending else ge
-    return compare(*sides(key, value, dialect))  # type: ignore[no-any-return]  # operator knows no columns
+    return compare(*_sides(key, value, dialect))  # type: ignore[no-any-return]  # operator knows no columns
 
 
-def beyond(key: Key, value: Any, dialect: Dialect) -> Condition | None:
+def _beyond(key: Key, value: Any, dialect: Dialect) -> _Condition | None:
     """Return what holds for rows that are behind a value by this key, or None where there can be none."""
     if value is None:
         return key.expression.is_not(None) if key.nulls_first else None
     compare = lt if key.descending else gt
-    after: Condition = compare(*sides(key, value, dialect))
+    after: _Condition = compare(*_sides(key, value, dialect))
     return or_(after, key.expression.is_(None)) if key.nullable and not key.nulls_first else after
 
 
-def equal(key: Key, value: Any, dialect: Dialect) -> Condition:
+def _equal(key: Key, value: Any, dialect: Dialect) -> _Condition:
     """Return what holds for rows that have this value."""
     if value is None:
         return key.expression.is_(None)
-    one, other = sides(key, value, dialect)
+    one, other = _sides(key, value, dialect)
     return one == other
 
 
-def sides(key: Key, value: Any, dialect: Dialect) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+def _sides(key: Key, value: Any, dialect: Dialect) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
     """Return both sides of a comparison with a value that was read from the same expression."""
     type_ = comparable(key.expression.type, dialect)
     return type_coerce(key.expression, type_), literal(value, type_)
 
 
-MICROSECOND = timedelta(microseconds=1)
+_MICROSECOND = timedelta(microseconds=1)
 
 # In this order: a datetime is a date, too.
-TEXTS: tuple[tuple[str, type, Callable[[Any], Any], Callable[[Any], Any]], ...] = (
+_TEXTS: tuple[tuple[str, type, Callable[[Any], Any], Callable[[Any], Any]], ...] = (
     ("u", UUID, lambda value: value.hex, UUID),
     ("t", datetime, datetime.isoformat, datetime.fromisoformat),
     ("d", date, date.isoformat, date.fromisoformat),
     ("c", time, time.isoformat, time.fromisoformat),
-    ("i", timedelta, lambda value: value // MICROSECOND, lambda count: count * MICROSECOND),
+    ("i", timedelta, lambda value: value // _MICROSECOND, lambda count: count * _MICROSECOND),
     ("n", Decimal, str, Decimal),
     ("f", float, repr, float),
     ("b", bytes, lambda value: b64encode(value).decode(), b64decode),
 )
-BY_TAG = {tag: read for tag, _, _, read in TEXTS}
+_BY_TAG = {tag: read for tag, _, _, read in _TEXTS}
 
 
 def comparable(type_: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
@@ -232,7 +232,7 @@ def write_value(value: Any) -> Any:
         return ["e", value.name]
     if value is None or isinstance(value, bool | int | str):
         return value
-    for tag, kind, write, _ in TEXTS:
+    for tag, kind, write, _ in _TEXTS:
         if isinstance(value, kind):
             return [tag, write(value)]
     raise PageNotPossible(f"a cursor cannot hold a {type(value).__name__}; sort by something else")
@@ -248,4 +248,4 @@ def read_value(written: Any, type_: TypeEngine[Any]) -> Any:
     if not isinstance(written, list):
         return written
     tag, text = written
-    return getattr(type_, "enum_class")[text] if tag == "e" else BY_TAG[tag](text)  # noqa: B009  (of `Enum` alone)
+    return getattr(type_, "enum_class")[text] if tag == "e" else _BY_TAG[tag](text)  # noqa: B009  (of `Enum` alone)

@@ -20,7 +20,7 @@ from ligand_async.data.schemas import UnknownColumnType, column_annotation
 from ligand_async.web.fields import without_none
 
 
-class cased(FunctionElement[bool]):  # noqa: N801  (an SQL function, written as one)
+class _cased(FunctionElement[bool]):  # noqa: N801  (an SQL function, written as one)
     """A comparison that minds capitals: LIKE on PostgreSQL, which an index can serve; SQLite's LIKE does not mind them.
 
     Args:
@@ -36,33 +36,33 @@ class cased(FunctionElement[bool]):  # noqa: N801  (an SQL function, written as 
         super().__init__(like, otherwise)
 
 
-@compiles(cased)
-def _like(element: cased, compiler: Any, **options: Any) -> str:
+@compiles(_cased)
+def _like(element: _cased, compiler: Any, **options: Any) -> str:
     like, _ = element.clauses
     return f"({compiler.process(like, **options)})"
 
 
-@compiles(cased, "sqlite")
-def _otherwise(element: cased, compiler: Any, **options: Any) -> str:
+@compiles(_cased, "sqlite")
+def _otherwise(element: _cased, compiler: Any, **options: Any) -> str:
     _, otherwise = element.clauses
     return f"({compiler.process(otherwise, **options)})"
 
 
 def contains_text(column: Any, value: str) -> ColumnElement[bool]:
     """Return what holds where a text contains another."""
-    return cased(column.contains(value, autoescape=True), func.instr(column, value) > 0)
+    return _cased(column.contains(value, autoescape=True), func.instr(column, value) > 0)
 
 
 def starts_with_text(column: Any, value: str) -> ColumnElement[bool]:
     """Return what holds where a text starts with another."""
-    return cased(column.startswith(value, autoescape=True), func.substr(column, 1, len(value)) == value)
+    return _cased(column.startswith(value, autoescape=True), func.substr(column, 1, len(value)) == value)
 
 
-Operator = Literal["eq", "ne", "lt", "le", "gt", "ge", "in", "contains", "icontains", "startswith", "is_null"]
+_Operator = Literal["eq", "ne", "lt", "le", "gt", "ge", "in", "contains", "icontains", "startswith", "is_null"]
 
-MAX_CHOICES = 100  # of one `in`
+_MAX_CHOICES = 100  # of one `in`
 
-CONDITIONS: dict[str, Callable[[Any, Any], Any]] = {
+_CONDITIONS: dict[str, Callable[[Any, Any], Any]] = {
     "eq": lambda column, value: column == value,
     "ne": lambda column, value: column.is_distinct_from(value),
     "lt": lambda column, value: column < value,
@@ -75,20 +75,20 @@ CONDITIONS: dict[str, Callable[[Any, Any], Any]] = {
     "startswith": starts_with_text,
     "is_null": lambda column, is_null: column.is_(None) if is_null else column.is_not(None),
 }
-WORDS: dict[str, str] = {
+_WORDS: dict[str, str] = {
     "eq": "Only what is equal to this.",
     "ne": "Only what is not equal to this.",
     "lt": "Only what is less than this.",
     "le": "Only what is this or less.",
     "gt": "Only what is more than this.",
     "ge": "Only what is this or more.",
-    "in": f"Only what is one of these, up to {MAX_CHOICES}.",
+    "in": f"Only what is one of these, up to {_MAX_CHOICES}.",
     "contains": "Only what contains this.",
     "icontains": "Only what contains this, in capitals or not.",
     "startswith": "Only what starts with this.",
     "is_null": "Only what has no value, or with `false` only what has one.",
 }
-OF_TEXT = frozenset({"contains", "icontains", "startswith"})
+_OF_TEXT = frozenset({"contains", "icontains", "startswith"})
 
 Q = TypeVar("Q", bound=Select[*tuple[Any, ...]])
 
@@ -109,17 +109,17 @@ class Filter:
     """
 
     column: QueryableAttribute[Any] | ColumnElement[Any]
-    operator: Operator = "eq"
+    operator: _Operator = "eq"
 
     def __post_init__(self) -> None:
-        if self.operator not in CONDITIONS:
-            raise TypeError(f"Filter({self.column}): there is no operator {self.operator!r}; {', '.join(CONDITIONS)}")
-        if self.operator in OF_TEXT and not is_text(self.column.type):
+        if self.operator not in _CONDITIONS:
+            raise TypeError(f"Filter({self.column}): there is no operator {self.operator!r}; {', '.join(_CONDITIONS)}")
+        if self.operator in _OF_TEXT and not _is_text(self.column.type):
             raise TypeError(f"Filter({self.column}, {self.operator!r}) compares text, and the column holds none")
 
     def condition(self, value: Any) -> ColumnElement[bool]:
         """Return what holds for the rows that a value lets through."""
-        condition: ColumnElement[bool] = CONDITIONS[self.operator](self.column, value)
+        condition: ColumnElement[bool] = _CONDITIONS[self.operator](self.column, value)
         return condition
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -131,7 +131,7 @@ class Filter:
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """Say what is compared, where the field does not."""
         described = handler(schema)
-        described.setdefault("description", WORDS[self.operator])
+        described.setdefault("description", _WORDS[self.operator])
         return described
 
     def bounded(self, kind: Any) -> Any:
@@ -147,31 +147,31 @@ class Filter:
             return kind
         if wanted is list:
             (item,) = get_args(kind) or (Any,)
-            return Annotated[list[bounded_by(self.column, item)], Field(max_length=MAX_CHOICES)]  # type: ignore[misc]  # a value
-        return bounded_by(self.column, kind)
+            return Annotated[list[_bounded_by(self.column, item)], Field(max_length=_MAX_CHOICES)]  # type: ignore[misc]  # a value
+        return _bounded_by(self.column, kind)
 
 
-def is_text(type_: TypeEngine[Any]) -> bool:
+def _is_text(type_: TypeEngine[Any]) -> bool:
     """Tell whether a type holds text; an enumeration's members are none."""
     while isinstance(type_, TypeDecorator):
         type_ = type_.impl_instance
     return isinstance(type_, String) and not isinstance(type_, Enum)
 
 
-def bounded_by(column: Any, kind: Any) -> Any:
+def _bounded_by(column: Any, kind: Any) -> Any:
     """Return a type with the bounds of a column, where it is the type of the column's values."""
     try:
         taken = column_annotation(column) if isinstance(column, QueryableAttribute) else None
     except UnknownColumnType:
         return kind
-    bare, own = bare_type(taken), bare_type(kind)
+    bare, own = _bare_type(taken), _bare_type(kind)
     if bare != own and not (bare is AwareDatetime and own is datetime):
         return kind
     more = getattr(kind, "__metadata__", ())
     return Annotated[taken, *more] if more else taken
 
 
-def bare_type(annotation: Any) -> Any:
+def _bare_type(annotation: Any) -> Any:
     """Return an annotation's type without what is noted on it."""
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
@@ -192,12 +192,12 @@ class ListParams(BaseModel):
             for mark in field.metadata:
                 if isinstance(mark, Filter) and value is not None:
                     statement = statement.where(mark.condition(value))
-                elif isinstance(mark, Sorted):
-                    statement = statement.order_by(*sort_clauses(statement, value))
+                elif isinstance(mark, _Sorted):
+                    statement = statement.order_by(*_sort_clauses(statement, value))
         return statement
 
 
-DESCENDING = "-"
+_DESCENDING = "-"
 
 N = TypeVar("N", bound=str)
 
@@ -207,13 +207,13 @@ class SortNotPossible(TypeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Sorted:
+class _Sorted:
     """Marks the field that a list is sorted by."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Take names apart that come with commas, and refuse to sort by one twice."""
-        apart = core_schema.no_info_before_validator_function(split, handler(source))
-        return core_schema.no_info_after_validator_function(refuse_repeated, apart)
+        apart = core_schema.no_info_before_validator_function(_split, handler(source))
+        return core_schema.no_info_after_validator_function(_refuse_repeated, apart)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """Say how names are read, where the field does not say it otherwise."""
@@ -222,7 +222,7 @@ class Sorted:
         return described
 
 
-Sort = Annotated[tuple[N, ...], Sorted()]
+Sort = Annotated[tuple[N, ...], _Sorted()]
 """The type of a field that a list is sorted by: the names that may be sent, `-` before those that descend.
 
 Each is an attribute of the entity that the statement selects, or a label of it. The parameter is repeated, or holds
@@ -230,7 +230,7 @@ names with commas between them. `sort: Sort[Literal["name", "-name"]] = ("name",
 """
 
 
-def split(value: Any) -> Any:
+def _split(value: Any) -> Any:
     """Take apart what was sent with commas; no name has one."""
     if isinstance(value, str):
         return value.split(",")
@@ -239,25 +239,25 @@ def split(value: Any) -> Any:
     return value
 
 
-def refuse_repeated(names: tuple[str, ...]) -> tuple[str, ...]:
+def _refuse_repeated(names: tuple[str, ...]) -> tuple[str, ...]:
     """Refuse a name that comes twice: the second could change nothing."""
-    if len({name.removeprefix(DESCENDING) for name in names}) < len(names):
+    if len({name.removeprefix(_DESCENDING) for name in names}) < len(names):
         raise PydanticCustomError("sort_repeated", "Input should name each column once")
     return names
 
 
-def sort_clauses(statement: Select[*tuple[Any, ...]], names: Iterable[str]) -> Iterator[ColumnElement[Any]]:
+def _sort_clauses(statement: Select[*tuple[Any, ...]], names: Iterable[str]) -> Iterator[ColumnElement[Any]]:
     """Yield what ORDER BY says for names.
 
     Raises:
         SortNotPossible: The statement selects nothing of a name.
     """
     for name in names:
-        column = find_column(statement, name.removeprefix(DESCENDING))
-        yield column.desc() if name.startswith(DESCENDING) else column.asc()
+        column = _find_column(statement, name.removeprefix(_DESCENDING))
+        yield column.desc() if name.startswith(_DESCENDING) else column.asc()
 
 
-def find_column(statement: Select[*tuple[Any, ...]], name: str) -> Any:
+def _find_column(statement: Select[*tuple[Any, ...]], name: str) -> Any:
     """Find what a name means to a statement: a label or column of it, else an attribute of its entity."""
     descriptions = statement.column_descriptions
     for description in descriptions:

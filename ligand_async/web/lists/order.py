@@ -23,11 +23,11 @@ from sqlalchemy.sql import ColumnElement, FromClause, visitors
 from sqlalchemy.sql.elements import UnaryExpression, _label_reference, _textual_label_reference
 from sqlalchemy.sql.operators import and_, asc_op, desc_op, eq, nulls_first_op, nulls_last_op
 
-Columns = tuple[ColumnElement[Any], ...]
+_Columns = tuple[ColumnElement[Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class _Source:
     """One table, or what stands for one, that rows come from.
 
     Attributes:
@@ -37,15 +37,15 @@ class Source:
     """
 
     table: FromClause
-    unique: tuple[Columns, ...]
+    unique: tuple[_Columns, ...]
     present: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class _Identity:
     """The tables that make a row what it is."""
 
-    sources: tuple[Source, ...]
+    sources: tuple[_Source, ...]
 
     @property
     def unknown(self) -> str | None:
@@ -55,28 +55,28 @@ class Identity:
 
     def is_present(self, column: Column[Any]) -> bool:
         """Tell whether no row lacks the table of a column."""
-        return any(source.present and is_same(source.table, column.table) for source in self.sources)
+        return any(source.present and _is_same(source.table, column.table) for source in self.sources)
 
     def columns_beside(self, sorted_by: Sequence[ColumnElement[Any]]) -> Iterator[ColumnElement[Any]]:
         """Yield the columns that an order lacks to leave no two rows alike."""
         for source in self.sources:
-            if not any(all(holds(sorted_by, column) for column in columns) for columns in source.unique):
+            if not any(all(_holds(sorted_by, column) for column in columns) for columns in source.unique):
                 for column in source.unique[0] if source.unique else ():
-                    if not holds(sorted_by, column):
+                    if not _holds(sorted_by, column):
                         yield column
 
 
-def identity_of(statement: Select[Any]) -> Identity:
+def _identity_of(statement: Select[Any]) -> _Identity:
     """Find what tells the rows of a statement apart.
 
     A table that is joined by its whole primary key has one row at most for each of the others': it adds nothing.
     """
-    table = only_table(statement)
+    table = _only_table(statement)
     froms = statement.get_final_froms() if table is None else [table]
-    return Identity(tuple(source for part in froms for source in sources_in(part, True)))
+    return _Identity(tuple(source for part in froms for source in _sources_in(part, True)))
 
 
-def only_table(statement: Select[Any]) -> Table | None:
+def _only_table(statement: Select[Any]) -> Table | None:
     """Return the table that a statement reads, if it is one and nothing else.
 
     SQLAlchemy 2.1 tells what a statement reads by compiling all of it, which takes longer than reading a page.
@@ -87,28 +87,28 @@ def only_table(statement: Select[Any]) -> Table | None:
     if statement.whereclause is not None:
         parts += statement.whereclause._from_objects
     first = parts[0] if parts else None
-    return first if isinstance(first, Table) and all(is_same(part, first) for part in parts) else None
+    return first if isinstance(first, Table) and all(_is_same(part, first) for part in parts) else None
 
 
-def sources_in(part: FromClause, present: bool) -> Iterator[Source]:
+def _sources_in(part: FromClause, present: bool) -> Iterator[_Source]:
     """Yield the sources of one element of FROM."""
     if not isinstance(part, Join):
-        yield Source(part, tuple(unique_sets(part)), present and isinstance(table_of(part), Table))
+        yield _Source(part, tuple(_unique_sets(part)), present and isinstance(_table_of(part), Table))
         return
-    yield from sources_in(part.left, present and not part.full)
-    for source in sources_in(part.right, present and not (part.isouter or part.full)):
-        joined = columns_joined(part.onclause, source.table)
+    yield from _sources_in(part.left, present and not part.full)
+    for source in _sources_in(part.right, present and not (part.isouter or part.full)):
+        joined = _columns_joined(part.onclause, source.table)
         is_determined = not part.full and any(set(columns) <= joined for columns in source.unique)
         # Its columns may be sorted by, and it is known then whether they can be null; it tells no rows apart.
-        yield Source(source.table, ((),), source.present) if is_determined else source
+        yield _Source(source.table, ((),), source.present) if is_determined else source
 
 
-def table_of(part: FromClause) -> Any:
+def _table_of(part: FromClause) -> Any:
     """Return what an alias stands for."""
     return part.element if isinstance(part, Alias) else part
 
 
-def unique_sets(part: FromClause) -> Iterator[Columns]:
+def _unique_sets(part: FromClause) -> Iterator[_Columns]:
     """Yield sets of columns that no two rows of a table, or of a subquery that says so, share."""
     if isinstance(part, Subquery | CTE) and isinstance(part.element, Select):
         if part.element._distinct:
@@ -118,17 +118,17 @@ def unique_sets(part: FromClause) -> Iterator[Columns]:
         if groups and all(column is not None for column in groups):
             yield tuple(column for column in groups if column is not None)
         return
-    table = table_of(part)
+    table = _table_of(part)
     if not isinstance(table, Table):
         return
     if table.primary_key:
         yield tuple(part.c[column.key] for column in table.primary_key)
-    for constraint in unique_constraints(table):
+    for constraint in _unique_constraints(table):
         if constraint and not any(column.nullable for column in constraint):
             yield tuple(part.c[column.key] for column in constraint)
 
 
-def unique_constraints(table: Table) -> Iterator[list[Column[Any]]]:
+def _unique_constraints(table: Table) -> Iterator[list[Column[Any]]]:
     """Yield the columns of each unique constraint and whole unique index."""
     for constraint in table.constraints:
         if isinstance(constraint, UniqueConstraint):
@@ -139,35 +139,35 @@ def unique_constraints(table: Table) -> Iterator[list[Column[Any]]]:
             yield [part for part in index.expressions if isinstance(part, Column)]
 
 
-def columns_joined(onclause: ColumnElement[Any] | None, table: FromClause) -> set[ColumnElement[Any]]:
+def _columns_joined(onclause: ColumnElement[Any] | None, table: FromClause) -> set[ColumnElement[Any]]:
     """Return the columns of a table that a join sets equal to something outside of it."""
     joined: set[ColumnElement[Any]] = set()
-    for condition in conditions_in(onclause):
+    for condition in _conditions_in(onclause):
         if isinstance(condition, BinaryExpression) and condition.operator is eq:
             for one, other in ((condition.left, condition.right), (condition.right, condition.left)):
-                if is_column_of(one, table) and isinstance(other, Column) and not is_column_of(other, table):
+                if _is_column_of(one, table) and isinstance(other, Column) and not _is_column_of(other, table):
                     joined.add(one)
     return joined
 
 
-def conditions_in(clause: ColumnElement[Any] | None) -> Iterable[ColumnElement[Any]]:
+def _conditions_in(clause: ColumnElement[Any] | None) -> Iterable[ColumnElement[Any]]:
     """Return the conditions that must all hold."""
     if isinstance(clause, BooleanClauseList) and clause.operator is and_:
-        return tuple(part for each in clause.clauses for part in conditions_in(each))
+        return tuple(part for each in clause.clauses for part in _conditions_in(each))
     return () if clause is None else (clause,)
 
 
-def is_column_of(column: Any, table: FromClause) -> bool:
+def _is_column_of(column: Any, table: FromClause) -> bool:
     """Tell whether something is a column of a table."""
-    return isinstance(column, Column) and is_same(column.table, table)
+    return isinstance(column, Column) and _is_same(column.table, table)
 
 
-def is_same(one: Any, other: Any) -> bool:
+def _is_same(one: Any, other: Any) -> bool:
     """Tell whether two mentions are of one table: the ORM's own bear notes, and are equal to what they note."""
     return hash(one) == hash(other)
 
 
-def holds(columns: Iterable[ColumnElement[Any]], column: ColumnElement[Any]) -> bool:
+def _holds(columns: Iterable[ColumnElement[Any]], column: ColumnElement[Any]) -> bool:
     """Tell whether a column is among others."""
     return any(isinstance(other, Column) and hash(other) == hash(column) for other in columns)
 
@@ -243,19 +243,19 @@ def order_of(statement: Select[Any], named: Mapping[str, Any]) -> Order:
     Raises:
         PageNotPossible: The order is text, or by a window function.
     """
-    identity = identity_of(statement.order_by(None))
+    identity = _identity_of(statement.order_by(None))
     keys: list[Key] = []
     for clause in statement._order_by_clauses:  # no public accessor in SQLAlchemy 2.1
-        key = read_clause(clause, identity, named)
+        key = _read_clause(clause, identity, named)
         if not any(key.expression.compare(other.expression) for other in keys):
             keys.append(key)
     descending = keys[-1].descending if keys else False
     missing = list(identity.columns_beside([key.expression for key in keys]))
-    keys += [make_key(column, identity, descending, None) for column in missing]
+    keys += [_make_key(column, identity, descending, None) for column in missing]
     return Order(tuple(keys), identity.unknown)
 
 
-def read_clause(clause: Any, identity: Identity, named: Mapping[str, Any]) -> Key:
+def _read_clause(clause: Any, identity: _Identity, named: Mapping[str, Any]) -> Key:
     """Take one element of ORDER BY apart."""
     descending, nulls_first = False, None
     while True:
@@ -267,7 +267,7 @@ def read_clause(clause: Any, identity: Identity, named: Mapping[str, Any]) -> Ke
                 nulls_first = modifier is nulls_first_op
                 clause = clause.element
             case _textual_label_reference():
-                clause = find_named(clause.element, named)
+                clause = _find_named(clause.element, named)
             case _label_reference() | Label():
                 clause = clause.element
             case _:
@@ -276,10 +276,10 @@ def read_clause(clause: Any, identity: Identity, named: Mapping[str, Any]) -> Ke
         raise PageNotPossible("order_by(text(…)) cannot be read; order by columns or expressions")
     if any(isinstance(part, Over) for part in visitors.iterate(clause)):
         raise PageNotPossible("pages cannot be sorted by a window function; select it in a subquery and sort by that")
-    return make_key(clause, identity, descending, nulls_first)
+    return _make_key(clause, identity, descending, nulls_first)
 
 
-def find_named(name: str, named: Mapping[str, Any]) -> Any:
+def _find_named(name: str, named: Mapping[str, Any]) -> Any:
     """Find what an order by name means.
 
     Raises:
@@ -291,7 +291,7 @@ def find_named(name: str, named: Mapping[str, Any]) -> Any:
     return getattr(found, "__clause_element__", lambda: found)()
 
 
-def make_key(expression: ColumnElement[Any], identity: Identity, descending: bool, nulls_first: bool | None) -> Key:
+def _make_key(expression: ColumnElement[Any], identity: _Identity, descending: bool, nulls_first: bool | None) -> Key:
     """Make a key, with nulls where PostgreSQL has them unless it is said otherwise."""
     nullable = not (isinstance(expression, Column) and not expression.nullable and identity.is_present(expression))
     return Key(expression, descending, nullable, descending if nulls_first is None else nulls_first)

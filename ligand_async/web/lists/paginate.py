@@ -19,7 +19,7 @@ from ligand_async.web.lists.order import Key, Order, PageNotPossible, order_of
 from ligand_async.web.lists.page import Page
 from ligand_async.web.lists.params import PLACE, CursorParams, OffsetParams, PageParams, describe_numbered, make_link
 
-Total = Literal["exact", "estimate"]
+_Total = Literal["exact", "estimate"]
 
 
 class explain(Executable, ClauseElement):  # noqa: N801  (an SQL statement, written as one)
@@ -36,24 +36,24 @@ def _explain(element: explain, compiler: Any, **options: Any) -> str:
     return f"EXPLAIN (FORMAT JSON) {compiler.process(element.statement, **options)}"
 
 
-def rows_of(statement: Select[Any]) -> Select[Any]:
+def _rows_of(statement: Select[Any]) -> Select[Any]:
     """Return a statement of the same rows, in no order and with nothing in them."""
     return statement.with_only_columns(literal_column("1").label("one"), maintain_column_froms=True).order_by(None)
 
 
-def count_of(statement: Select[Any]) -> Select[int]:
+def _count_of(statement: Select[Any]) -> Select[int]:
     """Return the statement that counts another's rows."""
-    return select(func.count()).select_from(rows_of(statement).subquery())
+    return select(func.count()).select_from(_rows_of(statement).subquery())
 
 
-async def estimate(session: AsyncSession, statement: Select[Any]) -> int:
+async def _estimate(session: AsyncSession, statement: Select[Any]) -> int:
     """Return how many rows PostgreSQL's planner expects: it looks at statistics, and at no row.
 
     SQLite has no such statistics: there they are counted.
     """
     if session.get_bind().dialect.name != "postgresql":
-        return await session.scalar(count_of(statement)) or 0
-    plan = await session.scalar(explain(rows_of(statement)))
+        return await session.scalar(_count_of(statement)) or 0
+    plan = await session.scalar(explain(_rows_of(statement)))
     return int((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]["Plan Rows"])
 
 
@@ -66,7 +66,7 @@ async def paginate(
     params: CursorParams | OffsetParams,
     *,
     into: type[S],
-    total: Total | None = None,
+    total: _Total | None = None,
 ) -> Page[S]:
     """Read one page of a statement.
 
@@ -88,17 +88,17 @@ async def paginate(
         IntoNotPossible: The statement has DISTINCT or GROUP BY, selects two entities or an alias, or lacks a field.
         PageNotPossible: The statement has a limit, its order cannot be compared, or nothing tells its rows apart.
     """
-    rows = Rows.of(statement, into)
+    rows = _Rows.of(statement, into)
     if isinstance(params, OffsetParams):
-        return await read_by_number(session, rows, params)
+        return await _read_by_number(session, rows, params)
     numbered = params.numbered if isinstance(params, PageParams) else None
     if numbered is not None:
-        return await read_by_number(session, rows, numbered)
-    return await read_by_cursor(session, rows, params, total)
+        return await _read_by_number(session, rows, numbered)
+    return await _read_by_cursor(session, rows, params, total)
 
 
 @dataclass(frozen=True, slots=True)
-class Rows(Generic[S]):
+class _Rows(Generic[S]):
     """The rows of all pages.
 
     Attributes:
@@ -114,7 +114,7 @@ class Rows(Generic[S]):
     schema: type[S]
 
     @classmethod
-    def of(cls, statement: Select[Any], schema: type[S]) -> "Rows[S]":
+    def of(cls, statement: Select[Any], schema: type[S]) -> "_Rows[S]":
         """Take a statement apart.
 
         Raises:
@@ -139,45 +139,47 @@ class Rows(Generic[S]):
         return Page[self.schema](items=items, next_cursor=next_cursor, total=total)  # type: ignore[name-defined]  # a value
 
 
-KEY = "ligand_key_"
-START, END = Cursor(None, backward=False), Cursor(None, backward=True)
+_KEY = "ligand_key_"
+_START, _END = Cursor(None, backward=False), Cursor(None, backward=True)
 
 
-async def read_by_cursor(session: AsyncSession, rows: Rows[S], params: CursorParams, total: Total | None) -> Page[S]:
+async def _read_by_cursor(session: AsyncSession, rows: _Rows[S], params: CursorParams, total: _Total | None) -> Page[S]:
     """Read a page, and seal the cursors of those before and behind it."""
     rows.order.check_is_total()
     keys = rows.order.keys
     dialect = session.get_bind().dialect
     types = [comparable(key.expression.type, dialect) for key in keys]
     secret = service_of(current_app._get_current_object()).settings.secret_key  # type: ignore[attr-defined]  # a LocalProxy
-    seal = Seal(secret.get_secret_value(), binding_of(params, keys, dialect))
-    cursor = START if params.cursor is None else seal.read(params.cursor, types)
+    seal = Seal(secret.get_secret_value(), _binding_of(params, keys, dialect))
+    cursor = _START if params.cursor is None else seal.read(params.cursor, types)
 
     positions = [type_coerce(key.expression, type_) for key, type_ in zip(keys, types, strict=True)]
-    statement = rows.selection.statement.add_columns(*(column.label(f"{KEY}{n}") for n, column in enumerate(positions)))
+    statement = rows.selection.statement.add_columns(
+        *(column.label(f"{_KEY}{n}") for n, column in enumerate(positions))
+    )
     if total == "exact":
-        statement = statement.add_columns(count_of(rows.statement).scalar_subquery().label(TOTAL))
-    found = await read_after(session, rows, statement, cursor, params.limit + 1)
+        statement = statement.add_columns(_count_of(rows.statement).scalar_subquery().label(_TOTAL))
+    found = await _read_after(session, rows, statement, cursor, params.limit + 1)
     has_more, page = len(found) > params.limit, found[: params.limit]
-    counted = await count(session, rows, page, total)
+    counted = await _count(session, rows, page, total)
     if cursor.backward:
         page.reverse()
 
     has_next = cursor.values is not None if cursor.backward else has_more
     has_previous = has_more if cursor.backward else cursor.values is not None
-    next_cursor = seal.write(Cursor(position(page[-1], keys), False) if page else START) if has_next else None
+    next_cursor = seal.write(Cursor(_position(page[-1], keys), False) if page else _START) if has_next else None
     links: dict[str, str | None] = {"first": None}
     if has_previous:
-        links["prev"] = seal.write(Cursor(position(page[0], keys), True) if page else END)
+        links["prev"] = seal.write(Cursor(_position(page[0], keys), True) if page else _END)
     if next_cursor is not None:
         links["next"] = next_cursor
-    links["last"] = seal.write(END)
+    links["last"] = seal.write(_END)
     answer = rows.page(page, next_cursor=next_cursor, total=counted)
     return answer.with_headers(make_link(PARAMETER, links))
 
 
-async def read_after(
-    session: AsyncSession, rows: Rows[Any], statement: Select[Any], cursor: Cursor, limit: int
+async def _read_after(
+    session: AsyncSession, rows: _Rows[Any], statement: Select[Any], cursor: Cursor, limit: int
 ) -> list[Row[Any]]:
     """Read the rows behind a position, in the order in which they are walked."""
     keys: Sequence[Key] = rows.order.keys
@@ -193,43 +195,43 @@ async def read_after(
     return found
 
 
-async def count(session: AsyncSession, rows: Rows[Any], page: list[Row[Any]], total: Total | None) -> int | None:
+async def _count(session: AsyncSession, rows: _Rows[Any], page: list[Row[Any]], total: _Total | None) -> int | None:
     """Return how many rows there are, as was asked for."""
     match total:
         case "exact" if page:
-            counted: int = getattr(page[0], TOTAL)
+            counted: int = getattr(page[0], _TOTAL)
             return counted
         case "exact":
-            return await session.scalar(count_of(rows.statement)) or 0
+            return await session.scalar(_count_of(rows.statement)) or 0
         case "estimate":
-            return max(len(page), await estimate(session, rows.statement))
+            return max(len(page), await _estimate(session, rows.statement))
         case None:
             return None
 
 
-def position(row: Row[Any], keys: Sequence[Key]) -> tuple[Any, ...]:
+def _position(row: Row[Any], keys: Sequence[Key]) -> tuple[Any, ...]:
     """Return where a row is."""
-    return tuple(getattr(row, f"{KEY}{n}") for n in range(len(keys)))
+    return tuple(getattr(row, f"{_KEY}{n}") for n in range(len(keys)))
 
 
-TOTAL = "ligand_total"
+_TOTAL = "ligand_total"
 
 
-async def read_by_number(session: AsyncSession, rows: Rows[S], params: OffsetParams) -> Page[S]:
+async def _read_by_number(session: AsyncSession, rows: _Rows[S], params: OffsetParams) -> Page[S]:
     """Read a page and count all of them, in one round trip where the page has a row."""
-    count = count_of(rows.statement)
+    count = _count_of(rows.statement)
     page = (
-        rows.selection.statement.add_columns(count.scalar_subquery().label(TOTAL))
+        rows.selection.statement.add_columns(count.scalar_subquery().label(_TOTAL))
         .order_by(*(key.clause for key in rows.order.keys))
         .limit(params.page_size)
         .offset(params.offset)
     )
     found = await rows.read(session, page)
-    total = getattr(found[0], TOTAL) if found else await session.scalar(count) or 0
+    total = getattr(found[0], _TOTAL) if found else await session.scalar(count) or 0
     return rows.page(found, total=total).with_headers(describe_numbered(params, total))
 
 
-def binding_of(params: CursorParams, keys: Sequence[Key], dialect: Dialect) -> bytes:
+def _binding_of(params: CursorParams, keys: Sequence[Key], dialect: Dialect) -> bytes:
     """Return the same bytes for the same list, in every worker, and others for every other.
 
     Query parameters count by what they mean, so a default that is sent is no other list; how many items a page has
@@ -240,16 +242,16 @@ def binding_of(params: CursorParams, keys: Sequence[Key], dialect: Dialect) -> b
     if has_request_context():
         others = [pair for pair in request.args.items(multi=True) if pair[0] not in {*known, *PLACE}]
         operation = [request.endpoint, request.view_args, sorted(others)]
-    told = [operation, known, dialect.name, [name_key(key, dialect) for key in keys]]
-    return json.dumps(told, default=plain, sort_keys=True).encode()
+    told = [operation, known, dialect.name, [_name_key(key, dialect) for key in keys]]
+    return json.dumps(told, default=_plain, sort_keys=True).encode()
 
 
-def plain(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     """Return what JSON can hold of a value, the same in every process."""
     return sorted(map(str, value)) if isinstance(value, set | frozenset) else str(value)
 
 
-def name_key(key: Key, dialect: Dialect) -> list[Any]:
+def _name_key(key: Key, dialect: Dialect) -> list[Any]:
     """Return what a key is."""
     expression = key.expression
     if isinstance(expression, Column) and isinstance(expression.table, Table):

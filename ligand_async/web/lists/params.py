@@ -13,28 +13,28 @@ from quart import has_request_context, request
 from ligand_async.web.lists.cursor import MAX_LENGTH
 from ligand_async.web.lists.filters import ListParams
 
-MAX_PAGE = 1_000_000
-NUMBERED = ("page", "page_size")
-BY_CURSOR = ("limit", "cursor")
-PLACE = frozenset({*NUMBERED, *BY_CURSOR})
+_MAX_PAGE = 1_000_000
+_NUMBERED = ("page", "page_size")
+_BY_CURSOR = ("limit", "cursor")
+PLACE = frozenset({*_NUMBERED, *_BY_CURSOR})
 
-PageNumber = Annotated[int, Field(ge=1, le=MAX_PAGE, description="The page, from 1.")]
-PageSize = Annotated[int, Field(ge=1, le=100, description="How many items a page has: 10, or up to 100.")]
+_PageNumber = Annotated[int, Field(ge=1, le=_MAX_PAGE, description="The page, from 1.")]
+_PageSize = Annotated[int, Field(ge=1, le=100, description="How many items a page has: 10, or up to 100.")]
 
 
-def hide_default(schema: JsonSchemaValue) -> None:
+def _hide_default(schema: JsonSchemaValue) -> None:
     """Leave a default out of the document: generated clients send what they know of, and would ask for both kinds."""
     schema.pop("default", None)
 
 
-UntoldSize = Annotated[PageSize, Field(json_schema_extra=hide_default)]
+_UntoldSize = Annotated[_PageSize, Field(json_schema_extra=_hide_default)]
 
 
 class OffsetParams(ListParams):
     """Which page of a list: for people and small tables, since the database counts and skips all that comes before."""
 
-    page: PageNumber = 1
-    page_size: PageSize = 10
+    page: _PageNumber = 1
+    page_size: _PageSize = 10
 
     @property
     def offset(self) -> int:
@@ -45,7 +45,7 @@ class OffsetParams(ListParams):
 class CursorParams(ListParams):
     """Where in a list: for programs and tables of any size, since the database begins where the last page ended."""
 
-    limit: PageSize = 10
+    limit: _PageSize = 10
     cursor: Annotated[
         str | None, Field(max_length=MAX_LENGTH, description="Where the page begins: `next_cursor` of another page.")
     ] = None
@@ -54,21 +54,21 @@ class CursorParams(ListParams):
 class PageParams(CursorParams):
     """Which page of a list, as the client likes: a page by cursor unless one is asked for by number."""
 
-    limit: UntoldSize = 10
-    page: PageNumber | None = None
-    page_size: UntoldSize = 10
+    limit: _UntoldSize = 10
+    page: _PageNumber | None = None
+    page_size: _UntoldSize = 10
 
     @property
     def numbered(self) -> OffsetParams | None:
         """The page by its number, or None where the client goes by cursor."""
-        if self.model_fields_set.isdisjoint(NUMBERED):
+        if self.model_fields_set.isdisjoint(_NUMBERED):
             return None
         return OffsetParams(page=self.page or 1, page_size=self.page_size)
 
     @model_validator(mode="after")
     def _refuse_both(self) -> Self:
-        given = [name for name in (*BY_CURSOR, *NUMBERED) if name in self.model_fields_set]
-        if self.model_fields_set.isdisjoint(BY_CURSOR) or self.model_fields_set.isdisjoint(NUMBERED):
+        given = [name for name in (*_BY_CURSOR, *_NUMBERED) if name in self.model_fields_set]
+        if self.model_fields_set.isdisjoint(_BY_CURSOR) or self.model_fields_set.isdisjoint(_NUMBERED):
             return self
         message = "a page is asked for by cursor or by number, not by both"
         error = PydanticCustomError("page_and_cursor", message)
@@ -76,9 +76,9 @@ class PageParams(CursorParams):
         raise ValidationError.from_exception_data(type(self).__name__, details)
 
 
-MAX_BYTES = 4096  # proxies give all headers of an answer little more
-LEAST_FIRST = ("last", "first", "prev")
-IN_A_PATH = "/~!$&'()*+,;=:@"
+_MAX_BYTES = 4096  # proxies give all headers of an answer little more
+_LEAST_FIRST = ("last", "first", "prev")
+_IN_A_PATH = "/~!$&'()*+,;=:@"
 
 
 def make_link(parameter: str, values: Mapping[str, str | None]) -> dict[str, str]:
@@ -93,19 +93,19 @@ def make_link(parameter: str, values: Mapping[str, str | None]) -> dict[str, str
     """
     if not has_request_context():
         return {}
-    links = {relation: f'<{address(parameter, value)}>; rel="{relation}"' for relation, value in values.items()}
-    for relation in LEAST_FIRST:
-        if sum(map(len, links.values())) > MAX_BYTES:
+    links = {relation: f'<{_address(parameter, value)}>; rel="{relation}"' for relation, value in values.items()}
+    for relation in _LEAST_FIRST:
+        if sum(map(len, links.values())) > _MAX_BYTES:
             links.pop(relation, None)
     return {"Link": ", ".join(links.values())} if links else {}
 
 
-def address(parameter: str, value: str | None) -> str:
+def _address(parameter: str, value: str | None) -> str:
     """Return the current request's path and query with another value of one parameter."""
     pairs = [(name, text) for name, text in request.args.items(multi=True) if name != parameter]
     if value is not None:
         pairs.append((parameter, value))
-    path = quote(request.root_path + request.path, safe=IN_A_PATH)
+    path = quote(request.root_path + request.path, safe=_IN_A_PATH)
     return f"{path}?{urlencode(pairs)}" if pairs else path
 
 
