@@ -21,7 +21,7 @@ from sqlalchemy.types import TypeDecorator
 from ligand_async.data.audit.table import NAME, write_end_of_protection, write_protection
 from ligand_async.data.models import utc_now
 
-_UTC_NOW_IMPORT = "from ligand_async.data.models import utc_now"
+_UTC_NOW_IMPORT = "from ligand_async.data import utc_now"
 _CAST = re.compile(
     r"::\s*(?:\"[^\"]+\"|[\w.]+)(?:\s+(?:varying|precision|with(?:out)?\s+time\s+zone))?(?:\(\d+(?:,\s*\d+)?\))?"
 )
