@@ -11,10 +11,11 @@ def build_graph(package: Path) -> dict[str, set[str]]:
 
     Every import statement counts, wherever it stands: in a function, under `TYPE_CHECKING`, in a `try`.
     """
-    modules = {_name(path, package): path for path in package.rglob("*.py")}
+    modules = find_modules(package)
     graph: dict[str, set[str]] = {}
     for name, path in modules.items():
-        named = {_longest_module(imported, modules.keys()) for imported in _imports(name, path)}
+        within = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        named = {longest_module(imported, modules.keys()) for imported in read_imports(path.read_text(), within)}
         # Importing a module runs the packages around it. The ones around the importer are running already.
         around = {package for target in named for package in _around(target)} - {name, *_around(name)}
         graph[name] = (named | around) & modules.keys() - {name}
@@ -31,6 +32,27 @@ def find_cycle(graph: dict[str, set[str]]) -> list[str]:
     return []
 
 
+def find_modules(package: Path) -> dict[str, Path]:
+    """Map the full name of each module of `package`, itself included, to its file."""
+    return {_name(path, package): path for path in package.rglob("*.py")}
+
+
+def longest_module(imported: str, modules: Collection[str]) -> str:
+    """Return the module `a.b` that the name `a.b.c` is taken from, or an empty string."""
+    return next((name for name in (imported, *reversed(_around(imported))) if name in modules), "")
+
+
+def read_imports(source: str, within: str = "") -> Iterator[str]:
+    """Yield every name that `source` imports, in full; `within` is the package that its relative imports start from."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = ".".join(within.split(".")[: within.count(".") + 2 - node.level]) if node.level else ""
+            origin = ".".join(part for part in (start, node.module) if part)
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
 def _name(path: Path, package: Path) -> str:
     parts = path.relative_to(package.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
@@ -39,20 +61,3 @@ def _name(path: Path, package: Path) -> str:
 def _around(name: str) -> list[str]:
     parts = name.split(".")
     return [".".join(parts[:length]) for length in range(1, len(parts))]
-
-
-def _longest_module(imported: str, modules: Collection[str]) -> str:
-    """Tell the module `a.b` from the name `a.b.c` that is taken from it."""
-    return next((name for name in (imported, *reversed(_around(imported))) if name in modules), "")
-
-
-def _imports(name: str, path: Path) -> Iterator[str]:
-    """Yield every imported name in full."""
-    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            start = ".".join(package.split(".")[: package.count(".") + 2 - node.level]) if node.level else ""
-            source = ".".join(part for part in (start, node.module) if part)
-            yield from (f"{source}.{alias.name}" for alias in node.names)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.doors import find_trespassers
 from tests.import_graph import build_graph, find_cycle
 
 ROOT = Path(__file__).parents[1]
@@ -19,6 +20,89 @@ PLANTED = {
     "under TYPE_CHECKING": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from house.attic import roof",
     "in a function": "def look():\n    from house.attic import roof\n    return roof",
     "in a try": "try:\n    import house.attic\nexcept ImportError:\n    pass",
+}
+
+TRESPASSES = {
+    "another room": ("house/hall.py", "from house.kitchen.stove import cook"),
+    "another room's module": ("house/hall/__init__.py", "from house.kitchen import stove"),
+    "a module as a module": ("house/hall/__init__.py", "import house.kitchen.stove"),
+    "in a function": ("house/hall/__init__.py", "def eat():\n    from house.kitchen.stove import cook"),
+    "a private name": ("house/hall/__init__.py", "from house.cellar import _floor"),
+    "a private name of the same room": ("house/kitchen/table.py", "from house.kitchen.stove import _light"),
+    "a template": ("house/kitchen/template.mako", "from house.kitchen.stove import cook"),
+    "an example": ("examples/one.py", "from house.kitchen.stove import cook"),
+    "a benchmark": ("bench/one.py", "from house.kitchen.stove import cook"),
+    "a migration": ("migrations/one.py", "from house.kitchen.stove import cook"),
+    "a guide": ("docs/guide.md", "```python\nfrom house.kitchen.stove import cook\n```"),
+    "a guide, in parentheses": ("README.md", "```python\nfrom house.kitchen.stove import (\n    cook,\n)\n```"),
+    "a test's helper": ("tests/kitchen/cooking.py", "from house.kitchen.stove import cook"),
+    "a test of another module": ("tests/kitchen/test_table.py", "from house.kitchen.stove import cook"),
+    "a test of another room": ("tests/hall/test_stove.py", "from house.kitchen.stove import cook"),
+    "a test of a longer name": ("tests/kitchen/test_stoves.py", "from house.kitchen.stove import cook"),
+    "a program in a test": ("tests/hall/test_hall.py", 'PROGRAM = """\nfrom house.kitchen.stove import cook\n"""'),
+}
+VISITS = {
+    "a door": ("house/hall.py", "from house.kitchen import cook"),
+    "a name that is a module's too": ("house/hall.py", "from house.kitchen import cook, table"),
+    "a module without a room": ("house/hall.py", "from house.cellar import floor"),
+    "the room itself": ("house/kitchen/table.py", "from house.kitchen.stove import cook"),
+    "the module's own test": ("tests/kitchen/test_stove.py", "from house.kitchen.stove import _light, cook"),
+    "a part of the module's own test": ("tests/kitchen/test_stove_gas.py", "from house.kitchen.stove import cook"),
+    "the test of an inner room": ("tests/kitchen/test_pantry_shelf.py", "from house.kitchen.pantry.shelf import jam"),
+    "a guide's prose": ("docs/guide.md", "from house.kitchen.stove import cook"),
+}
+
+# Files that still go past a door. A file that does not any more must leave this list.
+KNOWN_TRESPASSERS: set[str] = {
+    "ligand_async/web/idempotency.py",
+    "tests/auth/conftest.py",
+    "tests/auth/introspecting.py",
+    "tests/auth/test_checks.py",
+    "tests/auth/test_circuit.py",
+    "tests/auth/test_decorator_orders.py",
+    "tests/auth/test_development.py",
+    "tests/auth/test_either.py",
+    "tests/auth/test_fetcher.py",
+    "tests/auth/test_key_set.py",
+    "tests/auth/test_metadata.py",
+    "tests/auth/test_profiles.py",
+    "tests/auth/test_provider.py",
+    "tests/auth/test_service_client_retries.py",
+    "tests/auth/test_service_client_tokens.py",
+    "tests/auth/test_signals.py",
+    "tests/auth/verifying.py",
+    "tests/data/test_audit_attempts.py",
+    "tests/data/test_audit_protection.py",
+    "tests/data/test_change_signals.py",
+    "tests/data/test_constraints.py",
+    "tests/data/test_engines.py",
+    "tests/data/test_into.py",
+    "tests/data/test_migrations_check.py",
+    "tests/data/test_migrations_commands.py",
+    "tests/data/test_migrations_locks.py",
+    "tests/data/test_retry.py",
+    "tests/data/test_schemas_patch.py",
+    "tests/data/test_schemas_read.py",
+    "tests/data/test_schemas_types.py",
+    "tests/data/test_sessions.py",
+    "tests/data/test_sqlstate.py",
+    "tests/data/test_unit.py",
+    "tests/data/test_unit_failures.py",
+    "tests/faults/test_audit_disconnects.py",
+    "tests/faults/test_database_pooler.py",
+    "tests/faults/test_database_sessions.py",
+    "tests/faults/test_http_guard.py",
+    "tests/faults/test_tokens.py",
+    "tests/faults/test_tokens_outage.py",
+    "tests/web/test_binding.py",
+    "tests/web/test_cors.py",
+    "tests/web/test_guard.py",
+    "tests/web/test_headers.py",
+    "tests/web/test_keysets.py",
+    "tests/web/test_operation.py",
+    "tests/web/test_page_statements.py",
+    "tests/web/test_pagination.py",
+    "tests/testing/test_conformance.py",
 }
 
 
@@ -61,6 +145,43 @@ def test_cycle_through_a_package_is_found(tmp_path: Path) -> None:
 def test_house_without_a_cycle_has_none(tmp_path: Path) -> None:
     """Imports that only go down are no cycle."""
     assert find_cycle(build_graph(make_house(tmp_path, "import os"))) == []
+
+
+def make_kitchen(root: Path, path: str, text: str) -> Path:
+    house = root / "house"
+    (house / "kitchen").mkdir(parents=True)
+    (house / "__init__.py").touch()
+    (house / "cellar.py").write_text("floor = _floor = 0\n")
+    (house / "kitchen" / "__init__.py").write_text(
+        'from house.kitchen.stove import cook\nfrom house.kitchen.table import table\n__all__ = ["cook", "table"]\n'
+    )
+    (house / "kitchen" / "stove.py").write_text("cook = _light = 0\n")
+    (house / "kitchen" / "table.py").write_text("table = 0\n")
+    (house / "kitchen" / "pantry").mkdir()
+    (house / "kitchen" / "pantry" / "__init__.py").touch()
+    (house / "kitchen" / "pantry" / "shelf.py").write_text("jam = 0\n")
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).write_text(f"{text}\n")
+    return root
+
+
+def test_rooms_are_entered_by_their_doors() -> None:
+    """Only a room and a module's own test import its modules; everybody else imports the package, and no `_name`."""
+    found = find_trespassers(ROOT)
+    assert {path: sorted(names) for path, names in found.items() if path not in KNOWN_TRESPASSERS} == {}
+    assert KNOWN_TRESPASSERS - found.keys() == set(), "take these out of KNOWN_TRESPASSERS"
+
+
+@pytest.mark.parametrize(("path", "text"), TRESPASSES.values(), ids=TRESPASSES.keys())
+def test_planted_trespass_is_found(tmp_path: Path, path: str, text: str) -> None:
+    """An import past a door is found in source, tests, examples, guides and templates, whatever form it takes."""
+    assert list(find_trespassers(make_kitchen(tmp_path, path, text), "house")) == [path]
+
+
+@pytest.mark.parametrize(("path", "text"), VISITS.values(), ids=VISITS.keys())
+def test_visit_by_the_door_is_not_a_trespass(tmp_path: Path, path: str, text: str) -> None:
+    """What goes by a door, and what a room and a module's own test do with the module, is allowed."""
+    assert find_trespassers(make_kitchen(tmp_path, path, text), "house") == {}
 
 
 def test_every_test_states_a_law() -> None:

@@ -15,8 +15,20 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ligand_async.cli.service import ServiceError, load_app, open_database, run
 from ligand_async.data import Database
-from ligand_async.data.audit import PRUNED_AT_ONCE, AuditEvent, AuditTrail, EventFilter
-from ligand_async.data.audit import export as exporting
+from ligand_async.data.audit import (
+    PRUNED_AT_ONCE,
+    AuditEvent,
+    AuditTrail,
+    EventFilter,
+    KeyNotUsable,
+    NotAuthentic,
+    Tally,
+    read_in_order,
+    read_key,
+    verify_export,
+    write_line,
+    write_signature,
+)
 from ligand_async.data.migrations import words_of
 
 _AGO = re.compile(r"(\d{1,6})([smhdw])")
@@ -110,7 +122,7 @@ def verify(file: BinaryIO, key_file: Path) -> None:
     """Tell whether an export is what was signed."""
     key = _read_key_file(key_file)
     with _key_errors():
-        click.echo(f"authentic: {exporting.verify(iter(file), key)} events")
+        click.echo(f"authentic: {verify_export(iter(file), key)} events")
 
 
 @audit.command("prune")
@@ -141,15 +153,15 @@ async def _read_newest(app: Quart, asked: EventFilter, limit: int) -> list[Audit
 
 async def _write_all(app: Quart, asked: EventFilter, output: BinaryIO, key: Any) -> int:
     """Write events of one moment of the database, and a signature where there is a key; return how many."""
-    tally = exporting.Tally()
+    tally = Tally()
     async with _open_trail(app) as (database, trail), database.read(mode="snapshot") as session:
         statement = trail.select(asked, newest=False)
-        async for event in exporting.read_in_order(session, trail.table, statement):
-            line = exporting.write_line(event)
+        async for event in read_in_order(session, trail.table, statement):
+            line = write_line(event)
             output.write(line)
             tally.add(line)
     if key is not None:
-        output.write(exporting.write_signature(tally, key))
+        output.write(write_signature(tally, key))
     output.flush()
     return tally.events
 
@@ -197,7 +209,7 @@ def _read_key_file(path: Path) -> Any:
     """
     with _key_errors():
         try:
-            return exporting.read_key(path.read_bytes())
+            return read_key(path.read_bytes())
         except OSError as error:
             raise click.ClickException(f"{path} cannot be read: {error.strerror}") from error
 
@@ -207,7 +219,7 @@ def _key_errors() -> Iterator[None]:
     """Turn what is wrong with a key or an export into one message."""
     try:
         yield
-    except (exporting.KeyNotUsable, exporting.NotAuthentic) as error:
+    except (KeyNotUsable, NotAuthentic) as error:
         raise click.ClickException(str(error)) from error
 
 

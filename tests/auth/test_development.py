@@ -18,8 +18,7 @@ from ligand_async.auth import BearerAuthenticator, DevelopmentIssuer, issuer_of
 from ligand_async.auth.development import PATH, development_issuer_of
 from ligand_async.auth.tokens import Fetcher, discover
 from ligand_async.settings.environments import ENVIRONMENTS
-from ligand_async.testing import authorization
-from ligand_async.testing.tokens import access_token
+from ligand_async.testing import access_token, authorization
 from tests.auth.reading import claims_of
 from tests.docs.describing import describe
 from tests.web.serving import NEVER_OPENED

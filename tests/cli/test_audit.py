@@ -15,7 +15,6 @@ from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 from examples.petstore.app import create_app
 from examples.petstore.models import Pet, db
 from ligand_async.cli import ligand
-from ligand_async.data.audit import export
 from tests.data.auditing import ADA, BOB, acting
 
 Run = Callable[..., Result]
@@ -124,14 +123,22 @@ def test_json_holds_everything(audit: Run) -> None:
     assert (event["old"]["name"], event["new"]["name"]) == ("Rex", "Tom\x1b[2J")
 
 
-def test_export_is_json_lines_in_order(audit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One event on each line, the oldest first, however many are read at once."""
-    monkeypatch.setattr(export, "READ_AT_ONCE", 2)
+async def store_pets(url: str, count: int) -> None:
+    app = create_app("testing", database_url=url)
+    async with app.test_app(), app.app_context(), db.transaction() as session:
+        session.add_all([Pet(name=f"Pet {number}") for number in range(count)])
+
+
+def test_export_is_json_lines_in_order(audit: Run, database_url: str) -> None:
+    """One event on each line, the oldest first, each once, however many there are."""
+    asyncio.run(store_pets(database_url, 2100))
     outcome = audit("export")
 
     lines = [json.loads(line) for line in outcome.stdout.splitlines()]
-    assert [line["action"] for line in lines] == ["insert", "update", "delete"]
-    assert outcome.stderr == "3 events\n"
+    assert [line["action"] for line in lines[:3]] == ["insert", "update", "delete"]
+    assert [(line["at"], line["id"]) for line in lines] == sorted((line["at"], line["id"]) for line in lines)
+    assert len({line["id"] for line in lines}) == len(lines) == 2103
+    assert outcome.stderr == "2103 events\n"
 
 
 def keys() -> dict[str, tuple[Key, bytes, bytes]]:

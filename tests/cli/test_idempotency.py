@@ -11,7 +11,6 @@ from sqlalchemy import insert, select
 from examples.petstore.app import create_app
 from examples.petstore.models import db
 from ligand_async.cli import ligand
-from ligand_async.data import idempotency
 
 Run = Callable[..., Result]
 PLAIN = """
@@ -41,9 +40,8 @@ def prune(database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     return run
 
 
-async def test_expired_replies_are_deleted(prune: Run, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_expired_replies_are_deleted(prune: Run, database_url: str) -> None:
     """All of them, in however many transactions, and none that is still good."""
-    monkeypatch.setattr(idempotency, "PRUNED_AT_ONCE", 3)
     app, table = create_app("testing", database_url=database_url), db.idempotency_key
     assert table is not None
     async with app.test_app(), app.app_context():
@@ -51,7 +49,7 @@ async def test_expired_replies_are_deleted(prune: Run, database_url: str, monkey
         reply = {"request": "", "status": 200, "headers": "[]", "body": b""}
         async with db.transaction() as session:
             now = datetime.now(UTC)
-            lives = [(f"old {number}", -number) for number in range(1, 9)] + [("new", 60)]
+            lives = [(f"old {number}", -number) for number in range(1, 10_003)] + [("new", 60)]
             rows = [{"key": key, "expires_at": now + timedelta(seconds=life), **reply} for key, life in lives]
             await session.execute(insert(table), rows)
 
@@ -60,7 +58,7 @@ async def test_expired_replies_are_deleted(prune: Run, database_url: str, monkey
         async with db.read() as session:
             left = (await session.scalars(select(table.c.key))).all()
 
-    assert [(outcome.exit_code, outcome.output) for outcome in outcomes] == [(0, "deleted 8\n"), (0, "deleted 0\n")]
+    assert [(outcome.exit_code, outcome.output) for outcome in outcomes] == [(0, "deleted 10002\n"), (0, "deleted 0\n")]
     assert left == ["new"]
 
 

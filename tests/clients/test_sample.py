@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from ligand_async.docs import document_of
-from ligand_async.docs.clients import generated
-from ligand_async.docs.clients.package import Package
+from ligand_async.docs.clients import Package, generated
 from tests.clients.making import TypeScript, check_python, ligand_client
 from tests.docs import sample
 

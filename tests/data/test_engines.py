@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import Settings
 from ligand_async.data.errors import WriteOnReadSession
-from ligand_async.testing.databases import PostgresServer
+from ligand_async.testing import PostgresServer
 from tests.proxy import proxied
 from tests.shop import Item, Shelf, db, make_app, running
 

@@ -10,7 +10,7 @@ from playwright.async_api import Page
 from quart import Blueprint, Quart
 
 from ligand_async import operation, requires, role, scope
-from ligand_async.testing.tokens import access_token
+from ligand_async.testing import access_token
 from tests.docs.browsing import Visit, serving, visiting
 from tests.provider.running import Provider, running_provider
 from tests.shop import make_app

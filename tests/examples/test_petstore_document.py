@@ -13,8 +13,7 @@ from quart import Quart, Response
 
 from examples.petstore.app import create_app
 from ligand_async.docs import document_of
-from ligand_async.testing import authorization, watch
-from ligand_async.testing.conformance import Conformance
+from ligand_async.testing import Conformance, authorization, watch
 from tests.auth.issuing import AUDIENCE, Issuer
 
 REX = {"name": "Rex", "description": "A good dog."}

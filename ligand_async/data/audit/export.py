@@ -91,7 +91,7 @@ def write_signature(tally: Tally, key: Key) -> bytes:
     return json.dumps({_SIGNATURE: signed}, separators=(",", ":")).encode() + b"\n"
 
 
-def verify(lines: Iterator[bytes], key: Key) -> int:
+def verify_export(lines: Iterator[bytes], key: Key) -> int:
     """Return how many events an export has, if it is what was signed with a key.
 
     Args:

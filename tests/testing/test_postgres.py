@@ -1,4 +1,4 @@
-"""The PostgreSQL servers that tests run on."""
+"""Throw-away PostgreSQL servers."""
 
 import os
 import signal
@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from ligand_async.testing import ThrowawayPostgres, postgres
-from ligand_async.testing.databases import open_server
 from ligand_async.testing.postgres import (
     PostgresNotFound,
     copy_programs,
@@ -127,19 +126,3 @@ def test_pg_config_names_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "pg_config").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert find_programs() == tmp_path
-
-
-async def test_given_server_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`LIGAND_TEST_DATABASE_URL` comes before any server of our own, in the form that everybody writes."""
-    with ThrowawayPostgres() as server:
-        monkeypatch.setenv("LIGAND_TEST_DATABASE_URL", server.url().replace("+asyncpg", ""))
-        with open_server() as given:
-            url = given.create_database()
-            assert await fetch_scalar(url, "SHOW unix_socket_directories") == str(server.socket_directory)
-
-
-def test_given_server_must_be_postgresql(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A SQLite URL in `LIGAND_TEST_DATABASE_URL` is refused by name."""
-    monkeypatch.setenv("LIGAND_TEST_DATABASE_URL", f"sqlite:///{tmp_path / 'x.db'}")
-    with pytest.raises(RuntimeError, match="LIGAND_TEST_DATABASE_URL names SQLite"), open_server():
-        pass

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import make_url
 
-from ligand_async.testing.databases import PostgresServer
+from ligand_async.testing import PostgresServer
 from tests.testing.statements import execute, fetch_scalar
 
 VERSIONS = {"sqlite": "SELECT sqlite_version()", "postgresql": "SELECT version()"}
