@@ -21,6 +21,16 @@ def test_library_has_lower_bounds_only() -> None:
     assert [str(need) for need in needs if [spec.operator for spec in need.specifier] != [">="]] == []
 
 
+def test_every_dependency_is_used() -> None:
+    """No dependency and no extra is declared before the package has code for it."""
+    project = read_project()["project"]
+    extras = [text for name, texts in project["optional-dependencies"].items() if name != "all" for text in texts]
+    modules = {Requirement(text).name.replace("-", "_") for text in [*project["dependencies"], *extras]}
+    source = "\n".join(path.read_text() for path in (ROOT / "ligand_async").rglob("*.py"))
+    unused = {module for module in modules if not re.search(rf"\b{module}\b", source)}
+    assert unused == {"ruff"}, "openapi-python-client runs ruff on what it generates"
+
+
 def test_extra_all_is_every_other_extra() -> None:
     """`ligand-async[all]` leaves no extra out."""
     extras: dict[str, list[str]] = read_project()["project"]["optional-dependencies"]
