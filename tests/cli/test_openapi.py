@@ -13,8 +13,6 @@ from tests.bare import leave_bare
 from tests.serving import ROOT
 
 PETSTORE = ROOT / "examples" / "petstore"
-INLINE = "has a schema without a name in the answer 200 (application/json)"
-UNDECLARED = "declares no success; use @operation or quart_schema.validate_response"
 SERVICE = '''
 from typing import Annotated, Any
 from pydantic import WithJsonSchema
@@ -39,7 +37,7 @@ def create_app():
 
 @pytest.fixture
 def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A service whose document leaves much to be desired."""
+    """A service with a schema written by hand and a view that declares nothing."""
     leave_bare(monkeypatch, tmp_path)
     (tmp_path / "service.py").write_text(SERVICE)
     monkeypatch.syspath_prepend(tmp_path)
@@ -61,22 +59,11 @@ def test_the_petstore_s_document_is_kept(tmp_path: Path, monkeypatch: pytest.Mon
     assert petstore("write").stdout_bytes == (PETSTORE / "openapi.json").read_bytes()
 
 
-def test_the_petstore_leaves_nothing_to_be_desired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is valid, and every operation is told of."""
+def test_the_petstore_s_document_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its document is OpenAPI 3.1, and the command says nothing on stdout."""
     leave_bare(monkeypatch, tmp_path)
     result = petstore("check")
     assert (result.exit_code, result.stdout) == (0, "")
-
-
-def test_what_is_to_be_desired_is_listed(service: str) -> None:
-    """Each operation without summary, success or names is listed, and the command fails."""
-    result = run(service, "check")
-    assert result.exit_code == 1
-    assert result.stdout.splitlines() == [
-        f"GET /nameless (read_things_nameless) {INLINE}; make it a model",
-        "GET /undeclared (read_things_undeclared) has no summary; give its handler a docstring",
-        f"GET /undeclared (read_things_undeclared) {UNDECLARED}",
-    ]
 
 
 def test_what_is_not_openapi_is_listed(service: str, tmp_path: Path) -> None:
