@@ -102,7 +102,6 @@ KNOWN_TRESPASSERS: set[str] = {
     "tests/web/test_operation.py",
     "tests/web/test_page_statements.py",
     "tests/web/test_pagination.py",
-    "tests/testing/test_conformance.py",
 }
 
 

@@ -15,6 +15,7 @@ from ligand_async.testing.databases import PostgresServer, open_server
 _OPTION = "ligand_database"
 _MARKER = "ligand_database"
 _CONFORMANCE = "ligand_conformance"
+_MODES = ("off", "lenient", "strict")
 
 
 class Backend(StrEnum):
@@ -44,7 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers, and check responses where the project's settings ask for it.
 
     Raises:
-        pytest.UsageError: `ligand_conformance` is set to something else than it takes.
+        pytest.UsageError: `ligand_conformance` is set to an unknown mode.
     """
     config.addinivalue_line(
         "markers",
@@ -57,12 +58,64 @@ def pytest_configure(config: pytest.Config) -> None:
         f"{_CONFORMANCE} says ('off', which needs a reason, 'lenient', 'strict')",
     )
     mode = config.getini(_CONFORMANCE)
-    if mode not in {"off", "lenient", "strict"}:
-        raise pytest.UsageError(f"{_CONFORMANCE} is 'off', 'lenient' or 'strict'")
+    if mode not in _MODES:
+        raise pytest.UsageError(f"{_CONFORMANCE} takes one of {', '.join(_MODES)}, not {mode!r}")
     if mode != "off":
-        from ligand_async.testing.watching import Watching  # which imports the framework
+        config.pluginmanager.register(_ResponseChecks(mode), _CONFORMANCE)
 
-        config.pluginmanager.register(Watching(mode), _CONFORMANCE)
+
+class _ResponseChecks:
+    """Lets the test clients of every app check their responses, as the setting and the test's marker say.
+
+    Args:
+        mode: The value of the setting `ligand_conformance`.
+    """
+
+    def __init__(self, mode: str) -> None:
+        from quart.testing import QuartClient
+
+        from ligand_async.testing.conformance import Conformance, WatchedClient
+        from ligand_async.web import LigandQuart
+
+        self.mode = mode
+        self.current: Conformance | None = None
+        self.checks = {"lenient": Conformance(strict=False), "strict": Conformance(strict=True)}
+        checks = self
+
+        class Watched(WatchedClient, QuartClient):
+            def conformance(self) -> Conformance | None:
+                return checks.current
+
+        # Before any test module makes its app; what mixes into an app's own client builds on this.
+        LigandQuart.test_client_class = Watched  # type: ignore[assignment]  # Quart's protocol leaves the constructor open
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self) -> Iterator[None]:
+        """Stop when a test has ended, its fixtures too."""
+        try:
+            return (yield)
+        finally:
+            self.current = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Begin before the fixtures of a test.
+
+        Raises:
+            pytest.UsageError: The test's marker is wrong.
+        """
+        self.current = self.checks.get(self._mode_of(item))
+
+    def _mode_of(self, item: pytest.Item) -> str:
+        marker = item.get_closest_marker(_CONFORMANCE)
+        if marker is None:
+            return self.mode
+        mode = marker.args[0] if len(marker.args) == 1 else None
+        if mode not in _MODES:
+            raise pytest.UsageError(f"{item.nodeid}: the marker {_CONFORMANCE} takes one of {', '.join(_MODES)}")
+        if mode == "off" and not marker.kwargs.get("reason"):
+            raise pytest.UsageError(f'{item.nodeid}: {_CONFORMANCE}("off") needs a reason="..."')
+        return str(mode)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
