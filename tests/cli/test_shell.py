@@ -13,41 +13,48 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
 from examples.petstore.models import db
+from ligand_async.cli import ligand
 from ligand_async.data.migrations import upgrade
 from tests.data.migrating import fetch, settings_for
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-c", "from ligand_async.cli import main; main()", "shell"]
-pytestmark = pytest.mark.extended
+PROGRAM = "from ligand_async.cli import main; main()"
+IPYTHON = [sys.executable, "-c", PROGRAM, "shell"]
+COMMAND = [sys.executable, "-c", f"import sys; sys.modules['IPython'] = None; {PROGRAM}", "shell"]
 
 PATIENCE = 30.0  # seconds for the console to answer
 
-Pipe = Callable[[str], "subprocess.CompletedProcess[str]"]
+Pipe = Callable[[str], Result]
 
 
 @pytest.fixture
-def environment(database_url: str) -> dict[str, str]:
-    """The environment of a petstore with a migrated database."""
+def variables(database_url: str) -> dict[str, str]:
+    """The variables of a petstore with a migrated database."""
     asyncio.run(upgrade(db, settings_for(database_url), ROOT / "migrations"))
-    return os.environ | {
+    return {
         "LIGAND_ENVIRONMENT": "testing",
         "LIGAND_DATABASE_URL": database_url,
         "LIGAND_APP": "examples.petstore.app:create_app",
-        "PYTHON_BASIC_REPL": "1",
-        "TERM": "dumb",
     }
 
 
 @pytest.fixture
-def pipe(environment: dict[str, str]) -> Pipe:
-    """Run a program through a pipe."""
+def environment(variables: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """The environment of a console at a simple terminal."""
+    terminal = {"PYTHON_BASIC_REPL": "1", "TERM": "dumb", "IPY_TEST_SIMPLE_PROMPT": "1", "IPYTHONDIR": str(tmp_path)}
+    return os.environ | variables | terminal
 
-    def run(program: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            COMMAND, cwd=ROOT, env=environment, input=program, capture_output=True, text=True, check=False, timeout=60
-        )
+
+@pytest.fixture
+def pipe(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Pipe:
+    """Run a program through a pipe."""
+    monkeypatch.chdir(ROOT)
+
+    def run(program: str) -> Result:
+        return CliRunner(env=variables).invoke(ligand, ["shell"], input=program)
 
     return run
 
@@ -62,14 +69,14 @@ def test_names_are_there(pipe: Pipe) -> None:
     outcome = pipe(
         "from sqlalchemy import select\nprint(app.name, db.base.__name__, list(await session.scalars(select(Pet))))\n"
     )
-    assert (outcome.returncode, outcome.stdout, outcome.stderr) == (0, "examples.petstore.app Base []\n", "")
+    assert (outcome.exit_code, outcome.stdout, outcome.stderr) == (0, "examples.petstore.app Base []\n", "")
 
 
 @pytest.mark.ligand_database("sqlite")
 def test_blocks_await(pipe: Pipe, database_url: str) -> None:
     """A program is run as a whole: blocks, functions and units of work need no blank line after them."""
     outcome = pipe("async with db.transaction() as other:\n    other.add(Pet(name='Rex'))\nprint('done')\n")
-    assert (outcome.returncode, outcome.stdout) == (0, "done\n"), outcome.stderr
+    assert (outcome.exit_code, outcome.stdout) == (0, "done\n"), outcome.stderr
     assert stored(database_url) == [("Rex",)]
 
 
@@ -78,7 +85,7 @@ def test_commit_keeps(pipe: Pipe, database_url: str) -> None:
     outcome = pipe(
         "session.add(Pet(name='Rex'))\nawait session.commit()\nsession.add(Pet(name='Tom'))\nawait session.flush()\n"
     )
-    assert outcome.returncode == 0, outcome.stderr
+    assert outcome.exit_code == 0, outcome.stderr
     assert stored(database_url) == [("Rex",)]
 
 
@@ -103,7 +110,7 @@ def test_what_the_session_does_is_in_the_trail(pipe: Pipe, database_url: str) ->
 def test_failure_is_told(pipe: Pipe, database_url: str, program: str, words: str) -> None:
     """A program that raises keeps nothing, shows its own lines and ends with exit code 1."""
     outcome = pipe(program)
-    assert outcome.returncode == 1
+    assert outcome.exit_code == 1
     assert words in outcome.stderr
     assert "ligand_async/cli" not in outcome.stderr
     assert stored(database_url) == []
@@ -112,16 +119,16 @@ def test_failure_is_told(pipe: Pipe, database_url: str, program: str, words: str
 @pytest.mark.ligand_database("sqlite")
 def test_exit_code_is_passed_on(pipe: Pipe) -> None:
     """`exit(3)` ends the program with 3."""
-    assert pipe("exit(3)\n").returncode == 3
+    assert pipe("exit(3)\n").exit_code == 3
 
 
 class Terminal:
     """A console as somebody at a terminal has it."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], command: list[str] = COMMAND) -> None:
         self._master, slave = pty.openpty()
         self.process = subprocess.Popen(
-            COMMAND, cwd=ROOT, env=environment, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+            command, cwd=ROOT, env=environment, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
         )
         os.close(slave)
         self.screen = ""
@@ -182,16 +189,18 @@ def terminal(environment: dict[str, str]) -> Iterator[Terminal]:
     terminal.close()
 
 
+@pytest.mark.extended
 @pytest.mark.ligand_database("sqlite")
 def test_banner_names_what_is_there(environment: dict[str, str]) -> None:
     """The first lines say which service this is, what is there, and how to keep what is done."""
     terminal = Terminal(environment)
     banner = terminal.expect(r">>> $")
     terminal.close()
-    assert "Petstore 1.0.0 (testing). Here are: Pet, app, db, session." in banner
+    assert "Petstore 1.0.0 (testing). Defined are: Pet, app, db, session." in banner
     assert "await session.commit()" in banner
 
 
+@pytest.mark.extended
 @pytest.mark.ligand_database("sqlite")
 def test_expressions_are_shown(terminal: Terminal) -> None:
     """What an awaited expression gives is shown, and blocks end with an empty line."""
@@ -205,6 +214,7 @@ def test_expressions_are_shown(terminal: Terminal) -> None:
     assert "40\r\n41\r\n" in terminal.expect(r"41\r\n>>> $")
 
 
+@pytest.mark.extended
 @pytest.mark.ligand_database("sqlite")
 def test_errors_do_not_end_it(terminal: Terminal) -> None:
     """A statement that raises, or that is not Python, is told, and the next one runs."""
@@ -216,6 +226,7 @@ def test_errors_do_not_end_it(terminal: Terminal) -> None:
     terminal.expect("still here")
 
 
+@pytest.mark.extended
 @pytest.mark.ligand_database("sqlite")
 @pytest.mark.parametrize("statement", ["import asyncio; await asyncio.sleep(60)", "while True: pass"])
 def test_ctrl_c_ends_the_statement(terminal: Terminal, statement: str) -> None:
@@ -231,6 +242,7 @@ def test_ctrl_c_ends_the_statement(terminal: Terminal, statement: str) -> None:
     terminal.expect("'awake'")
 
 
+@pytest.mark.extended
 @pytest.mark.ligand_database("sqlite")
 def test_ctrl_c_at_the_prompt_drops_the_line(terminal: Terminal) -> None:
     """Ctrl-C at the prompt begins a new line."""
@@ -241,6 +253,7 @@ def test_ctrl_c_at_the_prompt_drops_the_line(terminal: Terminal) -> None:
     terminal.expect("'awake'")
 
 
+@pytest.mark.extended
 @pytest.mark.ligand_database("sqlite")
 @pytest.mark.parametrize("ending", ["\x04", "exit()\n"], ids=["ctrl-d", "exit"])
 def test_leaving_rolls_back(terminal: Terminal, database_url: str, ending: str) -> None:
@@ -250,3 +263,19 @@ def test_leaving_rolls_back(terminal: Terminal, database_url: str, ending: str) 
     terminal.type(ending)
     assert terminal.process.wait(PATIENCE) == 0
     assert stored(database_url) == []
+
+
+@pytest.mark.extended
+@pytest.mark.ligand_database("sqlite")
+def test_ipython_is_used_where_it_is_installed(environment: dict[str, str], database_url: str) -> None:
+    """IPython awaits with the same session, on one loop, and leaving it rolls back, too."""
+    terminal = Terminal(environment, IPYTHON)
+    assert "Petstore 1.0.0 (testing)" in terminal.expect(r"In \[1\]: ")
+    terminal.type("session.add(Pet(name='Rex')); await session.commit()\n")
+    terminal.expect(r"In \[2\]: ")
+    terminal.type("session.add(Pet(name='Tom')); await session.flush()\n")
+    terminal.expect(r"In \[3\]: ")
+    terminal.type("exit()\n")
+    assert terminal.process.wait(PATIENCE) == 0
+    terminal.close()
+    assert stored(database_url) == [("Rex",)]
