@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -13,7 +13,8 @@ from quart import Quart
 from quart.cli import ScriptInfo, pass_script_info
 from sqlalchemy.exc import SQLAlchemyError
 
-from ligand_async.cli.service import ServiceError, load_app, open_database, run
+from ligand_async.cli.output import ServiceError, format_option, one_message, print_table
+from ligand_async.cli.service import load_app, open_database, run
 from ligand_async.data import Database
 from ligand_async.data.audit import (
     PRUNED_AT_ONCE,
@@ -29,7 +30,6 @@ from ligand_async.data.audit import (
     write_line,
     write_signature,
 )
-from ligand_async.data.migrations import words_of
 
 _AGO = re.compile(r"(\d{1,6})([smhdw])")
 _SPANS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -82,7 +82,7 @@ def audit() -> None:
 @audit.command("show")
 @_filter_options
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many, the newest.")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="How to print them.")
+@format_option
 @pass_script_info
 def show(info: ScriptInfo, /, limit: int, form: str, **asked: Any) -> None:
     """Print who did what, the newest last."""
@@ -91,10 +91,7 @@ def show(info: ScriptInfo, /, limit: int, form: str, **asked: Any) -> None:
     if form == "json":
         click.echo(json.dumps([event.document() for event in events], indent=2, ensure_ascii=False))
         return
-    lines = [list(_COLUMNS), *(_cells_of(event) for event in events)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    print_table(_COLUMNS, [_cells_of(event) for event in events])
 
 
 @audit.command("export")
@@ -195,10 +192,8 @@ async def _open_trail(app: Quart) -> AsyncIterator[tuple[Database, AuditTrail]]:
     async with open_database(app) as database:
         if database.audit is None:
             raise ServiceError("the service keeps no audit trail: its Database has no audit=AuditTrail()")
-        try:
+        with one_message(failure=(SQLAlchemyError,)):
             yield database, database.audit
-        except SQLAlchemyError as error:
-            raise click.ClickException(words_of(error)) from error
 
 
 def _read_key_file(path: Path) -> Any:
@@ -214,19 +209,14 @@ def _read_key_file(path: Path) -> Any:
             raise click.ClickException(f"{path} cannot be read: {error.strerror}") from error
 
 
-@contextmanager
-def _key_errors() -> Iterator[None]:
-    """Turn what is wrong with a key or an export into one message."""
-    try:
-        yield
-    except (KeyNotUsable, NotAuthentic) as error:
-        raise click.ClickException(str(error)) from error
+def _key_errors() -> AbstractContextManager[None]:
+    return one_message(failure=(KeyNotUsable, NotAuthentic))
 
 
 def _cells_of(event: AuditEvent) -> list[str]:
     """Return an event as cells of the table."""
     cells = (event.at.isoformat(timespec="milliseconds"), event.subject, event.action, event.entity, event.key)
-    return [_plain(cell or "-") for cell in cells] + [_describe(event)]
+    return [cell or "-" for cell in cells] + [_describe(event)]
 
 
 def _describe(event: AuditEvent) -> str:
@@ -241,10 +231,5 @@ def _describe(event: AuditEvent) -> str:
 
 def _shown(values: dict[str, Any], name: str) -> str:
     """Return one value, cut where it is long."""
-    text = _plain(json.dumps(values[name], ensure_ascii=False)) if name in values else "?"
+    text = json.dumps(values[name], ensure_ascii=False) if name in values else "?"
     return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"
-
-
-def _plain(text: str) -> str:
-    """Return a text that does nothing to a terminal."""
-    return "".join(character if character.isprintable() else "�" for character in text)

@@ -7,7 +7,8 @@ import click
 from quart.cli import ScriptInfo, pass_script_info
 
 from ligand_async.auth import AccessError, Route, routes_of
-from ligand_async.cli.service import ServiceError, load_app, load_service
+from ligand_async.cli.output import ServiceError, format_option, one_message, print_findings, print_table
+from ligand_async.cli.service import load_app, load_service
 
 _COLUMNS = ("method", "path", "endpoint", "who may call")
 
@@ -18,7 +19,7 @@ def auth() -> None:
 
 
 @auth.command("routes")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="How to print them.")
+@format_option
 @pass_script_info
 def list_routes(info: ScriptInfo, form: str) -> None:
     """Print every route with who may call it, those of the framework too."""
@@ -26,10 +27,7 @@ def list_routes(info: ScriptInfo, form: str) -> None:
     if form == "json":
         click.echo(json.dumps([_describe(route) for route in routes], indent=2))
         return
-    lines = [_COLUMNS, *((route.method, route.path, route.endpoint, str(route.access)) for route in routes)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    print_table(_COLUMNS, [(route.method, route.path, route.endpoint, str(route.access)) for route in routes])
 
 
 @auth.command("check")
@@ -50,8 +48,7 @@ def check(info: ScriptInfo, file: Path) -> None:
     unlisted = [name for name in public if name not in listed]
     if unlisted:
         click.echo(f"public and not listed in {file}:", err=True)
-        click.echo("\n".join(unlisted))
-        raise SystemExit(1)
+    print_findings(unlisted)
 
 
 def _load_routes(info: ScriptInfo) -> list[Route]:
@@ -61,10 +58,8 @@ def _load_routes(info: ScriptInfo) -> list[Route]:
         ServiceError: It cannot be loaded, `create_app` did not make it, or who may call is not said clearly.
     """
     load_service(info)
-    try:
+    with one_message(misuse=(AccessError,)):
         return routes_of(load_app(info))
-    except AccessError as error:
-        raise ServiceError(str(error)) from error
 
 
 def _describe(route: Route) -> dict[str, str | bool]:

@@ -1,17 +1,14 @@
 """`ligand client`: clients of the service, generated from its document."""
 
-import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import click
-from quart import Quart
 from quart.cli import ScriptInfo, pass_script_info
 
-from ligand_async.cli.service import ServiceError, load_app, load_service
-from ligand_async.docs import document_of
+from ligand_async.cli.output import one_message
+from ligand_async.cli.service import load_app, load_document, load_service
 from ligand_async.docs.clients import (
     KINDS,
     TIMEOUT,
@@ -59,8 +56,8 @@ def generate(info: ScriptInfo, generator: str, output: Path, private: bool, time
     settings, app = load_service(info).settings, load_app(info)
     if output.is_dir() and any(output.iterdir()):
         raise click.ClickException(f"{output} is not empty; choose another directory, or remove it first")
+    document = load_document(info)
     with _client_errors():
-        document = _read_document(app)
         server = server_of(settings, private=private)
         with generated(generator, document, package_of(app), server=server, timeout=timeout) as made:
             shutil.copytree(made, output, dirs_exist_ok=True)
@@ -81,8 +78,9 @@ def generate(info: ScriptInfo, generator: str, output: Path, private: bool, time
 def build(info: ScriptInfo, generators: tuple[str, ...], output: Path | None, private: bool, timeout: float) -> None:
     """Build the zips that the service hands out, by default python and typescript: when its image is made."""
     settings, app = load_service(info).settings, load_app(info)
+    document = load_document(info)
     with _client_errors():
-        document, package = _read_document(app), package_of(app)
+        package = package_of(app)
         digest = digest_of(document, package)
         server = server_of(settings, private=private)
         for kind in dict.fromkeys(generators or KINDS):
@@ -92,31 +90,11 @@ def build(info: ScriptInfo, generators: tuple[str, ...], output: Path | None, pr
             click.echo(archive)
 
 
-def _read_document(app: Quart) -> dict[str, object]:
-    """Return the document that the service serves.
-
-    Raises:
-        ServiceError: It has none.
-    """
-    try:
-        document: dict[str, object] = json.loads(document_of(app).content)
-    except ValueError as error:
-        raise ServiceError(str(error)) from error
-    return document
-
-
 def server_of(settings: Settings, *, private: bool) -> str | None:
     """Return the address that a client calls unless it is told another, or None where no setting says."""
     url = getattr(settings, "service_private_url" if private else "service_public_url", None)
     return None if url is None else str(url)
 
 
-@contextmanager
-def _client_errors() -> Iterator[None]:
-    """Turn what keeps a client from being generated into one message: exit code 1."""
-    try:
-        yield
-    except ClientError as error:
-        raise click.ClickException(str(error)) from error
-    except OSError as error:
-        raise click.ClickException(f"{error.filename or 'a file'} cannot be written: {error.strerror}") from error
+def _client_errors() -> AbstractContextManager[None]:
+    return one_message(failure=(ClientError, OSError))

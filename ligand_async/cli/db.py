@@ -2,8 +2,8 @@
 
 import importlib
 import inspect
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,7 +14,8 @@ from quart.cli import ScriptInfo, pass_script_info
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ligand_async.cli.service import ServiceError, load_app, open_database, run, service_with_database
+from ligand_async.cli.output import one_message
+from ligand_async.cli.service import load_app, open_database, run, service_with_database
 from ligand_async.data import Database, migrations
 from ligand_async.data.migrations import (
     MigrationError,
@@ -260,15 +261,8 @@ def _find_target(app: Quart, directory: Path | None) -> Target:
     return Target(database, service.settings, find_directory(directory, beside=app.root_path))
 
 
-@contextmanager
-def _migration_errors() -> Iterator[None]:
-    """Turn errors into one message without a traceback: exit code 2 for a wrong call, 1 for the rest."""
-    try:
-        yield
-    except MigrationsNotFound as error:
-        raise ServiceError(str(error)) from error
-    except MigrationError as error:
-        raise click.ClickException(str(error)) from error
+def _migration_errors() -> AbstractContextManager[None]:
+    return one_message(misuse=(MigrationsNotFound,), failure=(MigrationError,))
 
 
 def _show_progress(line: str) -> None:

@@ -5,7 +5,8 @@ from quart import Quart
 from quart.cli import ScriptInfo, pass_script_info
 from sqlalchemy.exc import SQLAlchemyError
 
-from ligand_async.cli.service import ServiceError, load_app, open_database, run
+from ligand_async.cli.output import ServiceError
+from ligand_async.cli.service import load_app, open_database, run
 from ligand_async.data import prune_replies
 from ligand_async.data.migrations import words_of
 

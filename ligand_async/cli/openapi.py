@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -12,8 +11,8 @@ import click
 import yaml  # type: ignore[import-untyped]  # it comes with pydantic-settings, its stubs do not
 from quart.cli import ScriptInfo, pass_script_info
 
-from ligand_async.cli.service import ServiceError, load_app, load_service
-from ligand_async.docs import DocumentError, document_of
+from ligand_async.cli.output import ServiceError, print_findings
+from ligand_async.cli.service import load_document
 
 _YAML_SUFFIXES = frozenset({".yaml", ".yml"})
 
@@ -33,42 +32,26 @@ def openapi() -> None:
 @pass_script_info
 def write(info: ScriptInfo, output: Path | None, form: str | None) -> None:
     """Write the document, the same bytes for the same service and settings."""
-    document = _read_document(info)
+    document = load_document(info)
     is_yaml = form == "yaml" or (form is None and output is not None and output.suffix in _YAML_SUFFIXES)
     text = _as_yaml(document) if is_yaml else _as_json(document)
     if output is None:
         click.echo(text, nl=False)
         return
-    with _file_errors(output):
+    try:
         _write_whole(output, text.encode())
+    except OSError as error:
+        raise click.ClickException(f"{output} cannot be written: {error.strerror}") from error
 
 
 @openapi.command("check")
 @pass_script_info
 def check(info: ScriptInfo) -> None:
     """Fail if the document is not valid OpenAPI 3.1."""
-    document = _read_document(info)
-    findings = list(_find_invalid_parts(document))
-    for finding in findings:
-        click.echo(finding)
-    if findings:
-        raise SystemExit(1)
+    document = load_document(info)
+    print_findings(list(_find_invalid_parts(document)))
     operations = sum(len(item) for item in document["paths"].values())
     click.echo(f"{operations} operations, all valid", err=True)
-
-
-def _read_document(info: ScriptInfo) -> dict[str, Any]:
-    """Return the document of the service.
-
-    Raises:
-        ServiceError: The service cannot be loaded, `create_app` did not make it, or its document cannot be built.
-    """
-    load_service(info)
-    try:
-        document: dict[str, Any] = json.loads(document_of(load_app(info)).content)
-    except DocumentError as error:
-        raise ServiceError(str(error)) from error
-    return document
 
 
 def _as_json(document: dict[str, Any]) -> str:
@@ -109,12 +92,3 @@ def _write_whole(path: Path, content: bytes) -> None:
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-
-
-@contextmanager
-def _file_errors(path: Path) -> Iterator[None]:
-    """Turn what keeps a file from being written into one message."""
-    try:
-        yield
-    except OSError as error:
-        raise click.ClickException(f"{path} cannot be written: {error.strerror}") from error

@@ -1,6 +1,7 @@
 """The service of a command: its app found and loaded, its loop run, its database opened."""
 
 import asyncio
+import json
 import os
 import tomllib
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -9,14 +10,15 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import click
 from dotenv import dotenv_values
 from quart import Quart
 from quart.cli import NoAppException, ScriptInfo
 from quart.helpers import get_load_dotenv
 
+from ligand_async.cli.output import ServiceError, one_message
 from ligand_async.context import Service, service_of
 from ligand_async.data import Database
+from ligand_async.docs import DocumentError, document_of
 from ligand_async.settings import DOTENV_FILES, SettingsError
 
 _VARIABLES = ("LIGAND_APP", "QUART_APP")
@@ -24,12 +26,6 @@ _HOW_TO_NAME = (
     "name the service's app with --app module:factory, in the variable LIGAND_APP, "
     'or in pyproject.toml: [tool.ligand] app = "module:factory"'
 )
-
-
-class ServiceError(click.ClickException):
-    """The service cannot be loaded: one message on stderr, exit code 2."""
-
-    exit_code = 2
 
 
 def find_app() -> str | None:
@@ -100,10 +96,23 @@ def load_service(info: ScriptInfo) -> Service:
         ServiceError: There is no app, it cannot be loaded, or `create_app` did not make it.
     """
     app = load_app(info)
-    try:
+    with one_message(misuse=(RuntimeError,)):
         return service_of(app)
-    except RuntimeError as error:
-        raise ServiceError(str(error)) from error
+
+
+def load_document(info: ScriptInfo) -> dict[str, Any]:
+    """Return the OpenAPI document of the service.
+
+    Args:
+        info: From `quart.cli.pass_script_info`.
+
+    Raises:
+        ServiceError: The service cannot be loaded, `create_app` did not make it, or its document cannot be built.
+    """
+    load_service(info)
+    with one_message(misuse=(DocumentError,)):
+        document: dict[str, Any] = json.loads(document_of(load_app(info)).content)
+        return document
 
 
 @contextmanager
@@ -147,10 +156,8 @@ def service_with_database(app: Quart) -> tuple[Service, Database]:
     Raises:
         ServiceError: It was not made by us, it has no database, or its settings do not say where that is.
     """
-    try:
+    with one_message(misuse=(RuntimeError,)):
         service = service_of(app)
-    except RuntimeError as error:
-        raise ServiceError(str(error)) from error
     if not isinstance(service.database, Database):
         raise ServiceError(f"{service.title} has no database; create_app(database=…) gives it one")
     settings = service.settings

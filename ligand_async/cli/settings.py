@@ -7,6 +7,7 @@ import click
 from pydantic import SecretStr
 from quart.cli import ScriptInfo, pass_script_info
 
+from ligand_async.cli.output import format_option, print_table
 from ligand_async.cli.service import load_service
 from ligand_async.settings import MASK, DatabaseAddress, Settings, masked, parts, without_passwords
 
@@ -14,7 +15,7 @@ _COLUMNS = ("setting", "variable", "value", "source")
 
 
 @click.command("settings")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="How to print them.")
+@format_option
 @pass_script_info
 def settings(info: ScriptInfo, form: str) -> None:
     """Print the settings in force with their sources; secrets are masked."""
@@ -22,10 +23,7 @@ def settings(info: ScriptInfo, form: str) -> None:
     if form == "json":
         click.echo(json.dumps(rows, indent=2))
         return
-    lines = [list(_COLUMNS), *([_text_of(row[column]) for column in _COLUMNS] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    print_table(_COLUMNS, [[_text_of(row[column]) for column in _COLUMNS] for row in rows])
 
 
 def _describe(settings: Settings) -> list[dict[str, Any]]:

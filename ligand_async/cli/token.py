@@ -7,7 +7,8 @@ from quart import Quart
 from quart.cli import ScriptInfo, pass_script_info
 
 from ligand_async.auth import ENVIRONMENTS, LIFETIME, DevelopmentIssuer, issuer_of
-from ligand_async.cli.service import ServiceError, load_app, load_service
+from ligand_async.cli.output import ServiceError
+from ligand_async.cli.service import load_app, load_service
 from ligand_async.settings import Settings
 
 _LONGEST = 366 * 24 * 3600  # seconds
