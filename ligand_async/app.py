@@ -8,7 +8,7 @@ from quart import Blueprint, Quart
 from sqlalchemy import MetaData
 
 from ligand_async.auth import check_access, init_auth
-from ligand_async.context import EXTENSION, OPERATION_IDS, Service
+from ligand_async.context import Service, init_state
 from ligand_async.data import Database
 from ligand_async.docs import OperationNames, document_of, init_docs, make_types_blueprint
 from ligand_async.ops import init_health, init_logs
@@ -80,7 +80,7 @@ def create_app(
     )
     check_production(settings, debug=app.debug, testing=app.testing)
     name = client_name or f"{title.lower().replace(' ', '-')}-client"
-    app.extensions[EXTENSION] = Service(title, version, name, settings, database)
+    init_state(app, Service(title, version, name, settings, database, OperationNames(app)))
 
     init_logs(settings)
 
@@ -103,7 +103,6 @@ def create_app(
 
     servers = _servers_of(settings)
     init_docs(app, title=title, version=version, description=description, servers=servers, role=settings.docs_role)
-    app.extensions[OPERATION_IDS] = OperationNames(app)
     init_problems(app, metadata=database.metadata if database else MetaData(), renderer=problem_renderer)
     init_test_client(app)
     app.register_blueprint(make_types_blueprint())

@@ -1,45 +1,59 @@
-"""What the code running now belongs to: its service, its request, its caller."""
+"""The state of an app and of the request being served: the `Service`, the request's id, the caller."""
 
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 
 from quart import Quart, current_app, has_request_context, request
 
 from ligand_async.principal import Principal
 from ligand_async.settings import Settings
 
-EXTENSION = "ligand_async"
-OPERATION_IDS = "ligand_operation_ids"
-"""Where an app keeps its `OperationIds`."""
+T = TypeVar("T")
 
-OperationIds = Callable[[str, str, str], str]
-"""Names an operation by its endpoint, its rule and its method."""
+_EXTENSION = "ligand_async"  # the only key of ours in `app.extensions`
 
 
-class Unit(Protocol):
-    """A unit of work, as those see it who wait for its commit."""
+@dataclass(frozen=True, slots=True, eq=False)
+class AppState:
+    """What the rooms of the package keep for one app: at most one object of each class.
 
-    @property
-    def ended(self) -> bool:
-        """Whether it is too late."""
+    An app made by `create_app` has a `Service`, which is its state too. A plain `quart.Quart` that uses parts of the
+    package gets a bare `AppState` from `state_of` when a part first keeps something for it.
+    """
 
-    def on_commit(self, callback: Callable[[], Awaitable[None] | None]) -> None:
-        """Remember what to run once the work is durable."""
+    _kept: dict[type, Any] = field(default_factory=dict, init=False, repr=False)
 
-    def after_commit(self, send: Callable[[], Awaitable[None]]) -> None:
-        """Remember what to send after that."""
+    def put(self, value: T) -> T:
+        """Keep an object, in place of the one of its class that was kept before, and return it."""
+        self._kept[type(value)] = value
+        return value
+
+    def find(self, kind: type[T]) -> T | None:
+        """Return the object of a class, or None."""
+        return self._kept.get(kind)
+
+    def get(self, kind: type[T]) -> T:
+        """Return the object of a class.
+
+        Raises:
+            LookupError: None was put here.
+        """
+        value = self.find(kind)
+        if value is None:
+            raise LookupError(f"the app has no {kind.__name__}; the function that sets it up was not called for it")
+        return value
+
+    def get_or_make(self, kind: type[T]) -> T:
+        """Return the object of a class; the first call makes it, without arguments."""
+        value = self.find(kind)
+        return self.put(kind()) if value is None else value
 
 
-request_id_var: ContextVar[str | None] = ContextVar("ligand_request_id", default=None)
-principal_var: ContextVar[Principal | None] = ContextVar("ligand_principal", default=None)
-unit_var: ContextVar[Unit | None] = ContextVar("ligand_unit_of_work", default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """One service in this process: what `create_app` was told.
+@dataclass(frozen=True, slots=True, eq=False)
+class Service(AppState):
+    """One service in this process: the arguments of `create_app`, and the state of its app.
 
     Attributes:
         title: Shown in the documentation.
@@ -47,6 +61,7 @@ class Service:
         client_name: The package name of generated clients.
         settings: As they were read at start.
         database: The service's `Database`, if it has one.
+        name_operation: Returns the operationId for an endpoint, a rule and a method.
     """
 
     title: str
@@ -54,6 +69,26 @@ class Service:
     client_name: str
     settings: Settings
     database: Any = None
+    name_operation: Callable[[str, str, str], str] | None = None
+
+
+def init_state(app: Quart, service: Service) -> None:
+    """Make a service the state of an app, before anything is kept for it."""
+    app.extensions[_EXTENSION] = service
+
+
+def state_of(app: Quart) -> AppState:
+    """Return the state of any app: its `Service`, or a bare `AppState` for one not made by `create_app`."""
+    state: AppState | None = app.extensions.get(_EXTENSION)
+    if state is None:
+        state = app.extensions[_EXTENSION] = AppState()
+    return state
+
+
+def find_service(app: Quart) -> Service | None:
+    """Return the service of an app, or None if it was not made by `ligand_async.create_app`."""
+    state = app.extensions.get(_EXTENSION)
+    return state if isinstance(state, Service) else None
 
 
 def service_of(app: Quart) -> Service:
@@ -62,10 +97,29 @@ def service_of(app: Quart) -> Service:
     Raises:
         RuntimeError: The app was not made by `ligand_async.create_app`.
     """
-    service = app.extensions.get(EXTENSION)
-    if not isinstance(service, Service):
+    service = find_service(app)
+    if service is None:
         raise RuntimeError(f"app {app.name!r} was not made by ligand_async.create_app(); make it there")
     return service
+
+
+class Unit(Protocol):
+    """A unit of work, for code that waits for its commit."""
+
+    @property
+    def ended(self) -> bool:
+        """True once the unit takes no more callbacks."""
+
+    def on_commit(self, callback: Callable[[], Awaitable[None] | None]) -> None:
+        """Run a callback after the commit."""
+
+    def after_commit(self, send: Callable[[], Awaitable[None]]) -> None:
+        """Send something after the callbacks."""
+
+
+request_id_var: ContextVar[str | None] = ContextVar("ligand_request_id", default=None)
+principal_var: ContextVar[Principal | None] = ContextVar("ligand_principal", default=None)
+unit_var: ContextVar[Unit | None] = ContextVar("ligand_unit_of_work", default=None)
 
 
 def current_request_id() -> str | None:
@@ -74,17 +128,19 @@ def current_request_id() -> str | None:
 
 
 def current_principal() -> Principal | None:
-    """Return who is calling, or None when nobody was authenticated."""
+    """Return the caller, or None if nobody was authenticated."""
     return principal_var.get()
 
 
 def current_operation_id() -> str | None:
     """Return the operationId of the request being served, or None outside one and where no route was found.
 
-    An operation that the documentation hides has the name of its endpoint.
+    For an operation that the documentation hides it is the name of its endpoint.
     """
     if not has_request_context() or request.url_rule is None:
         return None
     rule, method = request.url_rule, "GET" if request.method == "HEAD" else request.method
-    name: OperationIds | None = current_app.extensions.get(OPERATION_IDS)
-    return str(rule.endpoint) if name is None else name(rule.endpoint, rule.rule, method)
+    service = find_service(current_app)
+    if service is None or service.name_operation is None:
+        return str(rule.endpoint)
+    return service.name_operation(rule.endpoint, rule.rule, method)

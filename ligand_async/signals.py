@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from blinker import ANY, NamedSignal, Namespace
 from quart import Quart, current_app, has_app_context
 
-from ligand_async.context import service_of, unit_var
+from ligand_async.context import service_of, state_of, unit_var
 from ligand_async.tasks import Containment
 
 logger = logging.getLogger(__name__)
@@ -166,7 +166,6 @@ class Signal:
             unit.after_commit(functools.partial(deliver, self._signal, app, **values))
 
 
-EXTENSION = "ligand_signal_failures"
 GRACE = 0.25  # seconds, for a receiver that was cancelled to end
 
 Receiver = Callable[..., Any]
@@ -185,8 +184,11 @@ def receivers_of(signal: NamedSignal, app: Quart) -> list[Receiver]:
 
 def failures_of(app: Quart) -> Counter[str]:
     """Return how many receivers have failed or timed out in an app, by the name of the signal."""
-    failures: Counter[str] = app.extensions.setdefault(EXTENSION, Counter())
-    return failures
+    return state_of(app).get_or_make(_Failures)
+
+
+class _Failures(Counter[str]):
+    """The failures of one app's receivers."""
 
 
 async def consult(signal: NamedSignal, app: Quart, /, **values: Any) -> None:

@@ -10,13 +10,12 @@ from ligand_async.auth.authenticators import (
 )
 from ligand_async.auth.checks import check_access
 from ligand_async.auth.development import ENVIRONMENTS, LIFETIME, DevelopmentIssuer, issuer_of
-from ligand_async.auth.enforcement import EXTENSION, add_challenges, enforcement_of
+from ligand_async.auth.enforcement import add_challenges, enforcement_of, is_enforced
 from ligand_async.auth.errors import InsufficientScope, InvalidRequest, InvalidToken, bearer_challenge
 from ligand_async.auth.setup import init_auth
 
 __all__ = [
     "ENVIRONMENTS",
-    "EXTENSION",
     "LIFETIME",
     "APIKeyAuthenticator",
     "Access",
@@ -36,6 +35,7 @@ __all__ = [
     "current_caller_token",
     "enforcement_of",
     "init_auth",
+    "is_enforced",
     "issuer_of",
     "routes_of",
 ]

@@ -20,7 +20,7 @@ from quart import Blueprint, Quart, Request, Response, current_app, jsonify, req
 from quart_schema import hide
 from werkzeug.datastructures import MultiDict
 
-from ligand_async.context import service_of
+from ligand_async.context import service_of, state_of
 from ligand_async.marks import limit, public
 from ligand_async.settings import Settings
 
@@ -124,14 +124,13 @@ def development_issuer_of(settings: Settings) -> DevelopmentIssuer | None:
     return DevelopmentIssuer(settings)
 
 
-_EXTENSION = "ligand_development_issuer"
 # Of OpenID Connect Discovery, and of RFC 8414 section 3.1, which holds where the service is not mounted below a path.
 _METADATA_PATHS = (f"{PATH}/.well-known/openid-configuration", f"/.well-known/oauth-authorization-server{PATH}")
 
 
 def init_development_issuer(app: Quart, issuer: DevelopmentIssuer) -> None:
     """Serve a development issuer below `/_dev/issuer`, and warn about it when the app starts."""
-    app.extensions[_EXTENSION] = issuer
+    state_of(app).put(issuer)
     blueprint = limit(None)(public(Blueprint("ligand_development_issuer", __name__)))
     for path in _METADATA_PATHS:
         blueprint.add_url_rule(path, "read_metadata", hide(_read_metadata))
@@ -143,8 +142,7 @@ def init_development_issuer(app: Quart, issuer: DevelopmentIssuer) -> None:
 
 def issuer_of(app: Quart) -> DevelopmentIssuer | None:
     """Return the development issuer that an app serves and trusts, if there is one."""
-    issuer = app.extensions.get(_EXTENSION)
-    return issuer if isinstance(issuer, DevelopmentIssuer) else None
+    return state_of(app).find(DevelopmentIssuer)
 
 
 async def _warn(settings: Settings) -> None:
@@ -188,8 +186,7 @@ def _answer(document: dict[str, Any], status: int, headers: dict[str, str]) -> R
 
 def _current_issuer() -> DevelopmentIssuer:
     """Return the issuer of the app that serves this request."""
-    issuer: DevelopmentIssuer = current_app.extensions[_EXTENSION]
-    return issuer
+    return state_of(current_app).get(DevelopmentIssuer)
 
 
 _FORM = "application/x-www-form-urlencoded"

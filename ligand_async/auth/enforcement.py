@@ -12,7 +12,7 @@ from quart.wrappers.base import BaseRequestWebsocket
 from ligand_async.auth.access import Access, access_of
 from ligand_async.auth.authenticators import BearerAuthenticator
 from ligand_async.auth.errors import InsufficientScope, InvalidRequest, InvalidToken, bearer_challenge
-from ligand_async.context import principal_var, service_of
+from ligand_async.context import principal_var, service_of, state_of
 from ligand_async.errors import Problem, ServiceUnavailable, Unauthorized
 from ligand_async.principal import Principal, Requirement
 from ligand_async.protocols import Authenticator, DenyList
@@ -51,7 +51,6 @@ class Challenges:
             problem.headers.add("WWW-Authenticate", challenge)
 
 
-EXTENSION = "ligand_enforcement"
 _LEAST_PATIENCE = 10.0  # seconds, for authenticators and deny list together
 _QUESTIONS = 3  # that an issuer may be asked for one token: metadata, keys, introspection
 _RETRY_AFTER = "5"  # seconds
@@ -192,15 +191,17 @@ def enforcement_of(app: Quart) -> Enforcement:
     Raises:
         RuntimeError: The app was not made by `ligand_async.create_app`.
     """
-    enforcement = app.extensions.get(EXTENSION)
-    if not isinstance(enforcement, Enforcement):
-        raise RuntimeError(f"app {app.name!r} was not made by ligand_async.create_app(); make it there")
-    return enforcement
+    return service_of(app).get(Enforcement)
+
+
+def is_enforced(app: Quart) -> bool:
+    """Return True if an app asks its callers who they are; one that was not made by `create_app` does not."""
+    return state_of(app).find(Enforcement) is not None
 
 
 def add_challenges(app: Quart, problem: Problem) -> None:
     """Add to a 401 the challenges that it must carry, whoever raised it (RFC 9110 section 15.5.2)."""
-    if problem.status == 401 and EXTENSION in app.extensions:
+    if problem.status == 401 and is_enforced(app):
         enforcement_of(app).challenges.add(problem)
 
 
@@ -212,7 +213,7 @@ def init_enforcement(
     Call it before anything else registers what runs before requests.
     """
     patience = max(_LEAST_PATIENCE, _QUESTIONS * service_of(app).settings.oidc_timeout)
-    enforcement = app.extensions[EXTENSION] = Enforcement(app, authenticators, deny_list, patience=patience)
+    enforcement = state_of(app).put(Enforcement(app, authenticators, deny_list, patience=patience))
     app.before_request(enforcement.check_request)
     app.before_websocket(enforcement.check_websocket)
     return enforcement

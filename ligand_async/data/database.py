@@ -4,8 +4,8 @@ import functools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TypeVar
-from weakref import WeakKeyDictionary
 
 from quart import Quart, current_app
 from sqlalchemy import MetaData, text
@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import DeclarativeBase
 
+from ligand_async.context import state_of
 from ligand_async.data.audit.trail import AuditTrail
 from ligand_async.data.engines import Engines, make_engine, parse_database_url
 from ligand_async.data.idempotency import make_idempotency_table
@@ -54,8 +55,6 @@ class Database:
         if audit is not None:
             audit.bind(base)
         self.idempotency_key = make_idempotency_table(base.metadata) if idempotency else None
-        self._settings: WeakKeyDictionary[Quart, Settings] = WeakKeyDictionary()
-        self._engines: WeakKeyDictionary[Quart, Engines] = WeakKeyDictionary()
 
     @property
     def metadata(self) -> MetaData:
@@ -71,7 +70,7 @@ class Database:
         url = getattr(settings, "database_url", None)  # the environment `cli` does without
         if url is not None:
             parse_database_url(url.get_secret_value())
-        self._settings[app] = settings
+        state_of(app).get_or_make(_Databases)[self] = _Opened(settings)
         app.before_serving(functools.partial(self.start, app))
         if self.audit is not None:
             self.audit.init_app(app, self.transaction)
@@ -83,17 +82,18 @@ class Database:
         Raises:
             RuntimeError: `init_app` was not called for this app.
         """
-        settings = self._settings.get(app)
-        if settings is None:
+        opened = self._opened_in(app)
+        if opened is None:
             raise RuntimeError(f"app {app.name!r} does not know this database; create_app(database=…) makes it known")
-        engines = self._engines[app] = Engines(settings)
+        opened.engines = Engines(opened.settings)
         if self.audit is not None:
-            self.audit.guard(engines.write, settings.audit_bulk)
+            self.audit.guard(opened.engines.write, opened.settings.audit_bulk)
 
     async def stop(self, app: Quart) -> None:
         """Close the engines of an app, within a few seconds each."""
-        engines = self._engines.pop(app, None)
-        if engines is not None:
+        opened = self._opened_in(app)
+        if opened is not None and opened.engines is not None:
+            engines, opened.engines = opened.engines, None
             await engines.dispose()
 
     def migration_engine(self, settings: Settings) -> AsyncEngine:
@@ -110,13 +110,16 @@ class Database:
             RuntimeError: There is no current app, or it has not been started.
         """
         app = _this_app()
-        engines = self._engines.get(app)
-        if engines is None:
+        opened = self._opened_in(app)
+        if opened is None or opened.engines is None:
             raise RuntimeError(
                 f"the database of app {app.name!r} is not open: engines live from start to stop. "
                 "In a test, use `async with app.test_app()`; elsewhere, `await app.startup()`"
             )
-        return engines
+        return opened.engines
+
+    def _opened_in(self, app: Quart) -> "_Opened | None":
+        return state_of(app).get_or_make(_Databases).get(self)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -200,6 +203,18 @@ class Database:
         """
         async with self.read() as session:
             await session.execute(text("SELECT 1"))
+
+
+@dataclass(slots=True)
+class _Opened:
+    """A database in one app: its engines live from start to stop."""
+
+    settings: Settings
+    engines: Engines | None = None
+
+
+class _Databases(dict[Database, _Opened]):
+    """The databases of one app."""
 
 
 def _this_app() -> Quart:

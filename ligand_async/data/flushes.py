@@ -8,6 +8,7 @@ from quart import Quart
 from sqlalchemy import event
 from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction
 
+from ligand_async.context import state_of
 from ligand_async.data.changes import Change, FlushObserver, Snapshot, Trace, columns_of, merge_all, trace_update
 from ligand_async.data.sessions import OwnedSession
 
@@ -196,17 +197,18 @@ def roll_back_transaction(session: Session, previous_transaction: Any) -> None:
         log.roll_back(previous_transaction)
 
 
-_EXTENSION = "ligand_flush_observers"
+class _Observers(list[FlushObserver]):
+    """The observers of one app."""
 
 
 def observe_flushes(app: Quart, observer: FlushObserver) -> None:
     """Let somebody see every flush of an app's units of work that write, from the next unit on."""
-    app.extensions.setdefault(_EXTENSION, []).append(observer)
+    state_of(app).get_or_make(_Observers).append(observer)
 
 
 def observers_of(app: Quart) -> tuple[FlushObserver, ...]:
     """Return who sees the flushes of an app."""
-    return tuple(app.extensions.get(_EXTENSION, ()))
+    return tuple(state_of(app).find(_Observers) or ())
 
 
 def watch_session(session: OwnedSession, observers: Sequence[FlushObserver], *, logs: bool) -> ChangeLog | None:

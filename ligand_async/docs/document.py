@@ -3,10 +3,11 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 from pydantic.errors import PydanticUserError
 from quart import Quart
+
+from ligand_async.context import state_of
 
 EXTENSION = "QUART_SCHEMA"  # quart-schema's own key
 
@@ -26,20 +27,18 @@ class _Document:
     routes: int
 
 
-_documents: WeakKeyDictionary[Quart, _Document] = WeakKeyDictionary()
-
-
 def document_of(app: Quart) -> _Document:
     """Return the document of an app. It is built when the app starts, and again only if routes were added since.
 
     Raises:
         DocumentError: It cannot be built, because two operations have the same operationId, say.
     """
-    document = _documents.get(app)
+    state = state_of(app)
+    document = state.find(_Document)
     routes = sum(1 for _ in app.url_map.iter_rules())
     if document is None or document.routes != routes:
         content = _build(app)
-        document = _documents[app] = _Document(content, hashlib.sha256(content).hexdigest()[:32], routes)
+        document = state.put(_Document(content, hashlib.sha256(content).hexdigest()[:32], routes))
     return document
 
 

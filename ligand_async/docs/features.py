@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 from quart import Quart
 
-from ligand_async.context import EXTENSION, Service
+from ligand_async.context import find_service
 from ligand_async.data import Timestamped, is_flat
 from ligand_async.docs.endpoints import Endpoint, parts_of
 from ligand_async.errors import (
@@ -112,8 +112,8 @@ def conditional_problems(app: Quart, endpoint: Endpoint) -> set[type[Problem]]:
     """Return the errors that follow from preconditions."""
     if not endpoint.is_conditional or endpoint.method == "GET":
         return set()
-    service = app.extensions.get(EXTENSION)
-    required = not isinstance(service, Service) or service.settings.require_preconditions
+    service = find_service(app)
+    required = service is None or service.settings.require_preconditions
     return (
         {PreconditionFailed, PreconditionRequired}
         if required and endpoint.method in REQUIRING

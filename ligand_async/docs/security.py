@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from quart import Quart
 
-from ligand_async.auth import EXTENSION, Access, BearerAuthenticator, access_of, enforcement_of, issuer_of
+from ligand_async.auth import Access, BearerAuthenticator, access_of, enforcement_of, is_enforced, issuer_of
 from ligand_async.auth.tokens import JWKSVerifier
 from ligand_async.context import service_of
 from ligand_async.docs.endpoints import Endpoint
@@ -112,7 +112,7 @@ class Security:
     """
 
     def __init__(self, app: Quart, endpoints: Iterable[Endpoint]) -> None:
-        enforced = EXTENSION in app.extensions
+        enforced = is_enforced(app)
         self._access = {
             endpoint.key: access_of(app, endpoint.name, endpoint.method) for endpoint in endpoints if enforced
         }
@@ -215,7 +215,7 @@ def _oauth_urls(app: Quart) -> tuple[str, ...]:
 
 def origins_of(app: Quart) -> list[str]:
     """Return the origins that a page which signs in talks to: of the issuers and of the OAuth URLs, sorted."""
-    if EXTENSION not in app.extensions or not _takes_tokens(app):
+    if not is_enforced(app) or not _takes_tokens(app):
         return []
     urls = [urlsplit(url) for url in (*_issuers_of(app), *_oauth_urls(app))]
     return sorted({origin for url in urls if _ORIGIN.fullmatch(origin := f"{url.scheme}://{url.netloc}".lower())})
@@ -223,4 +223,4 @@ def origins_of(app: Quart) -> list[str]:
 
 def client_of(app: Quart) -> str | None:
     """Return the public client that the page signs in as."""
-    return service_of(app).settings.oauth_docs_client_id if EXTENSION in app.extensions else None
+    return service_of(app).settings.oauth_docs_client_id if is_enforced(app) else None

@@ -13,7 +13,7 @@ from quart.wrappers.response import DataBody
 from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ligand_async.context import current_principal
+from ligand_async.context import current_principal, state_of
 from ligand_async.data import Database, Reply, idempotency
 from ligand_async.errors import BadRequest, IdempotencyKeyReused, InvalidPart, RequestInProgress
 from ligand_async.marks import IdempotentMark
@@ -24,8 +24,11 @@ _REPLAYED = "Idempotency-Replayed"
 MAX_KEY = 255  # characters
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])+)"')  # a String of RFC 9651
 _BARE = re.compile(r"[!#-+\--:<-~]+")
-_IN_FLIGHT = "ligand_in_flight"
 _NOT_KEPT = frozenset({"set-cookie"})  # credentials are not for storing
+
+
+class _KeysInFlight(set[str]):
+    """The keys of the requests that an app is serving."""
 
 
 class _Attempt:
@@ -49,7 +52,7 @@ class _Attempt:
         Raises:
             RequestInProgress: Another one is.
         """
-        keys: set[str] = current_app.extensions.setdefault(_IN_FLIGHT, set())
+        keys = state_of(current_app).get_or_make(_KeysInFlight)
         if self.key in keys:
             raise _in_progress()
         keys.add(self.key)

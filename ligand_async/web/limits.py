@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from quart import Quart, Response, g, request, websocket
 from quart.wrappers.base import BaseRequestWebsocket
 
-from ligand_async.context import current_principal, service_of
+from ligand_async.context import current_principal, service_of, state_of
 from ligand_async.errors import TooManyRequests
 from ligand_async.marks import LimitMark, limit_mark, owners_of
 from ligand_async.settings import Mistake, Quota, Settings, SettingsError, read_quotas
@@ -130,7 +130,6 @@ class SharedCounters:
             logger.warning("rate limits: the storage was not closed: %s", type(error).__name__)
 
 
-EXTENSION = "ligand_limits"
 _STATE = "_ligand_rate_limit"
 _IPV6_PREFIX = 64  # bits; one customer has at least so many addresses
 
@@ -214,8 +213,13 @@ class _RateLimits:
 
 def is_limited(app: Quart, endpoint: str, method: str) -> bool:
     """Tell whether a route can answer 429, by its marks or by the setting."""
-    limits = app.extensions.get(EXTENSION)
-    return isinstance(limits, _RateLimits) and bool(limits.decide(endpoint, method)[1])
+    limits = limits_of(app)
+    return limits is not None and bool(limits.decide(endpoint, method)[1])
+
+
+def limits_of(app: Quart) -> _RateLimits | None:
+    """Return the limits of an app, or None if it has none."""
+    return state_of(app).find(_RateLimits)
 
 
 def _caller_of(connection: BaseRequestWebsocket) -> str:
@@ -249,7 +253,7 @@ def init_limits(app: Quart, settings: Settings) -> _RateLimits:
     """
     default = read_quotas(settings.rate_limit) if settings.rate_limit else ()
     limits = _RateLimits(app, default, _make_counters(settings), service_of(app).title)
-    app.extensions[EXTENSION] = limits
+    state_of(app).put(limits)
     app.before_request(limits.check_request)
     app.before_websocket(limits.check_websocket)
     app.after_request(limits.tell)

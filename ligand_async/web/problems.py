@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -20,15 +21,13 @@ from werkzeug.exceptions import HTTPException, SecurityError, default_exceptions
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from ligand_async.auth import add_challenges
-from ligand_async.context import current_request_id
+from ligand_async.context import current_request_id, state_of
 from ligand_async.data import problem_of
 from ligand_async.errors import PROBLEM_JSON, InternalServerError, Problem, problem_for
 from ligand_async.protocols import ProblemRenderer
 from ligand_async.web.invalid import Place, refuse
 
 logger = logging.getLogger(__name__)
-
-_RENDERER = "ligand_problem_renderer"
 
 _OF_THE_BODY = {
     "content-type",
@@ -64,8 +63,15 @@ def instance_of(request_id: str | None) -> str | None:
 
 def renderer_of(app: Quart) -> ProblemRenderer:
     """Return what makes the response of each problem of an app."""
-    renderer: ProblemRenderer = app.extensions.get(_RENDERER, render_problem)
-    return renderer
+    chosen = state_of(app).find(_Renderer)
+    return render_problem if chosen is None else chosen.render
+
+
+@dataclass(frozen=True, slots=True)
+class _Renderer:
+    """The renderer of one app."""
+
+    render: ProblemRenderer
 
 
 def problem_of_http(error: HTTPException) -> Problem:
@@ -134,7 +140,7 @@ def init_problems(app: Quart, *, metadata: MetaData, renderer: ProblemRenderer =
         add_challenges(app, problem)
         return renderer(problem)
 
-    app.extensions[_RENDERER] = render
+    state_of(app).put(_Renderer(render))
     app.register_error_handler(HTTPException, answer_http_exception)
     app.register_error_handler(SQLAlchemyError, answer_database_error)
     for status in HTTPStatus:

@@ -7,7 +7,7 @@ from typing import Any
 import svcs
 from quart import Quart, current_app
 
-_EXTENSION = "ligand_services"
+from ligand_async.context import service_of, state_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +112,7 @@ def _is_instance(provided: Any, kind: type) -> bool:
 
 def init_services(app: Quart, provide: Mapping[type, Any]) -> Services:
     """Give an app its services; the factory starts and stops them among the rest."""
-    services = app.extensions[_EXTENSION] = Services(provide)
-    return services
+    return state_of(app).put(Services(provide))
 
 
 def services_of(app: Quart) -> Services:
@@ -122,10 +121,7 @@ def services_of(app: Quart) -> Services:
     Raises:
         RuntimeError: The app was not made by `ligand_async.create_app`.
     """
-    services = app.extensions.get(_EXTENSION)
-    if not isinstance(services, Services):
-        raise RuntimeError(f"app {app.name!r} was not made by ligand_async.create_app(); make it there")
-    return services
+    return service_of(app).get(Services)
 
 
 def current_services() -> Services:

@@ -8,6 +8,7 @@ from quart import Quart
 from sqlalchemy import Connection, delete, insert, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from ligand_async.context import service_of
 from ligand_async.data.audit import UnrecordedStatement
 from tests.data.auditing import Account, Scratch, Seat, audit, db, events, make_bank, told
 from tests.data.auditing import running_bank as running
@@ -228,7 +229,7 @@ async def test_flush_that_failed_opens_no_door(app: Quart) -> None:
 
 async def test_engine_of_migrations_is_not_looked_at(app: Quart) -> None:
     """A migration of data is nobody's bulk statement."""
-    settings = app.extensions["ligand_async"].settings
+    settings = service_of(app).settings
     engine = db.migration_engine(settings)
 
     def change(connection: Connection) -> None:

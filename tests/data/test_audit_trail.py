@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from ligand_async import AuditTrail, Database, Identified, Model, operation
+from ligand_async.context import service_of
 from ligand_async.data.audit import AuditWriteRefused
 from tests.data.auditing import ADA, BOB, Account, Key, Kind, Scratch, Seat, acting, audit, db, events, make_bank, told
 from tests.data.auditing import running_bank as running
@@ -271,7 +272,7 @@ async def test_wrong_mark_is_named_at_start(sqlite_url: str) -> None:
 
     app = make_bank(sqlite_url)
     database = Database(Wrong, audit=AuditTrail())
-    database.init_app(app, app.extensions["ligand_async"].settings)
+    database.init_app(app, service_of(app).settings)
     with pytest.raises(ValueError, match=r"Thing\.code"):
         await database.start(app)
 

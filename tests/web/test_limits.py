@@ -20,7 +20,7 @@ from ligand_async import Settings, create_app, limit, operation, public
 from ligand_async.settings import Quota, SettingsError, read_quotas
 from ligand_async.testing import authorization
 from ligand_async.web import limits
-from ligand_async.web.limits import EXTENSION, MemoryCounters, SharedCounters, network_of
+from ligand_async.web.limits import MemoryCounters, SharedCounters, limits_of, network_of
 from tests.docs.describing import describe, operations
 from tests.serving import free_port
 from tests.shop import make_app, routes, running
@@ -39,7 +39,10 @@ class Clock:
 
 def freeze(app: Quart) -> Clock:
     """Let an app count by a clock of the test's."""
-    clock = app.extensions[EXTENSION].counters.clock = Clock()
+    limits = limits_of(app)
+    assert limits is not None
+    assert isinstance(limits.counters, MemoryCounters)
+    clock = limits.counters.clock = Clock()
     return clock
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from quart import Quart
 
-from ligand_async.context import EXTENSION, Service
-from ligand_async.docs.document import EXTENSION as DOCS
+from ligand_async.context import find_service
+from ligand_async.docs.document import EXTENSION
 
 
 class ClientError(Exception):
@@ -90,10 +90,10 @@ def package_of(app: Quart) -> Package:
     Raises:
         ClientError: Its name is one that no package can have.
     """
-    service = app.extensions.get(EXTENSION)
-    if isinstance(service, Service):
+    service = find_service(app)
+    if service is not None:
         return Package(service.client_name, service.version)
-    info = app.extensions[DOCS].info
+    info = app.extensions[EXTENSION].info
     return Package(f"{info.title.lower().replace(' ', '-')}-client", info.version)
 
 
@@ -103,8 +103,8 @@ _DEFAULT_NAME = "clients"
 
 def directory_of(app: Quart) -> Path:
     """Return where an app's zips are: what the settings say, else `clients` beside its module."""
-    service = app.extensions.get(EXTENSION)
-    chosen = service.settings.clients_directory if isinstance(service, Service) else None
+    service = find_service(app)
+    chosen = None if service is None else service.settings.clients_directory
     return Path(app.root_path) / _DEFAULT_NAME if chosen is None else Path(chosen)
 
 

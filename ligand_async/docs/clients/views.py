@@ -3,19 +3,27 @@
 import asyncio
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from weakref import WeakKeyDictionary
 
 from quart import Blueprint, Quart, Response
 from quart_schema import hide
 
+from ligand_async.context import state_of
 from ligand_async.docs.clients.generate import KIND
 from ligand_async.docs.clients.package import ClientError, Package, digest_of, directory_of, package_of, path_of
 from ligand_async.docs.document import document_of
 from ligand_async.docs.views import answer, current_app_itself, kept_by_whom
 from ligand_async.errors import NotFound
 
-_identities: WeakKeyDictionary[Quart, tuple[str, Package, str]] = WeakKeyDictionary()
+
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """The package of an app's clients, and the digest of the API with the document's entity tag."""
+
+    etag: str
+    package: Package
+    digest: str
 
 
 def add_client_routes(blueprint: Blueprint) -> None:
@@ -50,11 +58,12 @@ def identity_of(app: Quart) -> tuple[Package, str]:
         ClientError: No package can have the name.
     """
     document = document_of(app)
-    known = _identities.get(app)
-    if known is None or known[0] != document.etag:
+    state = state_of(app)
+    known = state.find(_Identity)
+    if known is None or known.etag != document.etag:
         package = package_of(app)
-        known = _identities[app] = (document.etag, package, digest_of(json.loads(document.content), package))
-    return known[1:]
+        known = state.put(_Identity(document.etag, package, digest_of(json.loads(document.content), package)))
+    return known.package, known.digest
 
 
 def _read_zip(directory: Path, kind: str, digest: str) -> bytes | None:
