@@ -9,6 +9,7 @@ from quart import Quart, current_app, has_request_context, request
 
 from ligand_async.principal import Principal
 from ligand_async.settings import Settings
+from ligand_async.tasks import NO_DEADLINE, Deadline
 
 T = TypeVar("T")
 
@@ -117,19 +118,61 @@ class Unit(Protocol):
         """Send something after the callbacks."""
 
 
-request_id_var: ContextVar[str | None] = ContextVar("ligand_request_id", default=None)
-principal_var: ContextVar[Principal | None] = ContextVar("ligand_principal", default=None)
 unit_var: ContextVar[Unit | None] = ContextVar("ligand_unit_of_work", default=None)
+
+
+@dataclass(slots=True, eq=False)
+class RequestState:
+    """The state of one request, HTTP or websocket. The guard makes it.
+
+    Attributes:
+        request_id: The caller's `X-Request-ID`, or a new UUIDv7.
+        deadline: When the work on it is stopped.
+        principal: The caller, once authenticated.
+        started_at: The reading of `time.perf_counter()` when it reached the app, if a receiver wants the duration.
+        failed_functions: The `after_request` functions that raised; they do not run again for the error's response.
+        close_code: The code that closes the websocket; Quart 0.22 closes all with 1000.
+    """
+
+    request_id: str | None = None
+    deadline: Deadline = NO_DEADLINE
+    principal: Principal | None = None
+    started_at: float | None = None
+    failed_functions: set[Callable[..., Any]] = field(default_factory=set)
+    close_code: int | None = None
+
+
+request_state_var: ContextVar[RequestState | None] = ContextVar("ligand_request_state", default=None)
+
+
+def request_state() -> RequestState:
+    """Return the state of the request being served.
+
+    Where no guard has made one, as in `app.test_request_context()`, the first call in a task makes it.
+    """
+    state = request_state_var.get()
+    if state is None:
+        state = RequestState()
+        request_state_var.set(state)
+    return state
 
 
 def current_request_id() -> str | None:
     """Return the id of the request being served, or None outside one."""
-    return request_id_var.get()
+    state = request_state_var.get()
+    return None if state is None else state.request_id
 
 
 def current_principal() -> Principal | None:
     """Return the caller, or None if nobody was authenticated."""
-    return principal_var.get()
+    state = request_state_var.get()
+    return None if state is None else state.principal
+
+
+def current_deadline() -> Deadline:
+    """Return the deadline of the request being served; outside one it is never reached."""
+    state = request_state_var.get()
+    return NO_DEADLINE if state is None else state.deadline
 
 
 def current_operation_id() -> str | None:

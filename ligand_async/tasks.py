@@ -6,7 +6,6 @@ import logging
 import math
 from collections.abc import Callable, Coroutine, Generator, Hashable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -162,12 +161,6 @@ def _current_task() -> asyncio.Task[Any]:
 
 
 NO_DEADLINE = Deadline(None)
-deadline_var: ContextVar[Deadline] = ContextVar("ligand_deadline", default=NO_DEADLINE)
-
-
-def current_deadline() -> Deadline:
-    """Return the deadline of the request being served; outside one there is none to reach."""
-    return deadline_var.get()
 
 
 class StrayExit(RuntimeError):
@@ -224,7 +217,7 @@ async def finish_regardless(work: Coroutine[Any, Any, T]) -> T:
         raise
 
 
-async def finish_in_time(work: Coroutine[Any, Any, T]) -> T:
+async def finish_in_time(work: Coroutine[Any, Any, T], deadline: Deadline) -> T:
     """Await work as `finish_regardless` does, until shortly after the deadline: the work watches that itself.
 
     Work that was stopped has a second to clean up, and then does so behind the answer: a database that has fallen
@@ -233,7 +226,6 @@ async def finish_in_time(work: Coroutine[Any, Any, T]) -> T:
     Raises:
         Problem: The work was stopped and is not back.
     """
-    deadline = current_deadline()
     seconds = deadline.seconds_left
     if seconds is None:
         return await finish_regardless(work)

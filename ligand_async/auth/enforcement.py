@@ -12,7 +12,7 @@ from quart.wrappers.base import BaseRequestWebsocket
 from ligand_async.auth.access import Access, access_of
 from ligand_async.auth.authenticators import BearerAuthenticator
 from ligand_async.auth.errors import InsufficientScope, InvalidRequest, InvalidToken, bearer_challenge
-from ligand_async.context import principal_var, service_of, state_of
+from ligand_async.context import request_state, service_of, state_of
 from ligand_async.errors import Problem, ServiceUnavailable, Unauthorized
 from ligand_async.principal import Principal, Requirement
 from ligand_async.protocols import Authenticator, DenyList
@@ -83,7 +83,7 @@ class Enforcement:
         """
         current = request._get_current_object()  # type: ignore[attr-defined]  # a LocalProxy
         g.principal = None
-        principal_var.set(None)
+        request_state().principal = None
         rule = current.url_rule
         if current.routing_exception is None and not (
             current.method == "OPTIONS" and rule is not None and rule.provide_automatic_options
@@ -94,7 +94,7 @@ class Enforcement:
         """Do the same for the handshake of a websocket."""
         current = websocket._get_current_object()  # type: ignore[attr-defined]  # a LocalProxy
         g.principal = None
-        principal_var.set(None)
+        request_state().principal = None
         if current.routing_exception is None:
             await self.check(current.endpoint or "", "GET", current)
 
@@ -119,7 +119,7 @@ class Enforcement:
             raise
         if principal is not None:
             g.principal = principal
-            principal_var.set(principal)
+            request_state().principal = principal
             announce(principal_authenticated, self.app, principal=principal)
             requirement = access.requirement
             if requirement is not None and not requirement.is_met(principal):

@@ -13,14 +13,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import DeclarativeBase
 
-from ligand_async.context import state_of
+from ligand_async.context import current_deadline, state_of
 from ligand_async.data.audit.trail import AuditTrail
 from ligand_async.data.engines import Engines, make_engine, parse_database_url
 from ligand_async.data.idempotency import make_idempotency_table
 from ligand_async.data.unit import UnitOfWork, may_run_again, pause_before
 from ligand_async.marks import SessionMode
 from ligand_async.settings import Settings
-from ligand_async.tasks import current_deadline, finish_regardless
+from ligand_async.tasks import finish_regardless
 
 logger = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm.exc import DetachedInstanceError
 
-from ligand_async.context import Unit, unit_var
+from ligand_async.context import Unit, current_deadline, unit_var
 from ligand_async.data.change_signals import ChangeSignals
 from ligand_async.data.errors import ConnectionLost, StatementTimedOut, is_stale_plan, sqlstate_of
 from ligand_async.data.sessions import UnitSession
-from ligand_async.tasks import Containment, current_deadline, finish_regardless
+from ligand_async.tasks import Containment, finish_regardless
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 import httpx2
 
 from ligand_async.auth.tokens import origin
+from ligand_async.context import current_deadline
 from ligand_async.errors import Forbidden
-from ligand_async.tasks import current_deadline
 from ligand_async.upstream.credentials import OutgoingToken
 from ligand_async.upstream.failures import UpstreamFailed, bad_answer, failure_of_answer, failure_of_error, too_late
 

@@ -10,9 +10,9 @@ from typing import Any
 from uuid_utils.compat import uuid7
 from werkzeug.exceptions import HTTPException
 
-from ligand_async.context import principal_var, request_id_var
+from ligand_async.context import RequestState, request_state_var
 from ligand_async.errors import PROBLEM_JSON, ContentTooLarge, Problem, problem_for
-from ligand_async.tasks import NO_DEADLINE, Containment, Deadline, deadline_var
+from ligand_async.tasks import NO_DEADLINE, Containment, Deadline
 from ligand_async.web.problems import instance_of, problem_of_http
 from ligand_async.web.stages import Headers, Reply, Stage
 
@@ -23,8 +23,6 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}")
 _JSON_TYPE = re.compile(rb"application/(?:[\w.+-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
 _NDJSON = b"application/x-ndjson"
 _EVENT_STREAM = b"text/event-stream"
-CLOSE_CODE = "ligand.close_code"
-"""Where an app leaves in a websocket's scope what it must be closed with; Quart 0.22 closes all with 1000."""
 _OF_THE_BODY = frozenset(
     {b"content-type", b"content-length", b"content-encoding", b"content-range", b"content-disposition"}
     | {b"etag", b"last-modified", b"transfer-encoding", b"trailer"}
@@ -48,12 +46,11 @@ class _Exchange:
         send: The server's.
         stages: Those of the guard.
         max_body: The largest body, in bytes.
-        deadline: When the work on the request is stopped.
+        state: The request's.
     """
 
     __slots__ = (
         "_content_type",
-        "_deadline",
         "_held",
         "_max_body",
         "_receive",
@@ -61,6 +58,7 @@ class _Exchange:
         "_replaced",
         "_send",
         "_stages",
+        "_state",
         "ended",
         "gone",
         "prefix",
@@ -77,17 +75,18 @@ class _Exchange:
         *,
         stages: Sequence[Stage],
         max_body: int,
-        deadline: Deadline,
+        state: RequestState,
+        request_id: str,
     ) -> None:
         self.scope = scope
-        self.request_id = _identify(scope["headers"])
+        self.request_id = request_id
         self.started = False  # the head of an answer has gone to the server
         self.ended = False  # and so has its last part
         self.gone = False  # the client has left
         is_http = scope["type"] == "http"
         self.prefix = "http.response" if is_http else "websocket.http.response"
         self._receive, self._send, self._stages = receive, send, stages
-        self._max_body, self._deadline, self._received = max_body, deadline, 0
+        self._max_body, self._state, self._received = max_body, state, 0
         self._replaced = False  # the app's answer was not fit to be sent: another was
         self._content_type = b""
         self._held: Any = None  # the head of the app's answer, until its body begins
@@ -99,7 +98,7 @@ class _Exchange:
         if kind == "http.request":
             self._received += len(message.get("body", b""))
             if self._received > self._max_body:
-                self._deadline.stop(ContentTooLarge("the body is too large", headers={"Connection": "close"}))
+                self._state.deadline.stop(ContentTooLarge("the body is too large", headers={"Connection": "close"}))
         elif kind in {"http.disconnect", "websocket.disconnect"}:
             self.gone = True
         return message
@@ -117,8 +116,8 @@ class _Exchange:
                 self.ended = True
             await self._send(message)
         else:
-            if kind == "websocket.close" and CLOSE_CODE in self.scope:
-                message = {**message, "code": self.scope[CLOSE_CODE]}
+            if kind == "websocket.close" and self._state.close_code is not None:
+                message = {**message, "code": self._state.close_code}
             if kind in {"websocket.accept", "websocket.close"}:
                 self.started, self.ended = True, kind == "websocket.close"
             await self._release()
@@ -247,25 +246,25 @@ class Guard:
     async def serve(self, app: _ASGIApp, scope: _Scope, receive: Any, send: Any) -> None:
         """Serve one request, HTTP or websocket, with an app."""
         deadline = Deadline(self.request_timeout) if scope["type"] == "http" else NO_DEADLINE
+        request_id = _identify(scope["headers"])
+        state = RequestState(request_id, deadline)
         exchange = _Exchange(
             scope,
             receive,
             send,
             stages=self.stages,
             max_body=self.max_body_bytes,
-            deadline=deadline,
+            state=state,
+            request_id=request_id,
         )
-        id_token, deadline_token = request_id_var.set(exchange.request_id), deadline_var.set(deadline)
-        principal_token = principal_var.set(None)  # a request made inside another one is not its caller's
+        token = request_state_var.set(state)  # a request made inside another one has its own
         try:
             with Containment():
                 await self.let_in(app, exchange)
         except Exception as error:  # noqa: BLE001  (nobody is left to pass it on to)
             await self.answer_failure(exchange, error)
         finally:
-            principal_var.reset(principal_token)
-            deadline_var.reset(deadline_token)
-            request_id_var.reset(id_token)
+            request_state_var.reset(token)
 
     async def let_in(self, app: _ASGIApp, exchange: _Exchange) -> None:
         """Ask the stages, then the app."""

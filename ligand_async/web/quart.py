@@ -3,13 +3,13 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from types import TracebackType, new_class
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from quart import Quart, Request, Response, got_request_exception, got_websocket_exception, websocket
+from quart import Quart, Request, Response, got_request_exception, got_websocket_exception
 from quart.asgi import ASGIHTTPConnection
 from quart.ctx import RequestContext, WebsocketContext
 from quart.globals import request_ctx, websocket_ctx
@@ -19,7 +19,7 @@ from quart.typing import ResponseTypes
 from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.routing import BaseConverter, FloatConverter, IntegerConverter, MapAdapter, RequestRedirect
 
-from ligand_async.context import current_operation_id, current_principal
+from ligand_async.context import current_deadline, current_operation_id, current_principal, request_state
 from ligand_async.marks import operation_mark
 from ligand_async.signals import (
     Signal,
@@ -30,8 +30,8 @@ from ligand_async.signals import (
     service_draining,
     service_started,
 )
-from ligand_async.tasks import GRACE, Containment, current_deadline
-from ligand_async.web.guard import CLOSE_CODE, Guard, ResponseTimedOut
+from ligand_async.tasks import GRACE, Containment
+from ligand_async.web.guard import Guard, ResponseTimedOut
 from ligand_async.web.problems import (
     blueprints_of_current,
     last_answer,
@@ -108,7 +108,7 @@ class _UnfailingQuart(_IsolatedTeardown):
         """Finish a websocket; one that was accepted and ends in an error is closed as RFC 6455 section 7.4.1 has it."""
         response = await super().finalize_websocket(result, *arguments, **options)
         if response is not None and response.status_code >= 400:
-            websocket.scope[CLOSE_CODE] = 1011 if response.status_code >= 500 else 1008  # type: ignore[literal-required]  # ASGI lets a scope hold more
+            request_state().close_code = 1011 if response.status_code >= 500 else 1008
         return response
 
     async def handle_exception(self, error: Exception) -> Any:
@@ -232,7 +232,7 @@ class LigandQuart(_UnfailingQuart):
     async def full_dispatch_request(self, request_context: RequestContext | None = None) -> ResponseTypes:
         """Answer a request, and tell which operation was answered how."""
         request = (request_context or request_ctx).request
-        _begin_operation(self, request)
+        _begin_operation(self)
         response = await super().full_dispatch_request(request_context)
         _complete_operation(self, request, response.status_code)
         return response
@@ -260,7 +260,7 @@ class LigandQuart(_UnfailingQuart):
     ) -> ResponseTypes:
         """Run the functions after the view; when one fails, the others run again for the error's answer."""
         context = request_context or request_ctx
-        failed = _failed_functions(context.request)
+        failed = request_state().failed_functions
         functions = [*context._after_request_functions]
         for name in [*context.request.blueprints, None]:
             functions += reversed(self.after_request_funcs[name])
@@ -351,24 +351,15 @@ class LigandQuart(_UnfailingQuart):
         return response
 
 
-def _failed_functions(request: Request) -> set[Any]:
-    """Return the functions after the view that have failed in a request; it is empty to begin with."""
-    failed: set[Any] = cast(dict[str, Any], request.scope).setdefault("ligand_async.failed", set())
-    return failed
-
-
-_STARTED = "ligand_async.started"
-
-
-def _begin_operation(app: Quart, request: Request) -> None:
-    """Remember when a request began, if anybody wants to know how long it takes."""
+def _begin_operation(app: Quart) -> None:
     if receivers_of(operation_completed, app):
-        cast(MutableMapping[str, Any], request.scope)[_STARTED] = time.perf_counter()
+        request_state().started_at = time.perf_counter()
 
 
 def _complete_operation(app: Quart, request: Request, status: int) -> None:
     """Tell how the request in whose context this runs was answered, if it is an operation's."""
-    started: float | None = cast(MutableMapping[str, Any], request.scope).pop(_STARTED, None)
+    state = request_state()
+    started, state.started_at = state.started_at, None
     if started is None or not _is_operation(app, request):
         return
     announce(

@@ -12,7 +12,6 @@ from ligand_async import (
     current_principal,
     public,
 )
-from ligand_async.context import principal_var
 from tests.auth.asking import app_of, get
 from tests.auth.guarding import BAD, CALLERS, bearer, guarded
 from tests.shop import running
@@ -39,7 +38,7 @@ async def test_nobody_is_left_over_from_the_request_before() -> None:
             ("/open", BAD),
         ]:
             response = await client.get(path, headers=dict(bearer(word)))
-            seen.append(principal_var.get())
+            seen.append(current_principal())
             if response.status_code == 200:
                 expected = CALLERS[word].subject if word else None
                 assert response.json() == {"current": expected, "g": expected}

@@ -15,7 +15,7 @@ from sqlalchemy import JSON, ForeignKey, Interval, LargeBinary, Numeric, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from ligand_async import AuditTrail, Database, Identified, Model, Principal, Timestamped, Versioned
-from ligand_async.context import principal_var
+from ligand_async.context import RequestState, request_state_var
 from ligand_async.data.audit import AuditEvent, EventFilter
 from tests.shop import make_app
 
@@ -113,12 +113,12 @@ async def running_bank(app: Quart) -> AsyncIterator[Client]:
 @contextmanager
 def acting(principal: Principal) -> Iterator[None]:
     """Do what is inside as somebody, in requests and outside of them."""
-    token, acting = principal_var.set(principal), actor_var.set(principal)
+    token, acting = request_state_var.set(RequestState(principal=principal)), actor_var.set(principal)
     try:
         yield
     finally:
         actor_var.reset(acting)
-        principal_var.reset(token)
+        request_state_var.reset(token)
 
 
 async def events(**asked: Any) -> list[AuditEvent]:

@@ -18,7 +18,7 @@ from werkzeug.exceptions import abort as werkzeug_abort
 
 import ligand_async
 from ligand_async import Conflict, NotFound, Problem, Settings, abort, operation, public
-from ligand_async.context import request_id_var
+from ligand_async.context import request_state
 from ligand_async.errors import problem_for
 from tests.faults.items import count_items
 from tests.faults.server import serving
@@ -346,7 +346,7 @@ def failing_renderer(_: Problem) -> Response:
 
 
 async def unspeakable_id() -> None:
-    request_id_var.set(Unspeakable())  # type: ignore[arg-type]  # the fault
+    request_state().request_id = Unspeakable()  # type: ignore[assignment]  # the fault
 
 
 def untouched(_: Quart) -> None:

@@ -28,7 +28,7 @@ from ligand_async import (
     idempotent,
     operation,
 )
-from ligand_async.context import principal_var
+from ligand_async.context import request_state
 from tests.shop import routes
 
 
@@ -105,7 +105,7 @@ def make_shop(database_url: str, *views: tuple[str, str, Any]) -> Any:
     @app.before_request
     async def authenticate() -> None:
         if "X-Subject" in request.headers:
-            principal_var.set(Principal(subject=request.headers["X-Subject"], issuer="us"))
+            request_state().principal = Principal(subject=request.headers["X-Subject"], issuer="us")
 
     return app
 

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from werkzeug.exceptions import HTTPException
 
 from ligand_async import Conflict, Principal, operation
-from ligand_async.context import current_operation_id, principal_var
+from ligand_async.context import current_operation_id, request_state
 from ligand_async.signals import operation_completed
 from tests.shop import db, make_app, routes, running
 
@@ -86,7 +86,7 @@ def make_service(url: str, **settings: Any) -> Quart:
 
     @app.before_request
     async def authenticate() -> None:
-        principal_var.set(ADA)
+        request_state().principal = ADA
 
     return app
 

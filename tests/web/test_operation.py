@@ -34,7 +34,7 @@ from ligand_async import (
     operation,
     public,
 )
-from ligand_async.context import principal_var
+from ligand_async.context import request_state
 from ligand_async.data.errors import WriteOnReadSession
 from ligand_async.marks import operation_mark
 from tests.shop import Item, db, make_app, names, routes, running
@@ -324,7 +324,7 @@ async def test_the_principal_is_who_was_authenticated() -> None:
     @app.before_request
     async def authenticate() -> None:
         if "Authorization" in request.headers:
-            principal_var.set(Principal(subject="ann", issuer="us"))
+            request_state().principal = Principal(subject="ann", issuer="us")
 
     async with running(app, tables=False) as client:
         answers = [await client.get(path, headers={"Authorization": "x"}) for path in ("/", "/any")]
