@@ -12,6 +12,7 @@ from ligand_async.auth.checks import check_access
 from ligand_async.auth.development import ENVIRONMENTS, LIFETIME, DevelopmentIssuer, issuer_of
 from ligand_async.auth.enforcement import add_challenges, enforcement_of, is_enforced
 from ligand_async.auth.errors import InsufficientScope, InvalidRequest, InvalidToken, bearer_challenge
+from ligand_async.auth.http_client import HTTPClient, UnusableExchange
 from ligand_async.auth.setup import init_auth
 
 __all__ = [
@@ -24,10 +25,12 @@ __all__ = [
     "BasicCredentials",
     "BearerAuthenticator",
     "DevelopmentIssuer",
+    "HTTPClient",
     "InsufficientScope",
     "InvalidRequest",
     "InvalidToken",
     "Route",
+    "UnusableExchange",
     "access_of",
     "add_challenges",
     "bearer_challenge",

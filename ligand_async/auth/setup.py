@@ -19,7 +19,7 @@ from ligand_async.auth.enforcement import init_enforcement
 from ligand_async.auth.tokens.claims import PROFILES, adapt_profile
 from ligand_async.auth.tokens.compact import EitherVerifier
 from ligand_async.auth.tokens.introspection import IntrospectionClient, IntrospectionVerifier
-from ligand_async.auth.tokens.issuer_http import Fetcher, client_auth
+from ligand_async.auth.tokens.issuer_http import Fetcher, OAuthClient
 from ligand_async.auth.tokens.keys import KeySet
 from ligand_async.auth.tokens.verifier import JWKSVerifier, TrustedIssuer
 from ligand_async.protocols import Authenticator, DenyList, HealthCheck
@@ -78,18 +78,17 @@ def _verifiers_of(settings: Settings) -> list[_IssuerVerifier]:
     client_id, secret = settings.oidc_client_id, settings.oidc_client_secret
     # Wherever a token may come `Settings.load` asks for the client, but `cli` does without.
     if issuers and settings.oidc_tokens != "jwt" and client_id is not None and secret is not None:
-        auth = client_auth(client_id, secret.get_secret_value(), settings.oidc_client_auth_method)
+        own = OAuthClient(client_id, secret.get_secret_value(), settings.oidc_client_auth_method)
         # Opaque tokens do not say whose they are. The first issuer is asked and no other: a second one would learn the
         # tokens of the first, and our secret there.
         first = issuers[0]
-        client = IntrospectionClient(first.issuer, fetcher=_fetcher_of(settings), auth=auth)
+        client = IntrospectionClient(first.issuer, fetcher=_fetcher_of(settings, own))
         found.append(IntrospectionVerifier(first, client))
     return found
 
 
-def _fetcher_of(settings: Settings) -> Fetcher:
-    """Return what asks the issuers in the settings."""
-    return Fetcher(timeout=settings.oidc_timeout, allow_http=settings.environment in _PLAIN)
+def _fetcher_of(settings: Settings, client: OAuthClient | None = None) -> Fetcher:
+    return Fetcher(timeout=settings.oidc_timeout, allow_http=settings.environment in _PLAIN, client=client)
 
 
 async def _find_own_keys(verifier: JWKSVerifier, seconds: float) -> None:

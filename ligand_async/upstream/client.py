@@ -13,12 +13,14 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 from quart import has_request_context, has_websocket_context, request, websocket
 
+from ligand_async.auth import HTTPClient
 from ligand_async.context import current_request_id
 from ligand_async.upstream.credentials import ClientCredentials, ForwardToken, outgoing_token_of
 from ligand_async.upstream.failures import bad_answer
-from ligand_async.upstream.transport import UpstreamCalls, UpstreamConnection
+from ligand_async.upstream.retries import UpstreamCalls
 
 T = TypeVar("T")
+_CONNECT_TIMEOUT = 2.0  # seconds
 _Query = Mapping[str, str | int | float | bool | list[str] | None]
 
 
@@ -54,9 +56,15 @@ class ServiceClient:
         self.base_url = _checked_base_url(base_url)
         self.timeout = timeout
         self._token = outgoing_token_of(credentials)
-        self._connection = UpstreamConnection(timeout=timeout, max_bytes=max_bytes, transport=transport)
+        brief = min(_CONNECT_TIMEOUT, timeout)
+        http = HTTPClient(
+            timeout=httpx2.Timeout(timeout, connect=brief, pool=brief),
+            max_bytes=max_bytes,
+            allow_http=True,  # which the address has already decided
+            transport=transport,
+        )
         forwards = isinstance(credentials, ForwardToken)
-        self._calls = UpstreamCalls(self._connection, self._token, forwards=forwards, retries=retries)
+        self._calls = UpstreamCalls(http, self._token, forwards=forwards, retries=retries)
 
     async def request(
         self,
@@ -88,12 +96,12 @@ class ServiceClient:
             Unauthorized: There is no caller's token to forward.
             ValueError: The path or a header cannot be sent.
         """
-        sent = httpx2.Headers({**_carried_headers(), "Accept-Encoding": "identity"})
+        sent = httpx2.Headers(_carried_headers())
         sent.update(headers)
         if json is not None:
             content = json_text.dumps(to_jsonable_python(json, by_alias=True), allow_nan=False).encode()
             sent.setdefault("Content-Type", "application/json")
-        request = self._connection.open().build_request(
+        request = self._calls.open().build_request(
             method.upper(), self.base_url + _checked_path(path), params=params, content=content, headers=sent
         )
         return await self._calls.make(request, self.timeout if timeout is None else timeout)
@@ -182,7 +190,7 @@ class ServiceClient:
     async def close(self) -> None:
         """Close the connections; a later call is an error."""
         await self._token.close()
-        await self._connection.close()
+        await self._calls.close()
 
     async def __aenter__(self) -> Self:
         return self

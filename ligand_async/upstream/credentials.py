@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from quart import has_request_context, has_websocket_context
 
 from ligand_async.auth import current_caller_token
-from ligand_async.auth.tokens import AuthMethod, Fetcher, FetchError, client_auth, discover
+from ligand_async.auth.tokens import AuthMethod, Fetcher, FetchError, OAuthClient, discover
 from ligand_async.errors import BadGateway, Problem, Unauthorized
 from ligand_async.settings import Settings, SettingsError, is_issuer
 from ligand_async.upstream.failures import RETRY_AFTER, unavailable
@@ -117,7 +117,6 @@ def _is_plain(text: str) -> bool:
 
 _LEEWAY = 30.0  # seconds before its end in which a token is renewed
 _MARGIN = 5.0  # seconds before its end in which a token is not used any more
-_LIFETIME = 300.0  # seconds, where the issuer does not say (RFC 6749 section 5.1)
 _COOL_DOWN = 1.0  # seconds after a failure in which the issuer is left alone
 _REFUSED_COOL_DOWN = 10.0  # seconds in which a second token is not fetched because a service refuses the first
 
@@ -227,18 +226,14 @@ class ClientToken:
     async def _fetch(self) -> _IssuedToken:
         asked_at = self._clock()
         one = self.credentials
-        form = {"grant_type": "client_credentials", "scope": one.scope, "audience": one.audience}
-        auth = client_auth(one.client_id, one.secret, one.auth_method)
         try:
             url = one.token_url or await self._find_endpoint()
-            status, answer = await self._fetcher.post_form(
-                url, {name: value for name, value in form.items() if value}, auth=auth
-            )
+            answer = await self._fetcher.fetch_token(url, scope=one.scope, audience=one.audience)
         except FetchError as error:
             raise self._failure(error.status) from error
-        token = _read_token(answer, asked_at) if status == 200 else None
+        token = _read_token(answer, asked_at)
         if token is None:
-            raise self._failure(status)
+            raise self._failure(200)
         return token
 
     def _failure(self, status: int | None) -> Problem:
@@ -272,21 +267,12 @@ def _read_token(answer: Mapping[str, Any], asked_at: float) -> _IssuedToken | No
         return None
     if not (isinstance(kind, str) and kind.lower() == "bearer"):
         return None
-    lifetime = _lifetime_of(answer.get("expires_in"))
+    lifetime = float(answer["expires_in"])
     return _IssuedToken(
         value,
         renew_at=asked_at + lifetime - min(_LEEWAY, lifetime / 2),
         use_until=asked_at + lifetime - min(_MARGIN, lifetime / 4),
     )
-
-
-def _lifetime_of(expires_in: Any) -> float:
-    """Return the seconds that a token lives; some issuers write the number as text."""
-    try:
-        seconds = float(expires_in)
-    except (TypeError, ValueError, OverflowError):
-        return _LIFETIME
-    return seconds if 0 < seconds < float("inf") and not isinstance(expires_in, bool) else _LIFETIME
 
 
 def _copy_of(problem: Problem) -> Problem:
@@ -350,9 +336,9 @@ def outgoing_token_of(credentials: ClientCredentials | ForwardToken | None) -> O
     """Return what knows the token that credentials stand for."""
     match credentials:
         case ClientCredentials():
-            return ClientToken(
-                credentials, fetcher=Fetcher(timeout=_ISSUER_TIMEOUT, allow_http=credentials.may_be_plain)
-            )
+            client = OAuthClient(credentials.client_id, credentials.secret, credentials.auth_method)
+            fetcher = Fetcher(timeout=_ISSUER_TIMEOUT, allow_http=credentials.may_be_plain, client=client)
+            return ClientToken(credentials, fetcher=fetcher)
         case ForwardToken():
             return _ForwardedToken()
         case None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import httpx2
 from werkzeug.http import parse_date
 
+from ligand_async.auth import UnusableExchange
 from ligand_async.errors import BadGateway, GatewayTimeout, Problem, ServiceUnavailable
 
 RETRY_AFTER = 5  # seconds, where the other service does not say
@@ -37,6 +38,8 @@ def failure_of_error(error: httpx2.HTTPError) -> UpstreamFailed:
     """Return what an error of the connection means."""
     name = type(error).__name__
     match error:
+        case UnusableExchange():
+            return UpstreamFailed(bad_answer(), f"it {error}")
         case httpx2.PoolTimeout():
             problem: Problem = unavailable("too many calls to a service behind this one are under way", RETRY_AFTER)
             return UpstreamFailed(problem, name)

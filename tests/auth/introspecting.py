@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote_plus
 
 from ligand_async.auth import InvalidToken
-from ligand_async.auth.tokens import AuthMethod, client_auth
+from ligand_async.auth.tokens import AuthMethod, OAuthClient
 from ligand_async.auth.tokens.introspection import IntrospectionClient, IntrospectionVerifier
 from ligand_async.errors import ServiceUnavailable
 from tests.auth.issuing import AUDIENCE, Answer, Asked, Issuer, to_json
@@ -67,8 +67,8 @@ def make_verifier(
     issuer: Issuer, clock: Clock, *, method: AuthMethod = "client_secret_basic", profile: str = "generic"
 ) -> IntrospectionVerifier:
     """Make what asks this issuer; only the test moves its clock on."""
-    auth = client_auth(CLIENT, SECRET, method)
-    client = IntrospectionClient(issuer.url, fetcher=fetcher(PATIENCE), auth=auth)
+    own = OAuthClient(CLIENT, SECRET, method)
+    client = IntrospectionClient(issuer.url, fetcher=fetcher(PATIENCE, client=own))
     client.circuit.clock = clock
     return IntrospectionVerifier(trust(issuer, profile), client, clock=clock, monotonic=clock)
 

@@ -276,13 +276,14 @@ async def test_a_client_finds_everything_by_its_issuer_alone() -> None:
     async with app.test_app():
         fetcher = Fetcher(timeout=2, allow_http=True, transport=httpx2.ASGITransport(asgi))
         metadata = await discover(fetcher, f"http://127.0.0.1:8000{PATH}")
-        status, granted = await fetcher.post_form(metadata.token_endpoint or "", {**GOOD, "roles": "admin"})
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(asgi)) as client:
+            granted = await client.post(metadata.token_endpoint or "", data={**GOOD, "roles": "admin"})
         other_place = f"http://127.0.0.1:8000/.well-known/oauth-authorization-server{PATH}"
         same = await fetcher.get_json(other_place)
         await fetcher.close()
-        answer = await app.test_client().get("/", headers={"Authorization": f"Bearer {granted['access_token']}"})
+        answer = await app.test_client().get("/", headers={"Authorization": f"Bearer {granted.json()['access_token']}"})
 
-    assert (status, answer.status_code) == (200, 200)
+    assert (granted.status_code, answer.status_code) == (200, 200)
     assert metadata.jwks_uri == same["jwks_uri"] == f"http://127.0.0.1:8000{PATH}/jwks"
 
 

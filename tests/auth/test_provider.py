@@ -13,7 +13,7 @@ from quart.typing import TestClientProtocol as Client
 
 from examples.petstore.app import create_app
 from ligand_async.auth import InvalidToken
-from ligand_async.auth.tokens import AuthMethod, Fetcher, client_auth
+from ligand_async.auth.tokens import AuthMethod, Fetcher, OAuthClient
 from ligand_async.auth.tokens.claims import PROFILES
 from ligand_async.auth.tokens.introspection import IntrospectionClient, IntrospectionVerifier
 from ligand_async.auth.tokens.keys import Pace
@@ -219,11 +219,8 @@ async def test_wrong_client_is_no_fault_of_callers(provider: Provider, sqlite_ur
 async def test_withdrawal_is_seen_within_a_minute(provider: Provider) -> None:
     """A token that its issuer withdrew is good for as long as the last answer is kept, and not longer."""
     clock = time.time()
-    client = IntrospectionClient(
-        provider.issuer,
-        fetcher=Fetcher(timeout=5, allow_http=True),
-        auth=client_auth("api-client_secret_basic", SECRET, "client_secret_basic"),
-    )
+    own = OAuthClient("api-client_secret_basic", SECRET)
+    client = IntrospectionClient(provider.issuer, fetcher=Fetcher(timeout=5, allow_http=True, client=own))
     issuer = TrustedIssuer(provider.issuer, (AUDIENCE,), PROFILES["generic"])
     verifier = IntrospectionVerifier(issuer, client, monotonic=lambda: clock)
     token = provider.token("opaque")

@@ -148,7 +148,7 @@ async def test_a_failure_is_logged_without_the_path(upstream: Upstream, caplog: 
 
     await call(upstream)
 
-    (record,) = [record for record in caplog.records if record.name == "ligand_async.upstream.transport"]
+    (record,) = [record for record in caplog.records if record.name == "ligand_async.upstream.retries"]
     assert record.levelno == logging.WARNING
     assert record.getMessage() == f"call to {upstream.url} failed: it answered 500 (1 attempts)"
 

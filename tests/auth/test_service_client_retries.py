@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ligand_async.errors import BadGateway, ServiceUnavailable
-from ligand_async.upstream import ServiceClient, transport
+from ligand_async.upstream import ServiceClient, retries
 from ligand_async.upstream.failures import UpstreamFailed
 from tests.auth.upstream import RESET, Reply, Upstream, failure, raw
 
@@ -29,7 +29,7 @@ async def client(upstream: Upstream) -> AsyncIterator[ServiceClient]:
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries come at once, so that tests need not wait for them."""
-    monkeypatch.setattr(transport, "FIRST_PAUSE", 0.005)
+    monkeypatch.setattr(retries, "FIRST_PAUSE", 0.005)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
@@ -120,11 +120,11 @@ async def test_a_date_to_come_back_at_is_told_in_seconds(upstream: Upstream, cli
 
 async def test_pauses_are_random_and_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Full jitter: anything from nothing to a bound that doubles."""
-    monkeypatch.setattr(transport, "FIRST_PAUSE", 0.1)
+    monkeypatch.setattr(retries, "FIRST_PAUSE", 0.1)
     broken = UpstreamFailed(BadGateway(), "x", may_pass=True)
     bounds = {1: 0.1, 2: 0.2, 3: 0.4, 9: 2.0}
 
     for attempt, bound in bounds.items():
-        pauses = [transport.pause_after(broken, "GET", attempt, 10) or 0.0 for _ in range(300)]
+        pauses = [retries.pause_after(broken, "GET", attempt, 10) or 0.0 for _ in range(300)]
         assert max(pauses) <= bound
         assert (max(pauses), min(pauses)) == pytest.approx((bound, 0), abs=bound / 5)

@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from ligand_async import Problem, Settings
-from ligand_async.auth.tokens import Fetcher
+from ligand_async.auth.tokens import Fetcher, OAuthClient
 from ligand_async.errors import BadGateway, ServiceUnavailable
 from ligand_async.settings import SettingsError
 from ligand_async.upstream import ClientCredentials, ForwardToken, ServiceClient
@@ -36,7 +36,7 @@ async def calling(upstream: Upstream, **options: Any) -> AsyncIterator[ServiceCl
 
 @asynccontextmanager
 async def holding(upstream: Upstream, clock: Clock, *, seconds: float = 5.0) -> AsyncIterator[ClientToken]:
-    fetcher = Fetcher(timeout=seconds, allow_http=True)
+    fetcher = Fetcher(timeout=seconds, allow_http=True, client=OAuthClient("shop", SECRET))
     token = ClientToken(upstream.credentials(), fetcher=fetcher, clock=clock)
     try:
         yield token

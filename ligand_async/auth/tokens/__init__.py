@@ -1,6 +1,6 @@
 """What an access token says, and whether it is to be trusted."""
 
-from ligand_async.auth.tokens.issuer_http import AuthMethod, Fetcher, FetchError, client_auth, discover, origin
+from ligand_async.auth.tokens.issuer_http import AuthMethod, Fetcher, FetchError, OAuthClient, discover
 from ligand_async.auth.tokens.verifier import JWKSVerifier
 
 __all__ = [
@@ -8,7 +8,6 @@ __all__ = [
     "FetchError",
     "Fetcher",
     "JWKSVerifier",
-    "client_auth",
+    "OAuthClient",
     "discover",
-    "origin",
 ]

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import httpx2
-
 from ligand_async.auth.errors import InvalidToken
 from ligand_async.auth.tokens.claims import ClaimProfile, check_claims, principal_of
 from ligand_async.auth.tokens.issuer_http import Fetcher, FetchError, discover
@@ -45,14 +43,12 @@ class IntrospectionClient:
 
     Args:
         issuer: Its identifier.
-        fetcher: What asks.
-        auth: How this service shows who it is.
+        fetcher: Sends the requests, with a client of this service.
     """
 
-    def __init__(self, issuer: str, *, fetcher: Fetcher, auth: httpx2.Auth) -> None:
+    def __init__(self, issuer: str, *, fetcher: Fetcher) -> None:
         self.issuer = issuer
         self.fetcher = fetcher
-        self.auth = auth
         self.circuit = Circuit(cool_down=COOL_DOWN)
         self.endpoint: str | None = None
 
@@ -65,9 +61,8 @@ class IntrospectionClient:
         """
         with self.circuit.passing(OutOfOrder):
             endpoint = await self.find_endpoint()
-            form = {"token": token, "token_type_hint": "access_token"}
             try:
-                status, answer = await self.fetcher.post_form(endpoint, form, auth=self.auth)
+                status, answer = await self.fetcher.introspect_token(endpoint, token)
             except FetchError as error:
                 raise self.failure(error.status, {}) from error
             if status == 200 and isinstance(answer.get("active"), bool):

@@ -1,32 +1,29 @@
-"""HTTP to an issuer: bounded in time and size, never redirected elsewhere; its metadata (RFC 8414); our credentials.
-
-An issuer publishes its metadata by OpenID Connect Discovery 1.0 and RFC 8414. This service's own client shows who it is
-as RFC 6749 section 2.3.1 says.
-"""
+"""Requests to an issuer: its metadata (OpenID Connect Discovery 1.0, RFC 8414), tokens (RFC 6749) and introspection."""
 
 import asyncio
-import functools
-import ssl
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import quote_plus, urlsplit
 
 import httpx2
 import jiter
 
-_MAX_REDIRECTS = 3
+from ligand_async.auth.http_client import HTTPClient, UnusableExchange
+
 MAX_BYTES = 512 * 1024
-# What is not compressed cannot grow on arrival.
-_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
+TOKEN_LIFETIME = 300.0  # seconds, if the issuer does not name one (RFC 6749 section 5.1)
+
+AuthMethod = Literal["client_secret_basic", "client_secret_post"]
 
 
 class FetchError(Exception):
-    """An issuer gave no answer, or none that can be used.
+    """An issuer did not answer, or its answer cannot be used.
 
     Args:
         message: What happened, without a secret.
-        status: The status of the answer, where there was one.
+        status: The status of the response, if there was one.
     """
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
@@ -34,23 +31,29 @@ class FetchError(Exception):
         self.status = status
 
 
-@functools.cache
-def _tls_context() -> ssl.SSLContext:
-    """Return how certificates are verified; reading those of the authorities takes 20 ms."""
-    return httpx2.create_ssl_context()
+@dataclass(frozen=True, slots=True)
+class OAuthClient:
+    """This service as a client of an issuer (RFC 6749 section 2.3.1).
+
+    Attributes:
+        client_id: Its identifier.
+        client_secret: Its secret.
+        auth_method: `client_secret_basic`, in the `Authorization` header, or `client_secret_post`, in the form.
+    """
+
+    client_id: str
+    client_secret: str = field(repr=False)
+    auth_method: AuthMethod = "client_secret_basic"
 
 
 class Fetcher:
-    """An HTTP client for issuers.
-
-    Certificates are always verified. Proxies are taken from the environment (`HTTPS_PROXY`, `NO_PROXY`), as a closed
-    network has no other way out.
+    """Requests to issuers, within the limits of `HTTPClient`.
 
     Args:
         timeout: Seconds for a whole call, redirects and body included.
-        allow_http: Whether plain http will do: on a machine of one's own.
-        transport: Goes before the network, such as `httpx2.ASGITransport`.
-        max_bytes: The largest body.
+        allow_http: Whether plain http is allowed: on one's own machine.
+        transport: Replaces the network, such as `httpx2.ASGITransport`.
+        client: This service's own client, for `fetch_token` and `introspect_token`.
     """
 
     def __init__(
@@ -59,148 +62,135 @@ class Fetcher:
         timeout: float,
         allow_http: bool,
         transport: httpx2.AsyncBaseTransport | None = None,
-        max_bytes: int = MAX_BYTES,
+        client: OAuthClient | None = None,
     ) -> None:
         self.timeout = timeout
-        self.allow_http = allow_http
-        self.transport = transport
-        self.max_bytes = max_bytes
-        self._client: httpx2.AsyncClient | None = None
+        self._http = HTTPClient(
+            timeout=timeout,
+            max_bytes=MAX_BYTES,
+            allow_http=allow_http,
+            transport=transport,
+            make=httpx2.AsyncClient if client is None else _oauth_client(client),
+        )
 
     async def get_json(self, url: str) -> dict[str, Any]:
-        """Return a JSON object.
-
-        Redirects are followed within one origin, three at most.
+        """Return the JSON object at an address.
 
         Raises:
             FetchError: There is none at this address, or not now.
         """
-        try:
-            async with asyncio.timeout(self.timeout):
-                address = self.check_url(url)
-                for _ in range(_MAX_REDIRECTS + 1):
-                    status, location, body = await self.send("GET", address)
-                    if location is None:
-                        break
-                    address = self.check_redirect(address, location)
-                else:
-                    raise FetchError(f"{url} redirects more than {_MAX_REDIRECTS} times", status=status)
-        except FetchError:
-            raise
-        except Exception as error:  # whatever a transport raises, there is no answer
-            raise FetchError(f"{url} gave no answer: {type(error).__name__}") from error
-        if status != 200:
-            raise FetchError(f"{url} answered {status}", status=status)
-        return _read_object(url, status, body)
+        async with self._calling(url):
+            request = self._http.open().build_request("GET", url, headers={"Accept": "application/json"})
+            response = await self._http.send(request)
+        if response.status_code != 200:
+            raise FetchError(f"{url} answered {response.status_code}", status=response.status_code)
+        return _read_object(url, response)
 
-    async def post_form(
-        self,
-        url: str,
-        form: Mapping[str, str],
-        *,
-        auth: httpx2.Auth | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> tuple[int, dict[str, Any]]:
-        """Send a form, and return the status and the JSON object of the answer; no redirect is followed.
+    async def fetch_token(self, url: str, *, scope: str = "", audience: str | None = None) -> dict[str, Any]:
+        """Get an access token by the client credentials grant (RFC 6749 section 4.4).
 
         Args:
-            url: The endpoint.
-            form: The fields.
-            auth: How this service's own client shows who it is.
-            headers: More request headers.
+            url: The token endpoint.
+            scope: The scopes to ask for, separated by spaces.
+            audience: The service that the token is for, if the issuer asks for it.
+
+        Returns:
+            The response, in which `expires_in` is a whole number of seconds.
 
         Raises:
-            FetchError: There is no answer, or no JSON object in it.
+            FetchError: There is no response with status 200 that is a JSON object, or it is an error.
         """
-        try:
-            async with asyncio.timeout(self.timeout):
-                status, _, body = await self.send(
-                    "POST", self.check_url(url), data=dict(form), auth=auth, headers=headers
-                )
-        except FetchError:
-            raise
-        except Exception as error:  # whatever a transport raises, there is no answer
-            raise FetchError(f"{url} gave no answer: {type(error).__name__}") from error
-        return status, _read_object(url, status, body)
+        async with self._calling(url):
+            client: Any = self._http.open()
+            found = await client.fetch_token(url, grant_type="client_credentials", scope=scope, audience=audience)
+        return dict(found)
 
-    async def send(
-        self,
-        method: str,
-        url: httpx2.URL,
-        *,
-        data: dict[str, str] | None = None,
-        auth: httpx2.Auth | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> tuple[int, str | None, bytes]:
-        """Send one request; return the status, where a redirect leads, and the body."""
-        async with self.client().stream(
-            method, url, data=data, auth=auth, headers={**_HEADERS, **(headers or {})}, follow_redirects=False
-        ) as response:
-            if response.is_redirect:
-                return response.status_code, response.headers["Location"], b""
-            if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-                raise FetchError(f"{url} answered in a coding that was not asked for", status=response.status_code)
-            body = bytearray()
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > self.max_bytes:
-                    raise FetchError(f"{url} answered more than {self.max_bytes} bytes", status=response.status_code)
-            return response.status_code, None, bytes(body)
+    async def introspect_token(self, url: str, token: str) -> tuple[int, dict[str, Any]]:
+        """Ask for the state of a token (RFC 7662); return the status and the JSON object of the response.
 
-    def check_url(self, url: str) -> httpx2.URL:
-        """Refuse what is not https where it must be.
+        Args:
+            url: The introspection endpoint.
+            token: The access token.
 
         Raises:
-            FetchError: It is not to be asked.
+            FetchError: There is no response, or it is not a JSON object.
         """
-        address = httpx2.URL(url)
-        if address.scheme != "https" and not (self.allow_http and address.scheme == "http"):
-            raise FetchError(f"{url} is not https")
-        if not address.host:
-            raise FetchError(f"{url} names no host")
-        return address
-
-    def check_redirect(self, address: httpx2.URL, location: str) -> httpx2.URL:
-        """Return where a redirect leads, within the same origin.
-
-        Raises:
-            FetchError: It leads to another.
-        """
-        target = address.join(location)
-        if origin(target) != origin(address):
-            raise FetchError(f"{address} redirects to another origin", status=302)
-        return target
-
-    def client(self) -> httpx2.AsyncClient:
-        """Return the client, made in the loop that first asks."""
-        if self._client is None:
-            self._client = httpx2.AsyncClient(timeout=self.timeout, transport=self.transport, verify=_tls_context())
-        return self._client
+        async with self._calling(url):
+            client: Any = self._http.open()
+            response = await client.introspect_token(
+                url,
+                token,
+                token_type_hint="access_token",  # noqa: S106  (the word of RFC 7009)
+                headers={"Accept": "application/json"},
+            )
+        return response.status_code, _read_object(url, response)
 
     async def close(self) -> None:
-        """Close the connections; a later call makes new ones."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        """Close the connections. A later call makes new ones."""
+        await self._http.close()
+
+    @asynccontextmanager
+    async def _calling(self, url: str) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self.timeout):
+                yield
+        except FetchError:
+            raise
+        except UnusableExchange as error:
+            raise FetchError(f"{url} {error}", status=error.status) from error
+        except Exception as error:  # whatever a transport raises, there is no answer
+            raise FetchError(f"{url} gave no answer: {type(error).__name__}") from error
 
 
-def origin(url: httpx2.URL) -> tuple[str, str, int | None]:
-    """Return what two URLs of one origin have in common (RFC 6454 section 4)."""
-    return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme)
+def _oauth_client(client: OAuthClient) -> Callable[..., httpx2.AsyncClient]:
+    # Imported here because it is slow, and most services have no client of their own.
+    from authlib.integrations.httpx_client import AsyncOAuth2Client  # type: ignore[import-untyped]  # it has no types
+
+    client_id, secret = client.client_id, client.client_secret
+    if (
+        client.auth_method == "client_secret_basic"
+    ):  # form-encoded within the header, which Authlib leaves to its caller
+        client_id, secret = quote_plus(client_id), quote_plus(secret)
+
+    def make(**options: Any) -> httpx2.AsyncClient:
+        made = AsyncOAuth2Client(client_id, secret, token_endpoint_auth_method=client.auth_method, **options)
+        made.register_compliance_hook("access_token_response", _check_token_response)
+        opened: httpx2.AsyncClient = made
+        return opened
+
+    return make
 
 
-def _read_object(url: str, status: int, body: bytes) -> dict[str, Any]:
-    """Return the JSON object of an answer.
+def _check_token_response(response: httpx2.Response) -> httpx2.Response:
+    """Return a token response that Authlib can read.
 
-    Raises:
-        FetchError: It holds none.
+    Authlib 1.9.10 takes a token from a response of any status below 500, accepts NaN, and fails on an `expires_in` that
+    is not a number.
     """
+    url, status = str(response.request.url), response.status_code
+    document = _read_object(url, response) if status == 200 else {"error": ...}
+    if "error" in document:
+        raise FetchError(f"{url} answered {status} without a token", status=status)
+    kept = {name: document[name] for name in ("access_token", "token_type") if name in document}
+    return httpx2.Response(status, json={**kept, "expires_in": _read_lifetime(document.get("expires_in"))})
+
+
+def _read_lifetime(expires_in: Any) -> float:
+    """Return the seconds that a token lives; some issuers write the number as text."""
     try:
-        document = jiter.from_json(body, allow_inf_nan=False)
+        seconds = float(expires_in)
+    except (TypeError, ValueError, OverflowError):
+        return TOKEN_LIFETIME
+    return seconds if 0 < seconds < float("inf") and not isinstance(expires_in, bool) else TOKEN_LIFETIME
+
+
+def _read_object(url: str, response: httpx2.Response) -> dict[str, Any]:
+    try:
+        document = jiter.from_json(response.content, allow_inf_nan=False)
     except ValueError:
         document = None
     if not isinstance(document, dict):
-        raise FetchError(f"{url} answered no JSON object", status=status)
+        raise FetchError(f"{url} answered no JSON object", status=response.status_code)
     return document
 
 
@@ -272,23 +262,3 @@ def _text_of(document: dict[str, Any], name: str) -> str | None:
     """Return a member that is a text."""
     value = document.get(name)
     return value if isinstance(value, str) else None
-
-
-AuthMethod = Literal["client_secret_basic", "client_secret_post"]
-
-
-def client_auth(client_id: str, client_secret: str, method: AuthMethod) -> httpx2.Auth:
-    """Return what adds a client's credentials to a request that has a form.
-
-    Args:
-        client_id: The client.
-        client_secret: Its secret.
-        method: `client_secret_basic`, in the `Authorization` header, or `client_secret_post`, in the form.
-    """
-    # Slow to import, and most services have no client of their own.
-    from authlib.integrations.httpx_client import OAuth2ClientAuth  # type: ignore[import-untyped]  # it has no types
-
-    if method == "client_secret_basic":  # form-encoded within the header, which Authlib leaves to its caller
-        client_id, client_secret = quote_plus(client_id), quote_plus(client_secret)
-    auth: httpx2.Auth = OAuth2ClientAuth(client_id, client_secret, method)
-    return auth
