@@ -2,9 +2,11 @@
 
 import asyncio
 import contextvars
+import functools
 import logging
 import math
-from collections.abc import Callable, Coroutine, Generator, Hashable, Iterator
+import time
+from collections.abc import Callable, Coroutine, Hashable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -266,101 +268,63 @@ async def _wait_for(task: asyncio.Task[Any]) -> None:
         logger.warning("a unit of work whose client had gone was rolled back: %s", type(error).__name__)
 
 
-class Unanswered(Exception):
-    """It took too long."""
-
-
-class Patience(Generic[T]):
-    """Awaits a coroutine for so long; one that answers at once, as from a cache, costs no timer.
-
-    Args:
-        work: What to await, once.
-        seconds: For how long.
-
-    Raises:
-        Unanswered: It took longer, and was cancelled; from `await`.
-    """
-
-    __slots__ = ("seconds", "work")
-
-    def __init__(self, work: Coroutine[Any, Any, T], seconds: float) -> None:
-        self.work = work
-        self.seconds = seconds
-
-    def __await__(self) -> Generator[Any, Any, T]:
-        try:
-            first = self.work.send(None)
-        except StopIteration as answer:
-            return answer.value  # type: ignore[no-any-return]  # typeshed does not tell what a coroutine returns
-        return (yield from _wait(_Rest(self.work, first), self.seconds).__await__())
-
-
-class _Rest(Generic[T]):
-    """What is left of a coroutine that has begun to wait.
-
-    Args:
-        work: The coroutine.
-        waits_for: What it gave the loop last.
-    """
-
-    __slots__ = ("waits_for", "work")
-
-    def __init__(self, work: Coroutine[Any, Any, T], waits_for: Any) -> None:
-        self.work = work
-        self.waits_for = waits_for
-
-    def __await__(self) -> Generator[Any, Any, T]:
-        try:
-            while True:
-                try:
-                    sent = yield self.waits_for
-                except BaseException as error:  # noqa: BLE001  (a cancellation is for the coroutine)
-                    self.waits_for = self.work.throw(error)
-                else:
-                    self.waits_for = self.work.send(sent)
-        except StopIteration as answer:
-            return answer.value  # type: ignore[no-any-return]  # the same
-
-
-async def _wait(work: _Rest[T], seconds: float) -> T:
-    """Await what is left of a coroutine.
-
-    Raises:
-        Unanswered: It took too long.
-    """
-    limit = asyncio.timeout(seconds)
-    try:
-        async with limit:
-            return await work
-    except TimeoutError as error:
-        if limit.expired():
-            raise Unanswered(f"no answer within {seconds:g} s") from error
-        raise
-
-
-class Flights(Generic[T]):
-    """At most one piece of work per key at a time; whoever asks meanwhile waits for the same."""
+class SingleFlight(Generic[T]):
+    """At most one piece of work per key at a time; callers that come meanwhile wait for the same work."""
 
     def __init__(self) -> None:
         self.tasks: dict[Hashable, asyncio.Task[T]] = {}
 
-    async def share(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Return what the work under way returns, or start it.
-
-        A caller that is cancelled does not cancel it. Its error reaches all who wait as one object: let it return what
-        may go wrong.
-        """
+    def begin(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
+        """Return the task under way, or start one. Shield it where you await it, so that only `stop` cancels it."""
         task = self.tasks.get(key)
         if task is None:
-            # Of no request: neither its deadline nor its id is that of the others who wait.
+            # In a context of its own: neither the deadline nor the id of one request is that of the others who wait.
             task = asyncio.get_running_loop().create_task(work(), context=contextvars.Context())
             self.tasks[key] = task
-            task.add_done_callback(lambda _: self.tasks.pop(key, None))
-        return await asyncio.shield(task)
+            task.add_done_callback(functools.partial(self._end, key))
+        return task
+
+    async def share(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Return the result of the work under way, or start it.
+
+        A caller that is cancelled does not cancel the work. An exception reaches all callers as one object, so work
+        that often fails should return the failure instead.
+        """
+        return await asyncio.shield(self.begin(key, work))
 
     async def stop(self) -> None:
-        """Cancel what is under way and wait until it has ended."""
+        """Cancel all work under way, and wait until it has ended."""
         tasks = list(self.tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _end(self, key: Hashable, task: asyncio.Task[T]) -> None:
+        self.tasks.pop(key, None)
+        if not task.cancelled():
+            task.exception()  # asyncio would log it as never retrieved where nobody waited for the work
+
+
+class Cooldown:
+    """A time in which something that failed is not tried again.
+
+    Args:
+        clock: Seconds that never go back.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self._ends_at = -math.inf
+
+    @property
+    def seconds_left(self) -> float:
+        """The seconds until the next try; 0 if there is nothing to wait for."""
+        return max(0.0, self._ends_at - self.clock())
+
+    def begin(self, seconds: float) -> None:
+        """Begin, or begin anew."""
+        self._ends_at = self.clock() + seconds
+
+    def end(self) -> None:
+        """End at once."""
+        self._ends_at = -math.inf

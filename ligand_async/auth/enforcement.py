@@ -3,6 +3,7 @@
 `WWW-Authenticate` offers the challenges of RFC 9110 section 11.6.1 and RFC 6750 section 3.
 """
 
+import asyncio
 import logging
 from collections.abc import Sequence
 
@@ -17,7 +18,6 @@ from ligand_async.errors import Problem, ServiceUnavailable, Unauthorized
 from ligand_async.principal import Principal, Requirement
 from ligand_async.protocols import Authenticator, DenyList
 from ligand_async.signals import access_denied, announce, authentication_failed, principal_authenticated
-from ligand_async.tasks import Patience, Unanswered
 
 logger = logging.getLogger(__name__)
 
@@ -107,12 +107,16 @@ class Enforcement:
             ServiceUnavailable: Nobody can tell now.
         """
         access = self.decide(endpoint, method)
+        limit = asyncio.timeout(self.patience)
         try:
-            principal = await Patience(self.identify(connection), self.patience)
-        except Unanswered as error:
-            logger.warning("who is calling could not be found out: %s", error)
+            async with limit:
+                principal = await self.identify(connection)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            logger.warning("the caller could not be authenticated: no answer within %g s", self.patience)
             raise ServiceUnavailable(
-                "who is calling could not be found out in time", headers={"Retry-After": _RETRY_AFTER}
+                "the caller could not be authenticated in time", headers={"Retry-After": _RETRY_AFTER}
             ) from error
         except Problem as problem:
             self.complete(problem, reason=getattr(problem, "reason", "credentials"))

@@ -1,7 +1,5 @@
 """Credentials for another service: the service's own access token, or the caller's token forwarded."""
 
-import asyncio
-import contextvars
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +14,7 @@ from ligand_async.auth import current_caller_token
 from ligand_async.auth.tokens import AuthMethod, Fetcher, FetchError, OAuthClient, discover
 from ligand_async.errors import BadGateway, Problem, Unauthorized
 from ligand_async.settings import Settings, SettingsError, is_issuer
+from ligand_async.tasks import Cooldown, SingleFlight
 from ligand_async.upstream.failures import RETRY_AFTER, unavailable
 
 logger = logging.getLogger(__name__)
@@ -152,9 +151,10 @@ class ClientToken:
         self._fetcher = fetcher
         self._clock = clock
         self._token: _IssuedToken | None = None
-        self._fetching: asyncio.Task[_IssuedToken] | None = None
-        self._failed: tuple[float, Problem] | None = None
-        self._refused_at: float | None = None
+        self._flight: SingleFlight[_IssuedToken] = SingleFlight()
+        self._problem: Problem | None = None  # of the last fetch, if it failed
+        self._failed = Cooldown(clock=clock)
+        self._refused = Cooldown(clock=clock)
 
     async def get(self) -> str:
         """Return a token that is good for the next few seconds.
@@ -168,8 +168,8 @@ class ClientToken:
             return token.value
         if token is None or now >= token.use_until:
             return (await self._fetched()).value
-        if self._failed is None or now >= self._failed[0]:
-            self._begin()  # and nobody waits for it
+        if not self._failed.seconds_left:
+            self._flight.begin(None, self._fetch)  # and nobody waits for it
         return token.value
 
     async def renew(self, refused: str) -> str | None:
@@ -183,47 +183,37 @@ class ClientToken:
         """
         if self._token is not None and self._token.value != refused:
             return self._token.value
-        now = self._clock()
-        if self._refused_at is not None and now - self._refused_at < _REFUSED_COOL_DOWN and self._fetching is None:
+        if self._refused.seconds_left and not self._flight.tasks:
             return None
-        self._refused_at, self._token = now, None
+        self._refused.begin(_REFUSED_COOL_DOWN)
+        self._token = None
         return (await self._fetched()).value
 
     async def close(self) -> None:
-        """Stop asking."""
-        if self._fetching is not None:
-            self._fetching.cancel()
-            await asyncio.wait([self._fetching])
+        """Stop a fetch under way, and close the connections."""
+        await self._flight.stop()
         await self._fetcher.close()
 
     async def _fetched(self) -> _IssuedToken:
-        """Wait for the token that is being fetched, by whomever; whoever gives up does not stop the others."""
-        if self._fetching is None and self._failed is not None and self._clock() < self._failed[0]:
-            raise _copy_of(self._failed[1])
+        """Wait for a fetch, which may be under way already."""
+        if self._problem is not None and self._failed.seconds_left and not self._flight.tasks:
+            raise _copy_of(self._problem)
         try:
-            return await asyncio.shield(self._begin())
+            return await self._flight.share(None, self._fetch)
         except Problem as problem:
             raise _copy_of(problem) from problem
 
-    def _begin(self) -> asyncio.Task[_IssuedToken]:
-        if self._fetching is None:
-            # Of no request: neither its deadline nor its id is that of the others who wait.
-            loop = asyncio.get_running_loop()
-            self._fetching = loop.create_task(self._fetch(), context=contextvars.Context())
-            self._fetching.add_done_callback(self._end)
-        return self._fetching
-
-    def _end(self, task: asyncio.Task[_IssuedToken]) -> None:
-        self._fetching = None
-        if task.cancelled():
-            return
-        error = task.exception()
-        if error is None:
-            self._token, self._failed = task.result(), None
-        elif isinstance(error, Problem):
-            self._failed = (self._clock() + _COOL_DOWN, error)
-
     async def _fetch(self) -> _IssuedToken:
+        try:
+            self._token = await self._ask()
+        except Problem as problem:
+            self._problem = problem
+            self._failed.begin(_COOL_DOWN)
+            raise
+        self._failed.end()
+        return self._token
+
+    async def _ask(self) -> _IssuedToken:
         asked_at = self._clock()
         one = self.credentials
         try:

@@ -68,8 +68,7 @@ def make_verifier(
 ) -> IntrospectionVerifier:
     """Make what asks this issuer; only the test moves its clock on."""
     own = OAuthClient(CLIENT, SECRET, method)
-    client = IntrospectionClient(issuer.url, fetcher=fetcher(PATIENCE, client=own))
-    client.circuit.clock = clock
+    client = IntrospectionClient(issuer.url, fetcher=fetcher(PATIENCE, client=own), clock=clock)
     return IntrospectionVerifier(trust(issuer, profile), client, clock=clock, monotonic=clock)
 
 

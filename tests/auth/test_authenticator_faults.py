@@ -32,6 +32,27 @@ async def test_authenticators_and_deny_list_have_limited_time(caplog: pytest.Log
     assert caplog.text.count("no answer within 0.02 s") == 2
 
 
+async def test_an_authenticator_that_is_too_slow_may_clean_up() -> None:
+    """It is cancelled, and the answer comes after its clean-up."""
+    ended: list[str] = []
+
+    async def look_up(_: str) -> Principal | None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            await asyncio.sleep(0)
+            ended.append("cleaned up")
+            raise
+        return None
+
+    app = app_of(authenticators=[APIKeyAuthenticator(look_up)])
+    enforcement_of(app).patience = 0.02
+
+    assert (await get(app, "/open", **{"X-API-Key": "k"})).status == 503
+    assert ended == ["cancelled", "cleaned up"]
+
+
 async def test_slow_answers_are_waited_for() -> None:
     """Whoever has to ask others may take several steps, fail in them, and be believed."""
     steps: list[str] = []

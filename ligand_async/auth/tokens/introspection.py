@@ -17,7 +17,7 @@ from ligand_async.auth.tokens.token_cache import MAX_AGE, TokenCache
 from ligand_async.auth.tokens.verifier import TrustedIssuer
 from ligand_async.errors import ServiceUnavailable
 from ligand_async.principal import Principal
-from ligand_async.tasks import Flights
+from ligand_async.tasks import Cooldown, SingleFlight
 
 logger = logging.getLogger(__name__)
 
@@ -44,12 +44,13 @@ class IntrospectionClient:
     Args:
         issuer: Its identifier.
         fetcher: Sends the requests, with a client of this service.
+        clock: Seconds that never go back.
     """
 
-    def __init__(self, issuer: str, *, fetcher: Fetcher) -> None:
+    def __init__(self, issuer: str, *, fetcher: Fetcher, clock: Callable[[], float] = time.monotonic) -> None:
         self.issuer = issuer
         self.fetcher = fetcher
-        self.circuit = Circuit(cool_down=COOL_DOWN)
+        self.circuit = Circuit(cool_down=COOL_DOWN, clock=clock)
         self.endpoint: str | None = None
 
     async def ask(self, token: str) -> dict[str, Any]:
@@ -115,55 +116,57 @@ class IntrospectionClient:
 
 
 class CircuitOpen(Exception):
-    """Nobody is asked now."""
+    """The issuer failed a moment ago, and is not asked now."""
 
 
 class Circuit:
-    """The way to one other service.
+    """A circuit breaker for one issuer.
 
-    After a failure it is open for a while: callers are turned away at once instead of each waiting for a timeout. Then
-    one of them tries, and while it does the others are still turned away. An answer closes it.
+    A failure opens it for a while: callers fail at once instead of each waiting for a timeout. Then one of them tries,
+    and the others still fail until it has an answer. An answer closes the circuit.
 
     Args:
         cool_down: Seconds before the next trial.
-        clock: Seconds that only grow.
+        clock: Seconds that never go back.
     """
 
     def __init__(self, *, cool_down: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.cool_down = cool_down
-        self.clock = clock
-        self.failed_at: float | None = None
-        self.is_tried = False
+        self._cooldown = Cooldown(clock=clock)
+        self._has_failed = False
+        self._is_tried = False
 
     @property
     def retry_after(self) -> int:
-        """Return the whole seconds after which asking again makes sense."""
+        """The whole seconds after which asking again makes sense."""
         return max(1, math.ceil(self.cool_down))
 
     @contextmanager
     def passing(self, *failures: type[Exception]) -> Iterator[None]:
-        """Pass the circuit, and tell it whether there was an answer.
+        """Pass the circuit; the block's exception, or none, decides whether it opens or closes.
 
         Args:
-            *failures: What says that there was none; any other exception says nothing either way.
+            *failures: The exceptions that open it. Others leave it as it was.
 
         Raises:
             CircuitOpen: It is open.
         """
-        is_trial = self.failed_at is not None
-        if self.failed_at is not None and (self.is_tried or self.clock() - self.failed_at < self.cool_down):
+        is_trial = self._has_failed
+        if is_trial and (self._is_tried or self._cooldown.seconds_left):
             raise CircuitOpen
-        self.is_tried = self.is_tried or is_trial
+        self._is_tried = self._is_tried or is_trial
         try:
             yield
         except failures:
-            self.failed_at = self.clock()
+            self._has_failed = True
+            self._cooldown.begin(self.cool_down)
             raise
         else:
-            self.failed_at = None
+            self._has_failed = False
+            self._cooldown.end()
         finally:
             if is_trial:
-                self.is_tried = False
+                self._is_tried = False
 
 
 _MAX_TOKEN = 4 * 1024  # characters
@@ -210,7 +213,7 @@ class IntrospectionVerifier:
         self.good: TokenCache[Principal] = TokenCache(clock=monotonic)
         # Apart, so that a flood of wrong tokens drives out no good one.
         self.refused: TokenCache[str] = TokenCache(size=_REFUSED_SIZE, max_age=REFUSED_AGE, clock=monotonic)
-        self.flights: Flights[_Verdict] = Flights()
+        self.flights: SingleFlight[_Verdict] = SingleFlight()
 
     async def verify(self, token: str) -> Principal:
         """Return the principal of a token.

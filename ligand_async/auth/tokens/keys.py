@@ -1,7 +1,6 @@
 """The public keys of an issuer (RFC 7517): where they are, imported one by one, renewed, kept through an outage."""
 
 import asyncio
-import contextvars
 import logging
 import math
 import time
@@ -17,6 +16,7 @@ from joserfc.jws import JWSRegistry
 from ligand_async.auth.tokens.compact import CompactToken, is_key_id
 from ligand_async.auth.tokens.issuer_http import Fetcher, FetchError, discover
 from ligand_async.errors import ServiceUnavailable
+from ligand_async.tasks import Cooldown, SingleFlight
 
 logger = logging.getLogger(__name__)
 
@@ -216,19 +216,14 @@ class IssuerKeys:
         self.clock = clock
         self._keys = KeySet()
         self._found_at = -math.inf
-        self._next_at = -math.inf
+        self._cooldown = Cooldown(clock=clock)
         self._failures = 0
-        self._fetch: asyncio.Task[None] | None = None
+        self._flight: SingleFlight[None] = SingleFlight()
 
     @property
     def are_known(self) -> bool:
         """Whether there are keys that serve."""
         return self.clock() - self._found_at <= self.pace.longest
-
-    @property
-    def pause(self) -> float:
-        """Seconds until the issuer may be asked again."""
-        return max(0.0, self._next_at - self.clock())
 
     async def find(self, key_id: str | None) -> PublicKey | None:
         """Return the key of a name, or None where the issuer has none.
@@ -241,7 +236,7 @@ class IssuerKeys:
             if not self.are_known:
                 raise ServiceUnavailable(
                     "the keys of the token's issuer are not known yet",
-                    headers={"Retry-After": str(max(1, math.ceil(self.pause)))},
+                    headers={"Retry-After": str(max(1, math.ceil(self._cooldown.seconds_left)))},
                 )
         elif self.clock() - self._found_at > self.pace.lifetime:
             self.begin()
@@ -259,14 +254,13 @@ class IssuerKeys:
             await asyncio.shield(fetch)
 
     def begin(self) -> asyncio.Task[None] | None:
-        """Return the fetch under way, begin one, or return None during the pause."""
-        if self._fetch is None and self.pause == 0:
-            self._next_at = self.clock() + self.pace.cooldown
-            # Of its own context: it belongs to no request, though one of them be the first to ask.
-            self._fetch = asyncio.create_task(
-                self.fetch(), name=f"keys of {self.issuer}", context=contextvars.Context()
-            )
-        return self._fetch
+        """Return the fetch under way, begin one, or return None during the cool-down."""
+        is_under_way = bool(self._flight.tasks)
+        if not is_under_way and self._cooldown.seconds_left:
+            return None
+        if not is_under_way:
+            self._cooldown.begin(self.pace.cooldown)
+        return self._flight.begin(None, self.fetch)
 
     async def fetch(self) -> None:
         """Fetch the keys once; a failure leaves those that are known."""
@@ -277,29 +271,25 @@ class IssuerKeys:
             pause = self.pace.cooldown
             if not self.are_known:
                 pause = min(pause, self.pace.first_retry * 2 ** min(self._failures - 1, 10))
-            self._next_at = self.clock() + pause
+            self._cooldown.begin(pause)
             logger.warning("the keys of %s were not fetched: %s", self.issuer, error)
-        else:
-            before = self._keys
-            self._keys, self._found_at, self._failures = found, self.clock(), 0
-            if not found.is_same(before):
-                logger.info("the keys of %s: %s", self.issuer, ", ".join(str(one.key_id) for one in found.keys))
-                self.on_change(before, found)
-        finally:
-            self._fetch = None
+            return
+        before = self._keys
+        self._keys, self._found_at, self._failures = found, self.clock(), 0
+        if not found.is_same(before):
+            logger.info("the keys of %s: %s", self.issuer, ", ".join(str(one.key_id) for one in found.keys))
+            self.on_change(before, found)
 
     async def find_first(self) -> None:
         """Ask until keys are known."""
         while not self.are_known:
             await self.refresh()
             if not self.are_known:
-                await asyncio.sleep(max(self.pause, 0.01))
+                await asyncio.sleep(max(self._cooldown.seconds_left, 0.01))
 
     async def stop(self) -> None:
         """End a fetch under way."""
-        if self._fetch is not None:
-            self._fetch.cancel()
-            await asyncio.gather(self._fetch, return_exceptions=True)
+        await self._flight.stop()
 
 
 _METADATA_LIFETIME = 3600.0  # seconds
