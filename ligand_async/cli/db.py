@@ -168,30 +168,22 @@ def heads(info: ScriptInfo, directory: Path | None) -> None:
 
 
 @db.command("check")
-@click.option("--since", help="Look for locks in the migrations after this revision.")
-@click.option("--strict", is_flag=True, help="Fail on locks, too.")
 @_directory_option
 @pass_script_info
-def check(info: ScriptInfo, since: str | None, strict: bool, directory: Path | None) -> None:
-    """Compare the database with the models, and warn of migrations that lock a busy table."""
+def check(info: ScriptInfo, directory: Path | None) -> None:
+    """Compare the database with the migrations and with the models."""
     with _migration_errors():
         target = _find_target(load_app(info), directory)
         findings = run(lambda: migrations.check(*target))
-        suspects = findings.pending or migrations.scripts(target.directory, since)
-        locks = run(lambda: migrations.check_locks(*target, suspects))
     for script in findings.pending:
         click.echo(f"not applied: {_describe(script)}")
     for difference in findings.drift:
         click.echo(difference)
-    for warning in locks.warnings:
-        click.echo(f"warning: {warning}", err=True)
     if findings.pending:
         raise click.ClickException("the database is behind: run `ligand db upgrade`")
     if findings.drift:
         raise click.ClickException("the database is not what the models say: `ligand db migrate` writes a migration")
     click.echo("the database is what the models say")
-    if strict and locks.warnings:
-        raise click.ClickException("there are warnings, and --strict fails on them")
 
 
 @db.command("stamp")

@@ -182,21 +182,6 @@ def test_check_fails_on_drift(ligand_db: Run, database_url: str) -> None:
     assert "ligand db migrate" in outcome.stderr
 
 
-def test_check_warns_of_locks(ligand_db: Run, own: Path) -> None:
-    """Locks are warnings, which fail the check only with --strict and only after --since."""
-    ligand_db("migrate", "-m", "Create pets.", "--rev-id", "pets", "-d", "own")
-    up, down = "op.create_index('ix', 'pet', ['version'])", "op.drop_index('ix')"
-    write_migration(own, "index", up=f"{up}\n{down}", down=down, after="pets")
-    ligand_db("upgrade", "-d", "own")
-
-    lenient, strict = ligand_db("check", "-d", "own"), ligand_db("check", "--strict", "-d", "own")
-    since = ligand_db("check", "--strict", "--since", "index", "-d", "own")
-
-    assert (lenient.exit_code, strict.exit_code, since.exit_code) == (0, 1, 0)
-    assert "warning: index: " in lenient.stderr
-    assert "[require-concurrent-index-creation]" in lenient.stderr
-
-
 def test_failed_migration(ligand_db: Run, own: Path) -> None:
     """A migration that fails is one message without a traceback, and exit code 1."""
     write_migration(own, "faults", up="1 / 0")

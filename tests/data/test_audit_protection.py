@@ -198,7 +198,7 @@ async def test_sql_for_postgresql_holds_the_triggers(sqlite_url: str, tmp_path: 
     directory = create_directory(tmp_path / "migrations")
     await autogenerate(database, settings, directory, "everything")
 
-    sql = await write_sql(database, settings, directory, "head", dialect="postgresql")
+    sql = await write_sql(database, settings_for("postgresql://127.0.0.1:1/none"), directory, "head")
 
     assert sql.count("CREATE TRIGGER") == 2
     assert "BEFORE TRUNCATE" in sql

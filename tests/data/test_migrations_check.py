@@ -1,4 +1,4 @@
-"""What `ligand db check` looks at: migrations, models, locks."""
+"""`ligand db check` compares the database with the migrations and with the models."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,14 +11,11 @@ from ligand_async import Database
 from ligand_async.data.migrations import (
     MigrationError,
     check,
-    check_locks,
     create_directory,
-    scripts,
     stamp,
     upgrade,
     write_sql,
 )
-from ligand_async.data.migrations.comparison import find_locks, find_squawk
 from tests.data.migrating import EMPTY, create_table, fetch, make_base, settings_for, write_migration
 
 
@@ -160,84 +157,6 @@ async def test_unknown_revision_is_an_error(directory: Path, database_url: str) 
     (directory / "versions" / "cats.py").unlink()
     with pytest.raises(MigrationError, match="cats"):
         await check(EMPTY, settings, directory)
-
-
-LOCKS = {
-    "index": ("op.create_index('ix', 'pet', ['age'])", "require-concurrent-index-creation"),
-    "type": ("op.alter_column('pet', 'age', type_=sa.Text)", "changing-column-type"),
-    "required": ("op.alter_column('pet', 'age', nullable=False)", "adding-not-nullable-field"),
-    "foreign key": ("op.create_foreign_key('fk', 'pet', 'pet', ['age'], ['id'])", "adding-foreign-key-constraint"),
-}
-
-
-@pytest.mark.parametrize(("up", "rule"), LOCKS.values(), ids=LOCKS.keys())
-async def test_locks_are_warned_of(directory: Path, database_url: str, up: str, rule: str) -> None:
-    """A migration that would make PostgreSQL lock a busy table is warned of, whatever database is at hand."""
-    write_migration(directory, "locks", up=up, after="pets")
-    found = await check_locks(EMPTY, settings_for(database_url), directory, scripts(directory))
-    assert found.complete
-    assert any(warning.startswith("locks: ") and f"[{rule}]" in warning for warning in found.warnings)
-
-
-async def test_new_tables_are_not_busy(directory: Path, sqlite_url: str) -> None:
-    """Nobody waits for a table that the same migration makes."""
-    write_migration(directory, "cats", up=create_table("cat") + "\nop.create_index('ix', 'cat', ['id'])", after="pets")
-    found = await check_locks(EMPTY, settings_for(sqlite_url), directory, scripts(directory))
-    assert found.warnings == ()
-
-
-async def test_concurrent_index_is_fine(directory: Path, sqlite_url: str) -> None:
-    """An index that is built outside a transaction locks nobody out."""
-    up = """
-    with op.get_context().autocommit_block():
-        op.create_index('ix', 'pet', ['age'], postgresql_concurrently=True)
-    """
-    write_migration(directory, "index", up=up, after="pets")
-    found = await check_locks(EMPTY, settings_for(sqlite_url), directory, scripts(directory))
-    assert found.warnings == ()
-
-
-async def test_what_cannot_be_read_is_told(directory: Path, sqlite_url: str) -> None:
-    """A migration that needs a connection is named, and what was found about the others is not called complete."""
-    write_migration(directory, "data", up="op.get_bind().execute(sa.text('SELECT 1')).all()", after="pets")
-    found = await check_locks(EMPTY, settings_for(sqlite_url), directory, scripts(directory))
-    assert not found.complete
-    assert found.warnings[0].startswith("data: cannot be written as SQL")
-
-
-async def test_missing_linter_is_told(
-    directory: Path, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without squawk one line says how to get it."""
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
-    found = await check_locks(EMPTY, settings_for(sqlite_url), directory, scripts(directory))
-    assert found.warnings == ("locks were not looked at: `pip install squawk-cli` adds that",)
-    assert not found.complete
-
-
-async def test_failing_linter_is_an_error(tmp_path: Path) -> None:
-    """A linter that does not answer in JSON has failed; its own words are told."""
-    program = tmp_path / "squawk"
-    program.write_text("#!/bin/sh\necho out of order >&2\nexit 3\n")
-    program.chmod(0o755)
-    with pytest.raises(MigrationError, match="squawk failed: out of order"):
-        await find_locks(str(program), {"pets": "SELECT 1;"})
-
-
-async def test_hanging_linter_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A linter that does not end is ended."""
-    monkeypatch.setattr("ligand_async.data.migrations.comparison.TIMEOUT", 0.2)
-    program = tmp_path / "squawk"
-    program.write_text("#!/bin/sh\nexec sleep 60\n")
-    program.chmod(0o755)
-    with pytest.raises(MigrationError, match=r"did not end within 0\.2 s"):
-        await find_locks(str(program), {"pets": "SELECT 1;"})
-
-
-def test_linter_is_found_beside_python() -> None:
-    """The environment's own squawk is found, whether or not the environment is activated."""
-    assert find_squawk() is not None
 
 
 async def test_sql_needs_no_database(directory: Path) -> None:

@@ -15,7 +15,7 @@ from ligand_async.data.migrations.commands import (
     upgrade,
     write_sql,
 )
-from ligand_async.data.migrations.comparison import Findings, LockFindings, check, check_locks
+from ligand_async.data.migrations.comparison import Findings, check
 from ligand_async.data.migrations.errors import (
     MigrationError,
     MigrationFailed,
@@ -27,7 +27,6 @@ from ligand_async.data.migrations.runner import Patience, run_environment
 
 __all__ = [
     "Findings",
-    "LockFindings",
     "MigrationError",
     "MigrationFailed",
     "MigrationLockHeld",
@@ -37,7 +36,6 @@ __all__ = [
     "auto_upgrade",
     "autogenerate",
     "check",
-    "check_locks",
     "create_directory",
     "current",
     "downgrade",

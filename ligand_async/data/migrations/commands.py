@@ -243,19 +243,18 @@ def _path_of(script: Any) -> Path | None:
     return Path(script.path) if isinstance(script, Script) else None
 
 
-def scripts(directory: Path, since: str | None = None) -> list[Script]:
+def scripts(directory: Path) -> list[Script]:
     """Return the migrations, the newest first.
 
     Args:
         directory: As `find_directory` returns it.
-        since: Only those after this revision.
 
     Raises:
-        MigrationError: They do not fit together, or there is no such revision.
+        MigrationError: They do not fit together.
     """
     with naming_failures(directory):
         script = ScriptDirectory.from_config(make_config(directory))
-        return list(script.iterate_revisions("heads", since or "base"))
+        return list(script.iterate_revisions("heads", "base"))
 
 
 async def write_sql(
@@ -265,7 +264,6 @@ async def write_sql(
     revision: str,
     *,
     down: bool = False,
-    dialect: str | None = None,
 ) -> str:
     """Return the SQL of an upgrade or downgrade, without connecting.
 
@@ -275,12 +273,11 @@ async def write_sql(
         directory: As `find_directory` returns it.
         revision: A revision, or `from:to`; a downgrade needs both.
         down: Whether to go down.
-        dialect: Another dialect than the database's.
 
     Raises:
         MigrationError: A migration looks at the database, as rebuilding a table on SQLite does.
     """
-    dialect = dialect or parse_database_url(settings.database_url.get_secret_value()).get_backend_name()
+    dialect = parse_database_url(settings.database_url.get_secret_value()).get_backend_name()
     output = io.StringIO()
     environment = Environment(database.metadata, dialect, settings.database_lock_timeout)
     run = command.downgrade if down else command.upgrade
