@@ -100,9 +100,6 @@ async def pages(session: AsyncSession, rows: int) -> dict[str, Callable[[], Awai
         "cursor, last": lambda: paginate(
             session, statement, CursorParams(limit=LIMIT, cursor=last.next_cursor), into=EventRead
         ),
-        "cursor, first, estimated": lambda: paginate(
-            session, statement, CursorParams(limit=LIMIT), into=EventRead, total="estimate"
-        ),
         "cursor, first, counted": lambda: paginate(
             session, statement, CursorParams(limit=LIMIT), into=EventRead, total="exact"
         ),

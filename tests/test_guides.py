@@ -142,6 +142,7 @@ async def test_pages_guide_serves(guide: ModuleType, database_url: str) -> None:
         assert await titles("by-year?limit=2") == ("43", 5)
         assert (await client.get("/films/?page=1&cursor=x")).status_code == 422
         assert len((await titles("latest"))[0]) == 3
+        assert len((await titles("credits"))[0]) == 5
         authors = await (await client.get("/films/authors")).get_json()
         assert authors["items"] == [{"name": "Ann", "films": 5}, {"name": "Bob", "films": 0}]
 

@@ -106,6 +106,7 @@ class Walk:
         limit: How many items a page has.
         into: What is made of each.
         meanwhile: What happens between two pages.
+        unique: The columns that tell rows apart, if not the primary key.
     """
 
     session: AsyncSession
@@ -113,12 +114,13 @@ class Walk:
     limit: int = 10
     into: type[BaseModel] = ThingRead
     meanwhile: Callable[[], Awaitable[None]] = nothing
+    unique: Sequence[Any] = ()
 
     async def page(self, cursor: str | None = None, **more: Any) -> Page[Any]:
         """Read one page."""
         params = CursorParams(limit=self.limit, cursor=cursor)
         async with current_app.test_request_context("/"):
-            return await paginate(self.session, self.statement, params, into=self.into, **more)
+            return await paginate(self.session, self.statement, params, into=self.into, unique=self.unique, **more)
 
     def links(self, page: Page[Any]) -> dict[str, str | None]:
         """Return the cursors that a page links to, by relation."""

@@ -1,175 +1,16 @@
-"""The order of a list: a statement's own, completed by primary keys until no two rows are alike."""
+"""The order of a list: the statement's own, completed so that no two rows are equal in it."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
-from sqlalchemy import (
-    CTE,
-    Alias,
-    BinaryExpression,
-    BooleanClauseList,
-    Column,
-    Join,
-    Label,
-    Over,
-    Select,
-    Subquery,
-    Table,
-    TextClause,
-    UniqueConstraint,
-)
+from sqlalchemy import Column, Label, Over, Select, Table, TextClause, inspect
+from sqlalchemy.orm import Mapper, QueryableAttribute, RelationshipDirection, RelationshipProperty
 from sqlalchemy.sql import ColumnElement, FromClause, visitors
 from sqlalchemy.sql.elements import UnaryExpression, _label_reference, _textual_label_reference
-from sqlalchemy.sql.operators import and_, asc_op, desc_op, eq, nulls_first_op, nulls_last_op
+from sqlalchemy.sql.operators import asc_op, desc_op, nulls_first_op, nulls_last_op
 
-_Columns = tuple[ColumnElement[Any], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """One table, or what stands for one, that rows come from.
-
-    Attributes:
-        table: The table.
-        unique: Sets of columns that no two of its rows share, first its primary key; empty where nothing is known.
-        present: Whether no row lacks it: an outer join fills it with nulls.
-    """
-
-    table: FromClause
-    unique: tuple[_Columns, ...]
-    present: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Identity:
-    """The tables that make a row what it is."""
-
-    sources: tuple[_Source, ...]
-
-    @property
-    def unknown(self) -> str | None:
-        """The name of a source whose rows nothing tells apart, if there is one."""
-        names = [getattr(source.table, "name", "a subquery") for source in self.sources if not source.unique]
-        return names[0] if names else None
-
-    def is_present(self, column: Column[Any]) -> bool:
-        """Tell whether no row lacks the table of a column."""
-        return any(source.present and _is_same(source.table, column.table) for source in self.sources)
-
-    def columns_beside(self, sorted_by: Sequence[ColumnElement[Any]]) -> Iterator[ColumnElement[Any]]:
-        """Yield the columns that an order lacks to leave no two rows alike."""
-        for source in self.sources:
-            if not any(all(_holds(sorted_by, column) for column in columns) for columns in source.unique):
-                for column in source.unique[0] if source.unique else ():
-                    if not _holds(sorted_by, column):
-                        yield column
-
-
-def _identity_of(statement: Select[Any]) -> _Identity:
-    """Find what tells the rows of a statement apart.
-
-    A table that is joined by its whole primary key has one row at most for each of the others': it adds nothing.
-    """
-    table = _only_table(statement)
-    froms = statement.get_final_froms() if table is None else [table]
-    return _Identity(tuple(source for part in froms for source in _sources_in(part, True)))
-
-
-def _only_table(statement: Select[Any]) -> Table | None:
-    """Return the table that a statement reads, if it is one and nothing else.
-
-    SQLAlchemy 2.1 tells what a statement reads by compiling all of it, which takes longer than reading a page.
-    """
-    if statement._setup_joins or statement._from_obj:
-        return None
-    parts = [*statement.columns_clause_froms]
-    if statement.whereclause is not None:
-        parts += statement.whereclause._from_objects
-    first = parts[0] if parts else None
-    return first if isinstance(first, Table) and all(_is_same(part, first) for part in parts) else None
-
-
-def _sources_in(part: FromClause, present: bool) -> Iterator[_Source]:
-    """Yield the sources of one element of FROM."""
-    if not isinstance(part, Join):
-        yield _Source(part, tuple(_unique_sets(part)), present and isinstance(_table_of(part), Table))
-        return
-    yield from _sources_in(part.left, present and not part.full)
-    for source in _sources_in(part.right, present and not (part.isouter or part.full)):
-        joined = _columns_joined(part.onclause, source.table)
-        is_determined = not part.full and any(set(columns) <= joined for columns in source.unique)
-        # Its columns may be sorted by, and it is known then whether they can be null; it tells no rows apart.
-        yield _Source(source.table, ((),), source.present) if is_determined else source
-
-
-def _table_of(part: FromClause) -> Any:
-    """Return what an alias stands for."""
-    return part.element if isinstance(part, Alias) else part
-
-
-def _unique_sets(part: FromClause) -> Iterator[_Columns]:
-    """Yield sets of columns that no two rows of a table, or of a subquery that says so, share."""
-    if isinstance(part, Subquery | CTE) and isinstance(part.element, Select):
-        if part.element._distinct:
-            yield tuple(part.c)
-        clauses: Sequence[Any] = part.element._group_by_clauses  # no public accessor in SQLAlchemy 2.1
-        groups = [part.corresponding_column(clause) for clause in clauses]
-        if groups and all(column is not None for column in groups):
-            yield tuple(column for column in groups if column is not None)
-        return
-    table = _table_of(part)
-    if not isinstance(table, Table):
-        return
-    if table.primary_key:
-        yield tuple(part.c[column.key] for column in table.primary_key)
-    for constraint in _unique_constraints(table):
-        if constraint and not any(column.nullable for column in constraint):
-            yield tuple(part.c[column.key] for column in constraint)
-
-
-def _unique_constraints(table: Table) -> Iterator[list[Column[Any]]]:
-    """Yield the columns of each unique constraint and whole unique index."""
-    for constraint in table.constraints:
-        if isinstance(constraint, UniqueConstraint):
-            yield list(constraint.columns)
-    for index in table.indexes:
-        partial = any(index.dialect_options[name].get("where") is not None for name in ("postgresql", "sqlite"))
-        if index.unique and not partial and all(isinstance(part, Column) for part in index.expressions):
-            yield [part for part in index.expressions if isinstance(part, Column)]
-
-
-def _columns_joined(onclause: ColumnElement[Any] | None, table: FromClause) -> set[ColumnElement[Any]]:
-    """Return the columns of a table that a join sets equal to something outside of it."""
-    joined: set[ColumnElement[Any]] = set()
-    for condition in _conditions_in(onclause):
-        if isinstance(condition, BinaryExpression) and condition.operator is eq:
-            for one, other in ((condition.left, condition.right), (condition.right, condition.left)):
-                if _is_column_of(one, table) and isinstance(other, Column) and not _is_column_of(other, table):
-                    joined.add(one)
-    return joined
-
-
-def _conditions_in(clause: ColumnElement[Any] | None) -> Iterable[ColumnElement[Any]]:
-    """Return the conditions that must all hold."""
-    if isinstance(clause, BooleanClauseList) and clause.operator is and_:
-        return tuple(part for each in clause.clauses for part in _conditions_in(each))
-    return () if clause is None else (clause,)
-
-
-def _is_column_of(column: Any, table: FromClause) -> bool:
-    """Tell whether something is a column of a table."""
-    return isinstance(column, Column) and _is_same(column.table, table)
-
-
-def _is_same(one: Any, other: Any) -> bool:
-    """Tell whether two mentions are of one table: the ORM's own bear notes, and are equal to what they note."""
-    return hash(one) == hash(other)
-
-
-def _holds(columns: Iterable[ColumnElement[Any]], column: ColumnElement[Any]) -> bool:
-    """Tell whether a column is among others."""
-    return any(isinstance(other, Column) and hash(other) == hash(column) for other in columns)
+Sortable = ColumnElement[Any] | QueryableAttribute[Any]
 
 
 class PageNotPossible(TypeError):
@@ -205,57 +46,117 @@ class Key:
         return directed.nulls_first() if self.nulls_first else directed.nulls_last()
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What rows are sorted by.
+def order_of(statement: Select[Any], named: Mapping[str, Any], unique: Sequence[Sortable] = ()) -> tuple[Key, ...]:
+    """Return the keys that a statement's rows are sorted by.
 
-    Attributes:
-        keys: What is compared, in turn.
-        unknown: A part of FROM whose rows nothing tells apart, so that the order may leave some alike; or None.
-    """
-
-    keys: tuple[Key, ...]
-    unknown: str | None
-
-    def check_is_total(self) -> None:
-        """Refuse an order that may leave rows alike: a cursor would lose some of them.
-
-        Raises:
-            PageNotPossible: It may.
-        """
-        if self.unknown is not None:
-            raise PageNotPossible(
-                f"a cursor needs an order that leaves no two rows alike, and nothing tells those of {self.unknown} "
-                "apart; read tables with a primary key, or subqueries with GROUP BY or DISTINCT"
-            )
-
-
-def order_of(statement: Select[Any], named: Mapping[str, Any]) -> Order:
-    """Return what a statement's rows are sorted by.
-
-    Where the statement's own order leaves rows of a table alike, the table's primary key is appended, in the direction
-    of what comes before it: an index over both then serves both ways.
+    The columns that tell rows apart are appended where the statement's own order lacks them, in the direction of the
+    last key before them: an index over all of them then serves both directions.
 
     Args:
-        statement: What selects the rows.
-        named: What it selects by name, for an order that is given by name.
+        statement: The statement that selects the rows.
+        named: The columns that it selects by name, for an order that is given by name.
+        unique: Columns that together differ in every row. Without them they are the primary key of what is selected.
 
     Raises:
-        PageNotPossible: The order is text, or by a window function.
+        PageNotPossible: The order is text or uses a window function, or nothing is known to tell the rows apart.
     """
-    identity = _identity_of(statement.order_by(None))
+    source = _Source.of(statement)
     keys: list[Key] = []
     for clause in statement._order_by_clauses:  # no public accessor in SQLAlchemy 2.1
-        key = _read_clause(clause, identity, named)
+        key = _read_clause(clause, source, named)
         if not any(key.expression.compare(other.expression) for other in keys):
             keys.append(key)
     descending = keys[-1].descending if keys else False
-    missing = list(identity.columns_beside([key.expression for key in keys]))
-    keys += [_make_key(column, identity, descending, None) for column in missing]
-    return Order(tuple(keys), identity.unknown)
+    for column in [_expression_of(column) for column in unique] or source.primary_key():
+        if not _holds([key.expression for key in keys], column):
+            keys.append(_make_key(column, source, descending, None))
+    return tuple(keys)
 
 
-def _read_clause(clause: Any, identity: _Identity, named: Mapping[str, Any]) -> Key:
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """The tables that a statement reads, as far as they matter for its order.
+
+    Attributes:
+        key: The primary key of the entity, or of the only table, that is selected.
+        always: The tables of which every row has one: those of the entity, and of inner joins.
+        repeats: The part of the statement because of which the key may repeat; None if it does not.
+    """
+
+    key: tuple[ColumnElement[Any], ...]
+    always: tuple[FromClause, ...]
+    repeats: str | None
+
+    @classmethod
+    def of(cls, statement: Select[Any]) -> "_Source":
+        """Read a statement's entity and its joins.
+
+        `get_final_froms()` would say it all, but it compiles the statement, which takes longer than to read a page.
+        """
+        parts: list[FromClause] = [*statement.columns_clause_froms, *statement._from_obj]
+        if statement.whereclause is not None:
+            parts += statement.whereclause._from_objects
+        entities = (column.get("entity") for column in statement.column_descriptions)  # Core has none
+        mapper = inspect(next((entity for entity in entities if entity is not None), None), raiseerr=False)
+        if isinstance(mapper, Mapper):
+            key, tables, name = mapper.primary_key, [mapper.selectable, *mapper.tables], mapper.class_.__name__
+        elif parts and isinstance(parts[0], Table):
+            key, tables, name = tuple(parts[0].primary_key), [parts[0]], parts[0].name
+        else:
+            return cls((), (), "the rows of a subquery or an alias have no primary key")
+        if statement._from_obj and not all(_is_among(part, tables) for part in statement._from_obj):
+            return cls(key, (), f"select_from() names something other than {name}")
+        joined: list[FromClause] = []
+        for target, onclause, _, how in statement._setup_joins:
+            relationship: Any = target if onclause is None else onclause
+            if how["full"] or not _leads_to_one(relationship):
+                return cls(key, (), f"join({_describe_join(relationship, target)}) may repeat a row of {name}")
+            right = relationship.entity.selectable
+            (joined if how["isouter"] else tables).append(right)
+        other = next((part for part in parts if not _is_among(part, [*tables, *joined])), None)
+        if other is not None:
+            return cls(key, (), f"it reads {getattr(other, 'name', 'something')} besides {name} without a join")
+        return cls(key, tuple(tables), None if key else f"{name} has no primary key")
+
+    def primary_key(self) -> tuple[ColumnElement[Any], ...]:
+        """Return the columns that tell rows apart.
+
+        Raises:
+            PageNotPossible: They may repeat.
+        """
+        if self.repeats is None:
+            return self.key
+        raise PageNotPossible(
+            f"paginate() does not know what tells the rows of this statement apart: {self.repeats}. Pass "
+            "paginate(…, unique=[…]) with columns that together differ in every row, or join along "
+            "many-to-one relationships only, as in select(Pet).join(Pet.owner), and filter by others with any()"
+        )
+
+
+def _leads_to_one(relationship: Any) -> TypeGuard[QueryableAttribute[Any]]:
+    """Return whether a join along this finds one row at most: along a relationship to a whole primary key."""
+    if not isinstance(relationship, QueryableAttribute) or not isinstance(relationship.property, RelationshipProperty):
+        return False
+    found = relationship.property
+    return found.direction is RelationshipDirection.MANYTOONE and found.remote_side >= {*found.mapper.primary_key}
+
+
+def _describe_join(relationship: Any, target: Any) -> str:
+    if isinstance(relationship, QueryableAttribute):
+        return str(relationship)
+    return str(getattr(target, "name", "a subquery"))
+
+
+def _is_among(part: FromClause, tables: Iterable[FromClause]) -> bool:
+    # By hash: what the ORM annotates is a copy, with the hash of the original.
+    return any(hash(part) == hash(table) for table in tables)
+
+
+def _holds(columns: Iterable[ColumnElement[Any]], column: ColumnElement[Any]) -> bool:
+    return any(isinstance(other, Column) and hash(other) == hash(column) for other in columns)
+
+
+def _read_clause(clause: Any, source: _Source, named: Mapping[str, Any]) -> Key:
     """Take one element of ORDER BY apart."""
     descending, nulls_first = False, None
     while True:
@@ -276,7 +177,7 @@ def _read_clause(clause: Any, identity: _Identity, named: Mapping[str, Any]) -> 
         raise PageNotPossible("order_by(text(…)) cannot be read; order by columns or expressions")
     if any(isinstance(part, Over) for part in visitors.iterate(clause)):
         raise PageNotPossible("pages cannot be sorted by a window function; select it in a subquery and sort by that")
-    return _make_key(clause, identity, descending, nulls_first)
+    return _make_key(clause, source, descending, nulls_first)
 
 
 def _find_named(name: str, named: Mapping[str, Any]) -> Any:
@@ -287,11 +188,15 @@ def _find_named(name: str, named: Mapping[str, Any]) -> Any:
     """
     if name not in named:
         raise PageNotPossible(f"order_by({name!r}) names no label that the statement selects; order by the column")
-    found = named[name]
-    return getattr(found, "__clause_element__", lambda: found)()
+    return _expression_of(named[name])
 
 
-def _make_key(expression: ColumnElement[Any], identity: _Identity, descending: bool, nulls_first: bool | None) -> Key:
+def _expression_of(selected: Any) -> Any:
+    return getattr(selected, "__clause_element__", lambda: selected)()
+
+
+def _make_key(expression: ColumnElement[Any], source: _Source, descending: bool, nulls_first: bool | None) -> Key:
     """Make a key, with nulls where PostgreSQL has them unless it is said otherwise."""
-    nullable = not (isinstance(expression, Column) and not expression.nullable and identity.is_present(expression))
+    is_filled = isinstance(expression, Column) and not expression.nullable
+    nullable = not (is_filled and _is_among(expression.table, source.always))
     return Key(expression, descending, nullable, descending if nulls_first is None else nulls_first)

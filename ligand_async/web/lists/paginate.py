@@ -1,4 +1,4 @@
-"""`paginate`: one page of any select as schemas, by cursor or by number, with its total."""
+"""`paginate`: one page of a select as schemas, by cursor or by number, with its total."""
 
 import json
 from collections.abc import Sequence
@@ -7,55 +7,15 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel
 from quart import current_app, has_request_context, request
-from sqlalchemy import Column, Dialect, Executable, Row, Select, Table, func, literal_column, select, type_coerce
+from sqlalchemy import Column, Dialect, Row, Select, Table, func, literal_column, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql import ClauseElement
 
 from ligand_async.context import service_of
 from ligand_async.data import Selection, select_into
 from ligand_async.web.lists.cursor import PARAMETER, Cursor, Seal, comparable, conditions_after
-from ligand_async.web.lists.order import Key, Order, PageNotPossible, order_of
+from ligand_async.web.lists.order import Key, PageNotPossible, Sortable, order_of
 from ligand_async.web.lists.page import Page
 from ligand_async.web.lists.params import PLACE, CursorParams, OffsetParams, PageParams, describe_numbered, make_link
-
-_Total = Literal["exact", "estimate"]
-
-
-class explain(Executable, ClauseElement):  # noqa: N801  (an SQL statement, written as one)
-    """PostgreSQL's plan of a statement, as JSON."""
-
-    inherit_cache = False
-
-    def __init__(self, statement: Select[Any]) -> None:
-        self.statement = statement
-
-
-@compiles(explain, "postgresql")
-def _explain(element: explain, compiler: Any, **options: Any) -> str:
-    return f"EXPLAIN (FORMAT JSON) {compiler.process(element.statement, **options)}"
-
-
-def _rows_of(statement: Select[Any]) -> Select[Any]:
-    """Return a statement of the same rows, in no order and with nothing in them."""
-    return statement.with_only_columns(literal_column("1").label("one"), maintain_column_froms=True).order_by(None)
-
-
-def _count_of(statement: Select[Any]) -> Select[int]:
-    """Return the statement that counts another's rows."""
-    return select(func.count()).select_from(_rows_of(statement).subquery())
-
-
-async def _estimate(session: AsyncSession, statement: Select[Any]) -> int:
-    """Return how many rows PostgreSQL's planner expects: it looks at statistics, and at no row.
-
-    SQLite has no such statistics: there they are counted.
-    """
-    if session.get_bind().dialect.name != "postgresql":
-        return await session.scalar(_count_of(statement)) or 0
-    plan = await session.scalar(explain(_rows_of(statement)))
-    return int((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]["Plan Rows"])
-
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -66,29 +26,32 @@ async def paginate(
     params: CursorParams | OffsetParams,
     *,
     into: type[S],
-    total: _Total | None = None,
+    total: Literal["exact"] | None = None,
+    unique: Sequence[Sortable] = (),
 ) -> Page[S]:
     """Read one page of a statement.
 
-    The statement's own order is kept, and completed by primary keys until it leaves no two rows alike, so that pages
-    neither overlap nor leave gaps. Nulls come after everything else, where the order does not say otherwise. A join
-    that repeats an entity repeats it on pages, too; `Owner.pets.any(…)` does not.
+    The statement's own order is kept. The primary key of the selected entity, or of the only table, is appended, so
+    that no two rows are equal in it and pages neither overlap nor leave gaps. Where a join may repeat an entity, or a
+    subquery has no primary key, name the columns to append with `unique`. Nulls come after everything else, unless the
+    order says `nulls_first()` or sorts downwards.
 
     Args:
         session: A session that reads.
-        statement: Any `select()` of an entity, of an entity with labels, or of columns; filtered and sorted as wanted.
-        params: Which page. By number, items and total come in one round trip, and a page past the end takes two. By
-            cursor, the page costs the same at every depth, where an index serves the order.
+        statement: A `select()` of an entity, of an entity with labels, or of columns; filtered and sorted as wanted.
+        params: The page. By number, items and total come in one round trip; a page past the end takes two. By cursor,
+            a page costs the same at every depth if an index serves the order.
         into: The schema of an item; only its columns are read.
-        total: How the items of pages by cursor are counted: `"exact"`, by looking at all of them; `"estimate"`, which
-            PostgreSQL's planner makes at once; not at all by default. Numbered pages are always counted.
+        total: `"exact"` counts the rows of a list by cursor, which makes the database visit all of them for each page.
+            Without it they are not counted. Numbered pages always are.
+        unique: Columns that together differ in every row, instead of the primary key.
 
     Raises:
-        ValidationFailed: The cursor is not one of this list, in this order, with these filters.
+        ValidationFailed: The cursor belongs to another list, order or filter, or is forged.
         IntoNotPossible: The statement has DISTINCT or GROUP BY, selects two entities or an alias, or lacks a field.
-        PageNotPossible: The statement has a limit, its order cannot be compared, or nothing tells its rows apart.
+        PageNotPossible: The statement has a limit, its order cannot be compared, or it needs `unique`.
     """
-    rows = _Rows.of(statement, into)
+    rows = _Rows.of(statement, into, unique)
     if isinstance(params, OffsetParams):
         return await _read_by_number(session, rows, params)
     numbered = params.numbered if isinstance(params, PageParams) else None
@@ -104,29 +67,29 @@ class _Rows(Generic[S]):
     Attributes:
         statement: What selects them, in no order.
         selection: The same, of what the schema needs.
-        order: How they follow each other.
+        keys: The keys that sort them.
         schema: What is made of each.
     """
 
     statement: Select[Any]
     selection: Selection[S]
-    order: Order
+    keys: tuple[Key, ...]
     schema: type[S]
 
     @classmethod
-    def of(cls, statement: Select[Any], schema: type[S]) -> "_Rows[S]":
+    def of(cls, statement: Select[Any], schema: type[S], unique: Sequence[Sortable]) -> "_Rows[S]":
         """Take a statement apart.
 
         Raises:
             IntoNotPossible: The schema cannot be made of what the statement selects.
-            PageNotPossible: The statement is limited already, or sorted by what cannot be compared.
+            PageNotPossible: The statement has a limit, its order cannot be compared, or it needs `unique`.
         """
         selection = select_into(statement, schema)
         if statement._has_row_limiting_clause:  # no public accessor in SQLAlchemy 2.1
             raise PageNotPossible("the statement has a limit or an offset of its own; paginate() sets both")
-        order = order_of(selection.rows, selection.named)
+        keys = order_of(selection.rows, selection.named, unique)
         unsorted = replace(selection, statement=selection.statement.order_by(None))
-        return cls(selection.rows.order_by(None), unsorted, order, schema)
+        return cls(selection.rows.order_by(None), unsorted, keys, schema)
 
     async def read(self, session: AsyncSession, statement: Select[Any]) -> list[Row[Any]]:
         """Read the rows of a statement that was made of the selection's."""
@@ -143,10 +106,11 @@ _KEY = "ligand_key_"
 _START, _END = Cursor(None, backward=False), Cursor(None, backward=True)
 
 
-async def _read_by_cursor(session: AsyncSession, rows: _Rows[S], params: CursorParams, total: _Total | None) -> Page[S]:
-    """Read a page, and seal the cursors of those before and behind it."""
-    rows.order.check_is_total()
-    keys = rows.order.keys
+async def _read_by_cursor(
+    session: AsyncSession, rows: _Rows[S], params: CursorParams, total: Literal["exact"] | None
+) -> Page[S]:
+    """Read a page and seal the cursors of the pages before and after it."""
+    keys = rows.keys
     dialect = session.get_bind().dialect
     types = [comparable(key.expression.type, dialect) for key in keys]
     secret = service_of(current_app._get_current_object()).settings.secret_key  # type: ignore[attr-defined]  # a LocalProxy
@@ -161,7 +125,7 @@ async def _read_by_cursor(session: AsyncSession, rows: _Rows[S], params: CursorP
         statement = statement.add_columns(_count_of(rows.statement).scalar_subquery().label(_TOTAL))
     found = await _read_after(session, rows, statement, cursor, params.limit + 1)
     has_more, page = len(found) > params.limit, found[: params.limit]
-    counted = await _count(session, rows, page, total)
+    counted = await _count(session, rows, page) if total == "exact" else None
     if cursor.backward:
         page.reverse()
 
@@ -182,7 +146,7 @@ async def _read_after(
     session: AsyncSession, rows: _Rows[Any], statement: Select[Any], cursor: Cursor, limit: int
 ) -> list[Row[Any]]:
     """Read the rows behind a position, in the order in which they are walked."""
-    keys: Sequence[Key] = rows.order.keys
+    keys: Sequence[Key] = rows.keys
     if cursor.backward:
         keys = [key.reversed() for key in keys]
     walked = statement.order_by(*(key.clause for key in keys))
@@ -195,18 +159,12 @@ async def _read_after(
     return found
 
 
-async def _count(session: AsyncSession, rows: _Rows[Any], page: list[Row[Any]], total: _Total | None) -> int | None:
-    """Return how many rows there are, as was asked for."""
-    match total:
-        case "exact" if page:
-            counted: int = getattr(page[0], _TOTAL)
-            return counted
-        case "exact":
-            return await session.scalar(_count_of(rows.statement)) or 0
-        case "estimate":
-            return max(len(page), await _estimate(session, rows.statement))
-        case None:
-            return None
+async def _count(session: AsyncSession, rows: _Rows[Any], page: list[Row[Any]]) -> int:
+    """Return how many rows there are, which each row of an `"exact"` page holds."""
+    if page:
+        counted: int = getattr(page[0], _TOTAL)
+        return counted
+    return await session.scalar(_count_of(rows.statement)) or 0
 
 
 def _position(row: Row[Any], keys: Sequence[Key]) -> tuple[Any, ...]:
@@ -217,12 +175,19 @@ def _position(row: Row[Any], keys: Sequence[Key]) -> tuple[Any, ...]:
 _TOTAL = "ligand_total"
 
 
+def _count_of(statement: Select[Any]) -> Select[int]:
+    rows: Select[Any] = statement.with_only_columns(
+        literal_column("1").label("one"), maintain_column_froms=True
+    ).order_by(None)
+    return select(func.count()).select_from(rows.subquery())
+
+
 async def _read_by_number(session: AsyncSession, rows: _Rows[S], params: OffsetParams) -> Page[S]:
     """Read a page and count all of them, in one round trip where the page has a row."""
     count = _count_of(rows.statement)
     page = (
         rows.selection.statement.add_columns(count.scalar_subquery().label(_TOTAL))
-        .order_by(*(key.clause for key in rows.order.keys))
+        .order_by(*(key.clause for key in rows.keys))
         .limit(params.page_size)
         .offset(params.offset)
     )
