@@ -1,6 +1,6 @@
 # `make` lists the targets. Variables: PORT and DATABASE_URL for `make run`; ROLES and SCOPES (a,b), SUBJECT and EXPIRES
-# (seconds) for `make token`; PYTHON, the Python that .venv is made with; ARGS, more arguments for pytest; UPGRADE=1 for
-# `make lock`; COVERAGE=1 measures branch coverage of a test run.
+# (seconds) for `make token`; PYTHON, the Python that .venv is made with; ARGS, more arguments for pytest and
+# bench-calls; UPGRADE=1 for `make lock`; COVERAGE=1 measures branch coverage of a test run.
 
 BIN := .venv/bin
 APP := examples.petstore.app:create_app
@@ -12,7 +12,7 @@ PYTEST := $(BIN)/$(if $(COVERAGE),coverage run -m pytest,python -m pytest)
 
 export PYTHON
 
-.PHONY: help run token test test-all clients openapi token-mutants soak probes bench-scan bench-pages bench-audit coverage lint types lock clean core tools generators
+.PHONY: help run token test test-all clients openapi token-mutants soak probes bench-scan bench-pages bench-audit bench-calls coverage lint types lock clean core tools generators
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /  \1\t/p' Makefile | expand -t 14
@@ -80,6 +80,9 @@ bench-pages: tools  ## Measure first and last pages of a million rows on Postgre
 
 bench-audit: core  ## Measure what the audit trail costs a write
 	@$(BIN)/python -m bench.audit
+
+bench-calls: core  ## Count the calls of one request; ARGS=--write renews bench/calls.json, ARGS=--check compares with it
+	@$(BIN)/python -m bench.calls $(ARGS)
 
 coverage: tools  ## Report the coverage of runs made with COVERAGE=1
 	@$(BIN)/coverage combine --quiet
