@@ -12,7 +12,7 @@ PYTEST := $(BIN)/$(if $(COVERAGE),coverage run -m pytest,python -m pytest)
 
 export PYTHON
 
-.PHONY: help run token test test-all clients openapi token-mutants soak probes bench-scan bench-pages bench-audit bench-calls coverage lint types lock clean core tools generators
+.PHONY: help run token test test-all clients openapi token-mutants soak probes bench-scan bench-pages bench-audit bench-calls architecture coverage lint types lock clean core tools generators
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /  \1\t/p' Makefile | expand -t 14
@@ -83,6 +83,9 @@ bench-audit: core  ## Measure what the audit trail costs a write
 
 bench-calls: core  ## Count the calls of one request; ARGS=--write renews bench/calls.json, ARGS=--check compares with it
 	@$(BIN)/python -m bench.calls $(ARGS)
+
+architecture: core  ## Draw docs/architecture.svg again, which a test compares with the source
+	@$(BIN)/python -m docs.architecture
 
 coverage: tools  ## Report the coverage of runs made with COVERAGE=1
 	@$(BIN)/coverage combine --quiet

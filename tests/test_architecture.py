@@ -1,6 +1,7 @@
 """The shape of the house: floors, rooms, no cycle, laws in the tests' docstrings."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +9,17 @@ from pathlib import Path
 import pytest
 
 from tests.doors import find_trespassers
+from docs.architecture import PICTURE, draw, find_crossings, read_floors, read_imports
 from tests.import_graph import build_graph, find_cycle
+from tests.request_trace import trace_requests
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ligand_async"
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
+LIFE = re.compile(r"^## The life of a request\n(.*?)^## ", re.DOTALL | re.MULTILINE)
+STEP = re.compile(r"^\| `([\w/]+\.py)` \| `([\w.]+)` \|", re.MULTILINE)
+FUNCTION_IN_FILE = re.compile(r"`([\w.]+)`\s+in\s+`([\w/]+\.py)`")
+FILE = re.compile(r"`(\w[\w/]*(?:\.py|\.md|/))`")
 
 PLANTED = {
     "plain": "import house.attic",
@@ -194,3 +202,61 @@ def test_every_test_states_a_law() -> None:
         and not ast.get_docstring(node)
     ]
     assert silent == []
+
+
+def test_picture_is_current() -> None:
+    """The picture of the house is what the source says; `make architecture` draws it again."""
+    assert PICTURE.read_text() == draw(), "run `make architecture` and look at docs/architecture.svg"
+
+
+def test_picture_can_be_read() -> None:
+    """Each room has a column, no line crosses a box that it does not lead to, and each import of a room is a dot."""
+    upper = [name for floor in read_floors()[:-1] for name in floor]
+
+    assert find_crossings() == []
+    assert draw().count("<circle") == sum(source in upper and target in upper for source, target in read_imports())
+
+
+def test_page_has_every_room() -> None:
+    """The table of floors names the rooms of each floor."""
+    rows = re.findall(r"^\| (\d) \| `(\w+)(?:/|\.py)` \|", PAGE, re.MULTILINE)
+    floors = [{name for number, name in rows if int(number) == floor} for floor in range(5, -1, -1)]
+
+    assert floors == [set(names) for names in read_floors()]
+
+
+def test_page_names_what_exists() -> None:
+    """Each file on the page exists, and each function that the page places in a file is defined there."""
+    named = [*STEP.findall(PAGE), *((file, function) for function, file in FUNCTION_IN_FILE.findall(PAGE))]
+    files = {file for file in FILE.findall(PAGE) if not file.startswith("ligand_async/")}
+
+    assert len(named) > 40
+    assert [file for file in sorted(files) if not ((PACKAGE / file).exists() or (ROOT / file).exists())] == []
+    assert [f"{name} in {file}" for file, name in named if name not in names_in(PACKAGE / file)] == []
+
+
+def names_in(path: Path) -> set[str]:
+    """Return what a module defines: functions, classes with their methods, and constants."""
+    names: set[str] = set()
+    for node in ast.parse(path.read_text()).body:
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                names.add(node.name)
+            case ast.ClassDef():
+                functions = (one for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef))
+                names |= {node.name, *(f"{node.name}.{one.name}" for one in functions)}
+            case ast.Assign(targets=[ast.Name(id=name)]):
+                names.add(name)
+    return names
+
+
+@pytest.mark.ligand_conformance("off", reason="its checks visit files, too")
+async def test_page_tells_the_life_of_a_request(sqlite_url: str) -> None:
+    """A request visits the files on the page in their order there, and no file that the page leaves out."""
+    visited = (await trace_requests(sqlite_url))["POST /pets/ with a key"].files
+    (life,) = LIFE.findall(PAGE)
+    steps = [file for file, _ in STEP.findall(life)]
+    named = {file for file in FILE.findall(life) if (PACKAGE / file).is_file()}
+
+    assert steps == [file for file in visited if file in steps]
+    assert sorted(named) == sorted(visited)
