@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.doors import find_trespassers
 from docs.architecture import PICTURE, draw, find_crossings, read_floors, read_imports
+from tests.doors import find_trespassers
 from tests.import_graph import build_graph, find_cycle
 from tests.request_trace import trace_requests
 
