@@ -1,11 +1,20 @@
-"""What hypercorn 0.18 answers by itself, given bodies.
+"""All overrides of hypercorn 0.18: bodies for the replies that it makes itself, and its faults that end connections.
 
-hypercorn answers what never becomes a request of the app (`H11Protocol._send_error_response`: what h11 refuses), a bad
-websocket handshake, and an app that ends without an answer (`HTTPStream._send_error_response` and
-`WSStream._send_error_response`), each with an empty body. The classes here send a problem document instead. They take
-the place of `H11Protocol` and `H2Protocol` in `hypercorn.protocol`, where `ProtocolWrapper` looks them up; nothing
-else of hypercorn is replaced. `tests/ops/test_replies.py` fails when hypercorn's side of this changes, and on the day
-when it sends bodies itself.
+`own_replies` puts two subclasses in the place of `H11Protocol` and `H2Protocol` in `hypercorn.protocol`, where
+`ProtocolWrapper` looks them up. Nothing else of hypercorn is replaced. What they answer to:
+
+- A request that h11 refuses, a bad websocket handshake, and an app that ends without an answer get an empty body. Here
+  they get a problem document. Not reported: an empty body is what hypercorn means to send.
+- A head that does not end in time closes the connection without an answer. Here it gets a 408 (RFC 9110). Not reported.
+- `Upgrade: h2c` switches to HTTP/2 past the rules of a proxy (hypercorn #317). Here it is ignored (RFC 9113).
+- A body that the app does not read keeps the connection's tasks for ever. Here the rest is dropped. Not reported.
+- A websocket that sends before it is accepted, and is then refused, keeps them too. Here it is closed. Not reported.
+- HTTP/2: data of a stream that is answered already ends the whole connection (hypercorn #329). Here it is dropped.
+- HTTP/2: a path or method beyond ASCII, or a missing path, ends the whole connection (hypercorn #2 was the same in
+  HTTP/1). Here the stream gets a 400.
+
+`tests/ops/test_replies.py` compares hypercorn's code with the code that these classes were written for, and has for
+each of them a test that fails on the day when hypercorn does better itself.
 """
 
 import asyncio
@@ -53,7 +62,7 @@ class _OwnReply:
 
     Attributes:
         status: 400 or more.
-        request_id: Made for it; no header of the request is believed.
+        request_id: A new one; that of the request's header is not used.
         headers: For any version of HTTP.
         body: The document.
     """
@@ -68,8 +77,8 @@ class _OwnReply:
         """Make the reply.
 
         Args:
-            status: As the server chose it.
-            detail: What happened; by default what the status means here.
+            status: The server's status.
+            detail: The problem's detail; by default the one that belongs to the status.
         """
         identity = str(uuid7())
         problem = problem_for(status, detail or _DETAILS.get(status))
@@ -84,11 +93,11 @@ class _OwnReply:
         return cls(status, identity, headers, body)
 
     def write_access(self, client: Any, scope: Any = None) -> None:
-        """Write the line of a request that never reached the app into the access log.
+        """Write a line to the access log for a request that never reached the app.
 
         Args:
             client: The peer's address.
-            scope: The request's, if it came to be one.
+            scope: The request's scope, if hypercorn made one.
         """
         access = Access(client=client_of(client), status=self.status, request_id=self.request_id, bytes=len(self.body))
         if scope is not None:
@@ -97,7 +106,7 @@ class _OwnReply:
 
 
 _CLOSE = (b"connection", b"close")
-_OWN_HEADERS = [(b"content-length", b"0"), _CLOSE]  # by which hypercorn's own replies are known
+_OWN_HEADERS = [(b"content-length", b"0"), _CLOSE]  # only hypercorn's own replies have exactly these
 _BAD_HANDSHAKE = "the websocket handshake is not valid"
 
 
@@ -105,13 +114,13 @@ class _ProblemH11Protocol(H11Protocol):
     """HTTP/1, with problem documents."""
 
     async def handle(self, event: Event) -> None:
-        """Answer a request whose head never came to its end with a 408 before the connection is closed."""
+        """Answer a request whose head did not end with a 408 before the connection is closed."""
         if isinstance(event, Closed) and self.connection.our_state is h11.IDLE and self.connection.trailing_data[0]:
             await self._send_error_response(408)
         await super().handle(event)
 
     async def stream_send(self, event: StreamEvent) -> None:
-        """Give a reply that hypercorn made for a request its body."""
+        """Send a problem document in the place of a reply without a body that hypercorn made itself."""
         stream = self.stream
         if isinstance(event, StreamClosed):
             _forget_unread(stream)
@@ -131,13 +140,13 @@ class _ProblemH11Protocol(H11Protocol):
     async def end_websocket(self, stream: WSStream) -> None:
         """Close the connection of a websocket that was refused before it was open; hypercorn would keep it."""
         if stream.state is ASGIWebsocketState.HANDSHAKE:
-            if stream.app_put is not None:  # it spoke before it was accepted, and the app may wait for more
+            if stream.app_put is not None:  # the client sent before it was accepted, and the app may wait for more
                 await stream.app_put({"type": "websocket.disconnect", "code": CloseReason.ABNORMAL_CLOSURE.value})
             await self.send(Closed())
 
     async def _send_error_response(self, status_code: int) -> None:
         if status_code == 431 and b"\n" not in self.connection.trailing_data[0]:
-            status_code = 414  # h11 tells apart neither what is too long
+            status_code = 414  # h11 has one error for a long target and for long fields
         reply = _OwnReply.make(status_code)
         reply.write_access(self.client)
         headers = [*reply.headers, _CLOSE, *self.config.response_headers("h11")]
@@ -155,7 +164,7 @@ class _ProblemH2Protocol(H2Protocol):
     """HTTP/2, with problem documents."""
 
     async def stream_send(self, event: StreamEvent) -> None:
-        """Give a reply that hypercorn made for a request its body."""
+        """Send a problem document in the place of a reply without a body that hypercorn made itself."""
         stream = self.streams.get(event.stream_id)
         if isinstance(event, StreamClosed):
             _forget_unread(stream)
@@ -194,12 +203,11 @@ class _ProblemH2Protocol(H2Protocol):
 
 
 def _is_own(event: StreamEvent) -> TypeGuard[Response]:
-    """Tell whether a message to the client is the head of one of hypercorn's own replies."""
     return isinstance(event, Response) and event.headers == _OWN_HEADERS
 
 
 def _reply_of(status: int, stream: Any, client: Any) -> _OwnReply:
-    """Return the reply to a request; if it is a websocket's that the app never saw, nobody else writes its line."""
+    """Return the reply to a request, and log a websocket that never reached the app, which the access log misses."""
     if not isinstance(stream, WSStream) or stream.app_put is not None:
         return _OwnReply.make(status)
     reply = _OwnReply.make(status, _BAD_HANDSHAKE)
@@ -208,10 +216,9 @@ def _reply_of(status: int, stream: Any, client: Any) -> _OwnReply:
 
 
 def _forget_unread(stream: Any) -> None:
-    """Drop what the app did not read of a body before it answered.
+    """Drop the part of a body that the app did not read before it answered.
 
-    hypercorn waits for room in the queue to tell the app that the connection ends, and the connection would wait for
-    ever with it.
+    hypercorn waits for room in the queue to put the end of the connection into it, and would wait for ever.
     """
     queue = getattr(getattr(stream, "app_put", None), "__self__", None)
     while isinstance(queue, asyncio.Queue) and not queue.empty():
@@ -219,14 +226,14 @@ def _forget_unread(stream: Any) -> None:
 
 
 def _is_usable(headers: Any) -> bool:
-    """Tell whether hypercorn can make a request of these fields of HTTP/2."""
+    """Return whether hypercorn can make a request of these HTTP/2 fields."""
     fields = dict(headers)
     return b":path" in fields and fields[b":path"].isascii() and fields[b":method"].isascii()
 
 
 @contextmanager
 def own_replies() -> Iterator[None]:
-    """Let hypercorn answer with problem documents, in this process, as long as the context lasts."""
+    """Let hypercorn answer with problem documents in this process while the context lasts."""
     wrapper: Any = hypercorn.protocol  # the module of ProtocolWrapper
     stock = wrapper.H11Protocol, wrapper.H2Protocol
     wrapper.H11Protocol, wrapper.H2Protocol = _ProblemH11Protocol, _ProblemH2Protocol

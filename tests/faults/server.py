@@ -15,12 +15,14 @@ from tests.serving import free_port
 
 
 @asynccontextmanager
-async def serving(app: Quart) -> AsyncIterator[int]:
-    """Serve an app on 127.0.0.1, and yield the port."""
+async def serving(app: Quart, **options: float) -> AsyncIterator[int]:
+    """Serve an app on 127.0.0.1, with options of hypercorn's configuration, and yield the port."""
     config = Config()
     port = free_port()
     config.bind = [f"127.0.0.1:{port}"]
     config.graceful_timeout = 5
+    for name, value in options.items():
+        setattr(config, name, value)
     stop = asyncio.Event()
     server = asyncio.create_task(serve(app, config, shutdown_trigger=stop.wait))
     try:

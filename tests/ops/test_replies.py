@@ -5,7 +5,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -25,6 +25,7 @@ from ligand_async.ops.replies import own_replies
 from tests.faults.server import serving
 from tests.faults.wire import PROBLEM, WireReply, exchange, request
 
+Serve = Callable[..., AbstractAsyncContextManager[int]]
 UPGRADE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
 WEBSOCKET = request("GET", "/", *UPGRADE, "Sec-WebSocket-Version: 13")
 
@@ -48,11 +49,26 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 
 @asynccontextmanager
-async def serving_ours() -> AsyncIterator[int]:
+async def serving_ours(**options: float) -> AsyncIterator[int]:
     """Serve it with our replies."""
     with own_replies():
-        async with serving(app) as port:  # type: ignore[arg-type]  # any ASGI app will do
+        async with serving(app, **options) as port:  # type: ignore[arg-type]  # any ASGI app will do
             yield port
+
+
+def serving_stock(**options: float) -> AbstractAsyncContextManager[int]:
+    """Serve it as hypercorn does."""
+    return serving(app, **options)  # type: ignore[arg-type]  # any ASGI app will do
+
+
+async def count_left(serve: Serve, *parts: bytes) -> int:
+    """Send bytes, wait for the end of the connection, and return how many tasks of the server are left of it."""
+    async with serve(graceful_timeout=0.3) as port:
+        await asyncio.sleep(0.1)
+        running = asyncio.all_tasks()
+        await ask(port, *parts, until_closed=True, timeout=1)
+        await asyncio.sleep(0.2)
+        return len(asyncio.all_tasks() - running)
 
 
 async def ask(port: int, *parts: bytes, **options: Any) -> WireReply:
@@ -148,30 +164,51 @@ async def test_head_has_no_body() -> None:
     assert (reply.status, reply.headers["content-type"], reply.body) == (500, PROBLEM, b"")
 
 
-async def test_unread_body_frees_its_connection() -> None:
-    """A body that the app leaves unread holds neither the app's task nor the connection."""
-    async with serving_ours() as port:
-        await asyncio.sleep(0.1)
-        running = asyncio.all_tasks()
-        for _ in range(3):
-            await ask(port, request("POST", "/late", body=b"a" * 4_000_000), until_closed=True)
-        await asyncio.sleep(0.2)
-        left = asyncio.all_tasks() - running
+UNREAD = request("POST", "/late", body=b"a" * 4_000_000)
+EARLY = (request("GET", "/waiting", *UPGRADE, "Sec-WebSocket-Version: 13"), b"\x81\x05hello")
 
-    assert left == set()
+
+async def test_unread_body_frees_its_connection() -> None:
+    """A body that the app leaves unread holds neither the app's task nor the connection, as it does in hypercorn."""
+    assert await count_left(serving_ours, UNREAD) == 0
+    assert await count_left(serving_stock, UNREAD) > 0
 
 
 async def test_websocket_that_speaks_too_early_frees_its_connection() -> None:
-    """One that sends before it is accepted is refused, and the app is told that it has gone."""
+    """One that sends before it is accepted is refused, and the app is told that it has gone, unlike by hypercorn."""
     async with serving_ours() as port:
-        await asyncio.sleep(0.1)
-        running = asyncio.all_tasks()
-        sent = request("GET", "/waiting", *UPGRADE, "Sec-WebSocket-Version: 13")
-        reply = await ask(port, sent, b"\x81\x05hello", until_closed=True)
-        await asyncio.sleep(0.1)
-        left = asyncio.all_tasks() - running
+        reply = await ask(port, *EARLY, until_closed=True)
 
-    assert (reply.status, reply.closed, left) == (400, True, set())
+    assert (reply.status, reply.closed) == (400, True)
+    assert await count_left(serving_ours, *EARLY) == 0
+    assert await count_left(serving_stock, *EARLY) > 0
+
+
+async def test_head_without_an_end_is_answered() -> None:
+    """A head that does not end in time gets a 408; hypercorn closes the connection without a word."""
+
+    async def stop_early(serve: Serve) -> bytes:
+        async with serve(keep_alive_timeout=0.2) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /ok HTTP/1.1\r\nHo")
+            received = await reader.read()
+            writer.close()
+            return received
+
+    assert (await stop_early(serving_ours)).startswith(b"HTTP/1.1 408 ")
+    assert await stop_early(serving_stock) == b""
+
+
+async def test_upgrade_to_http2_is_ignored() -> None:
+    """`Upgrade: h2c` changes nothing; hypercorn would switch, past the rules of a proxy in front."""
+    upgrade = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__")
+    async with serving_ours() as port:
+        ours = await ask(port, request("GET", "/ok", *upgrade))
+    async with serving_stock(graceful_timeout=0.3) as port:
+        stock = await ask(port, request("GET", "/ok", *upgrade), timeout=1)
+
+    assert (ours.status, ours.body) == (200, b"ok")
+    assert stock.status != 200
 
 
 def test_replies_end_with_their_context() -> None:
@@ -230,9 +267,9 @@ class H2Client:
 
 
 @asynccontextmanager
-async def h2_client() -> AsyncIterator[H2Client]:
-    """Speak HTTP/2, with prior knowledge, to the app under our replies."""
-    async with serving_ours() as port:
+async def h2_client(serve: Serve = serving_ours) -> AsyncIterator[H2Client]:
+    """Speak HTTP/2, with prior knowledge, to the app under our replies, or under hypercorn's own."""
+    async with serve() as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         client = H2Client(reader, writer)
         await client.flush()
@@ -266,7 +303,7 @@ async def test_http2_without_an_answer_is_a_problem() -> None:
     ],
 )
 async def test_http2_requests_that_hypercorn_fails_on(bad: tuple[tuple[bytes, bytes], ...]) -> None:
-    """A stream that hypercorn cannot make a request of is a 400, and the others of its connection go on."""
+    """A stream that ends the whole connection in hypercorn is a 400, and the others of its connection go on."""
     async with h2_client() as client:
         headers, body = await client.answer(await client.send(*bad))
         good, _ = await client.answer(await client.send(*fields(b"/ok")))
@@ -274,10 +311,13 @@ async def test_http2_requests_that_hypercorn_fails_on(bad: tuple[tuple[bytes, by
     assert (headers[b":status"], headers[b"content-type"]) == (b"400", PROBLEM.encode())
     assert json.loads(body)["status"] == 400
     assert good[b":status"] == b"200"
+    async with h2_client(serving_stock) as client:
+        with pytest.raises(AssertionError, match="the server closed the connection"):
+            await client.answer(await client.send(*bad))
 
 
 async def test_http2_body_after_its_answer() -> None:
-    """What comes of a body after its answer is dropped, and the other streams of the connection go on."""
+    """What comes of a body after its answer is dropped; in hypercorn it ends the other streams of the connection."""
     async with h2_client() as client:
         stream = await client.send(*fields(b"/ok", b"POST"), end=False)
         await client.answer(stream)
@@ -286,3 +326,10 @@ async def test_http2_body_after_its_answer() -> None:
         headers, body = await client.answer(await client.send(*fields(b"/ok")))
 
     assert (headers[b":status"], body) == (b"200", b"ok")
+    async with h2_client(serving_stock) as client:
+        stream = await client.send(*fields(b"/ok", b"POST"), end=False)
+        await client.answer(stream)
+        client.connection.send_data(stream, b"late", end_stream=True)
+        await client.flush()
+        with pytest.raises(AssertionError, match="the server closed the connection"):
+            await client.answer(await client.send(*fields(b"/ok")))
