@@ -1,7 +1,7 @@
 """Every setting of a service, read once."""
 
 from ligand_async.settings.environments import without_choice
-from ligand_async.settings.fields import DEFAULT_ALGORITHMS, is_issuer
+from ligand_async.settings.fields import DEFAULT_ALGORITHMS
 from ligand_async.settings.mistakes import Mistake, SettingsError
 from ligand_async.settings.model import Settings, check_config, check_production
 from ligand_async.settings.sources import DOTENV_FILES, parts
@@ -10,9 +10,12 @@ from ligand_async.settings.types import (
     MASK,
     DatabaseAddress,
     Quota,
+    is_base_url,
+    is_issuer,
     masked,
     read_database_url,
     read_quotas,
+    read_url,
     sqlite_file,
     without_passwords,
 )
@@ -29,11 +32,13 @@ __all__ = [
     "SettingsError",
     "check_config",
     "check_production",
+    "is_base_url",
     "is_issuer",
     "masked",
     "parts",
     "read_database_url",
     "read_quotas",
+    "read_url",
     "sqlite_file",
     "without_choice",
     "without_passwords",

@@ -1,9 +1,9 @@
-"""The environments as rows of defaults, and the secret key that `local` makes once and keeps."""
+"""The environments, and what they make: throw-away databases, and the secret key that `local` makes once and keeps."""
 
 import atexit
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -11,7 +11,7 @@ from pathlib import Path
 from secrets import token_hex, token_urlsafe
 from shutil import rmtree
 from tempfile import mkdtemp
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from ligand_async.settings.mistakes import Mistake
 
@@ -19,9 +19,7 @@ Environment = Literal["prod", "stage", "local", "testing", "cli"]
 
 ENVIRONMENTS: tuple[Environment, ...] = get_args(Environment)
 
-# What has to be set here has no default that could be safe.
 STRICT: frozenset[str] = frozenset({"prod", "stage"})
-REQUIRED_IN_STRICT = ("database_url", "secret_key", "service_public_url", "service_private_url")
 MIN_SECRET_KEY = 32
 
 chosen_by_nobody: ContextVar[Environment] = ContextVar("ligand_environment", default="prod")
@@ -37,31 +35,7 @@ def without_choice(environment: Environment) -> Iterator[None]:
         chosen_by_nobody.reset(token)
 
 
-def environment_defaults(environment: str, *, name: str, port: object) -> dict[str, Callable[[], Any]]:
-    """Return how to make the defaults of one environment, by key.
-
-    The secret key of `local` is not among them: it is kept in a file (see `secret`).
-
-    Args:
-        environment: One of `ENVIRONMENTS`; another name has no defaults.
-        name: What a database file is called, without suffix.
-        port: The port in use.
-    """
-    if environment in STRICT or environment not in ENVIRONMENTS:
-        return {}
-    row: dict[str, Callable[[], Any]] = {
-        "database_url": lambda: f"sqlite+aiosqlite:///{name}.db",
-        "service_public_url": lambda: f"http://127.0.0.1:{port}",
-        "service_private_url": lambda: f"http://127.0.0.1:{port}",
-    }
-    if environment == "testing":
-        row["database_url"] = _throwaway_database_url
-    if environment != "local":
-        row["secret_key"] = lambda: token_urlsafe(MIN_SECRET_KEY)
-    return row
-
-
-def _throwaway_database_url() -> str:
+def throwaway_database_url() -> str:
     """Return the URL of a new SQLite file, which goes when the process ends."""
     return f"sqlite+aiosqlite:///{_throwaway_directory(os.getpid()) / f'{token_hex(8)}.db'}"
 

@@ -1,14 +1,25 @@
-"""The settings by name: the service's database, addresses and limits, and the issuers whose tokens it trusts."""
+"""The settings: name, type, default, words, and below the variables and defaults that not every setting has."""
 
-from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from collections.abc import Callable
+from secrets import token_urlsafe
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings
 
-from ligand_async.settings.environments import Environment
-from ligand_async.settings.types import DatabaseURL, FieldNames, Hosts, Origins, Proxies, Quotas, RedisURL, ServiceURL
+from ligand_async.settings.environments import ENVIRONMENTS, MIN_SECRET_KEY, STRICT, Environment, throwaway_database_url
+from ligand_async.settings.types import (
+    DatabaseURL,
+    FieldNames,
+    Hosts,
+    Origins,
+    Proxies,
+    Quotas,
+    RedisURL,
+    ServiceURL,
+    is_issuer,
+)
 
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -103,16 +114,6 @@ def _check_issuers(value: tuple[str, ...]) -> tuple[str, ...]:
     )
 
 
-def is_issuer(text: str) -> bool:
-    """Tell whether a text is the identifier of an issuer (OpenID Connect Discovery 1.0 section 3, RFC 8414)."""
-    try:
-        url = urlsplit(text)
-        whole = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0 and url.username is None
-    except ValueError:
-        return False
-    return whole and text.isprintable() and text.isascii() and not any(mark in text for mark in "?# ")
-
-
 def _check_words(value: tuple[str, ...]) -> tuple[str, ...]:
     """Refuse names that no token could carry."""
     if all(word and not any(character.isspace() for character in word) for word in value):
@@ -180,3 +181,33 @@ class OIDCSettings(ServiceSettings):
     allowed_roles: _Words = Field(
         default=(), description="The roles that exist; a route that requires another one is a mistake. None: any."
     )
+
+
+# Variables without a prefix that set a setting, too; hosters and other tools set these.
+UNPREFIXED = {"database_url": "DATABASE_URL", "port": "PORT"}
+# A default of these would not be safe in `prod` and `stage`, not even one in the code of a service.
+REQUIRED_IN_STRICT = ("database_url", "secret_key", "service_public_url", "service_private_url")
+
+
+def environment_defaults(environment: str, *, name: str, port: object) -> dict[str, Callable[[], Any]]:
+    """Return functions that make the defaults of one environment, by key.
+
+    The secret key of `local` is not among them, because it is kept in a file.
+
+    Args:
+        environment: One of `ENVIRONMENTS`; any other name has no defaults.
+        name: The name of a database file, without suffix.
+        port: The port in use.
+    """
+    if environment in STRICT or environment not in ENVIRONMENTS:
+        return {}
+    row: dict[str, Callable[[], Any]] = {
+        "database_url": lambda: f"sqlite+aiosqlite:///{name}.db",
+        "service_public_url": lambda: f"http://127.0.0.1:{port}",
+        "service_private_url": lambda: f"http://127.0.0.1:{port}",
+    }
+    if environment == "testing":
+        row["database_url"] = throwaway_database_url
+    if environment != "local":
+        row["secret_key"] = lambda: token_urlsafe(MIN_SECRET_KEY)
+    return row

@@ -66,7 +66,6 @@ def start_hint(environment: str, prefix: str) -> str | None:
     )
 
 
-_UNPREFIXED = {"database_url": "DATABASE_URL", "port": "PORT"}
 PROTECTED = frozenset({"title", "version", "client_name"})
 CONFIG_FILE = "config_file"
 
@@ -88,10 +87,12 @@ class Vocabulary:
     Attributes:
         prefix: What its environment variables begin with.
         fields: Its settings by key.
+        unprefixed: Variables without the prefix, by the key of the setting that they set, too.
     """
 
     prefix: str
     fields: Mapping[str, FieldInfo]
+    unprefixed: Mapping[str, str]
 
     @property
     def section(self) -> str:
@@ -105,7 +106,7 @@ class Vocabulary:
     def variables(self, key: str) -> tuple[str, ...]:
         """Return all environment variables of a setting, the strongest first."""
         prefixed = self.variable(key)
-        return (prefixed, _UNPREFIXED[key]) if key in _UNPREFIXED else (prefixed,)
+        return (prefixed, self.unprefixed[key]) if key in self.unprefixed else (prefixed,)
 
     def known_variables(self) -> frozenset[str]:
         """Return every prefixed variable that means something."""

@@ -12,12 +12,11 @@ from pydantic import SecretStr
 from ligand_async.settings.environments import (
     ENVIRONMENTS,
     MIN_SECRET_KEY,
-    REQUIRED_IN_STRICT,
     STRICT,
     chosen_by_nobody,
-    environment_defaults,
     secret_key_file,
 )
+from ligand_async.settings.fields import REQUIRED_IN_STRICT, environment_defaults
 from ligand_async.settings.mistakes import Mistake, Vocabulary
 from ligand_async.settings.sources import Given, gather
 from ligand_async.settings.types import read_database_url, sqlite_file

@@ -1,11 +1,12 @@
 """Validated types of settings: URLs, proxies, origins and quotas."""
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_core import PydanticCustomError
@@ -14,6 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 MASK = "***"
+_HTTP = frozenset({"http", "https"})
 _PASSWORD = re.compile(r"(?<=://)([^/@:\s]*):\S*(?=@)")
 
 
@@ -53,14 +55,29 @@ def _check_database_url(value: SecretStr) -> SecretStr:
     return value
 
 
-def _check_service_url(value: str) -> str:
-    """Refuse what no client can call; return the URL without a slash at its end."""
+def read_url(text: str, schemes: Container[str]) -> SplitResult | None:
+    """Return the parts of a URL that has one of the schemes, a host and a valid port; None for any other text."""
     try:
-        url = urlsplit(value)
-        whole = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0 and url.username is None
+        url = urlsplit(text)
+        return url if url.scheme in schemes and url.hostname and url.port != 0 else None
     except ValueError:
-        whole = False
-    if not whole or not value.isprintable() or any(mark in value for mark in "?# "):
+        return None
+
+
+def is_base_url(text: str) -> bool:
+    """Return whether a text is an http or https URL without user, query and fragment, to which paths can be added."""
+    url = read_url(text, _HTTP)
+    return url is not None and url.username is None and text.isprintable() and not any(mark in text for mark in "?# ")
+
+
+def is_issuer(text: str) -> bool:
+    """Return whether a text is the identifier of an issuer (OpenID Connect Discovery 1.0 section 3, RFC 8414)."""
+    return is_base_url(text) and text.isascii()
+
+
+def _check_service_url(value: str) -> str:
+    """Return a URL that clients can call, without the slash at its end."""
+    if not is_base_url(value):
         raise PydanticCustomError(
             "ligand_service_url", "write it as https://host or https://host:port/path, no user, query or fragment"
         )
@@ -207,12 +224,7 @@ def _check_quotas(value: str) -> str:
 
 def _check_redis_url(value: SecretStr) -> SecretStr:
     """Refuse what is no address of a Redis."""
-    try:
-        url = urlsplit(value.get_secret_value())
-        whole = url.scheme in {"redis", "rediss"} and bool(url.hostname) and url.port != 0
-    except ValueError:
-        whole = False
-    if not whole:
+    if read_url(value.get_secret_value(), {"redis", "rediss"}) is None:
         raise PydanticCustomError("ligand_redis_url", "write it as redis://host:6379/0, or rediss:// for TLS")
     return value
 
