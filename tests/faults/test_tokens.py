@@ -36,7 +36,7 @@ def test_row_68_asymmetric_algorithms_by_default() -> None:
 
 @pytest.mark.parametrize("algorithm", ["HS256", "HS512", "none"])
 def test_row_68_symmetric_algorithms_cannot_be_asked_for(algorithm: str) -> None:
-    """Row 68: code cannot trust an issuer with a secret either. For settings see tests/settings/test_callers.py."""
+    """Row 68: code cannot trust an issuer with a secret either. For settings see tests/settings/test_rules.py."""
     with pytest.raises(ValueError, match="asymmetric"):
         trust(Issuer(), algorithms=("ES256", algorithm))
 
