@@ -12,7 +12,7 @@ from ligand_async.settings import without_choice
 
 __all__ = ["ligand", "main"]
 
-# Imported when asked for, so that each command pays for itself only.
+# Each is imported when it is used, so that a command imports only what it needs.
 COMMANDS = {
     "auth": "ligand_async.cli.auth:auth",
     "audit": "ligand_async.cli.audit:audit",
@@ -25,8 +25,8 @@ COMMANDS = {
     "shell": "ligand_async.cli.shell:shell",
     "token": "ligand_async.cli.token:token",
 }
-# They only look at the code, and need no settings.
-LOOKING = frozenset({"auth", "client", "openapi"})
+# These read the code only, and need no settings.
+_WITHOUT_SETTINGS = frozenset({"auth", "client", "openapi"})
 
 
 class LigandGroup(click.Group):
@@ -68,7 +68,7 @@ def show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> No
 @click.pass_context
 def ligand(ctx: click.Context, app: str | None) -> None:
     """Run and look after a ligand_async service."""
-    if ctx.invoked_subcommand in LOOKING:
+    if ctx.invoked_subcommand in _WITHOUT_SETTINGS:
         ctx.with_resource(without_choice("cli"))
     # The app keeps the debug mode its factory gave it; `quart` sets it from its own options.
     ctx.obj = ScriptInfo(app_import_path=app or find_app(), set_debug_flag=False)

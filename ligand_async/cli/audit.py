@@ -36,10 +36,10 @@ _SPANS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 
 def _read_moment(text: str) -> datetime:
-    """Read a date or a time in ISO 8601, in UTC unless it says otherwise; or how long ago, as `90d`.
+    """Read a date or a time in ISO 8601, in UTC unless it has an offset, or an age such as `90d`.
 
     Raises:
-        BadParameter: It is neither.
+        BadParameter: The text is neither.
     """
     try:
         if ago := _AGO.fullmatch(text):
@@ -48,7 +48,7 @@ def _read_moment(text: str) -> datetime:
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise click.BadParameter(
-            f"{text!r} is no moment; write 2026-01-31, 2026-01-31T12:00:00+01:00, or 90d for so long ago"
+            f"{text!r} is not a date, a time or an age; write 2026-01-31, 2026-01-31T12:00:00+01:00, or 90d"
         ) from error
 
 
@@ -59,16 +59,15 @@ _WIDEST = 60  # characters of a value in a table
 
 
 def _filter_options(command: Command) -> Command:
-    """Add which events are asked for."""
     for option in (
         click.option("--until", type=_read_moment, metavar="MOMENT", help="Only before this moment."),
         click.option(
             "--since", type=_read_moment, metavar="MOMENT", help="Only from this moment on, such as 2026-01-31 or 7d."
         ),
-        click.option("--action", help="Only this: insert, update, delete, access_denied, …"),
-        click.option("--principal", help="Only what this subject did."),
-        click.option("--key", help="Only of this primary key; of several columns a JSON array."),
-        click.option("--entity", help="Only of this class."),
+        click.option("--action", help="Only this action: insert, update, delete, access_denied, …"),
+        click.option("--principal", help="Only the actions of this subject."),
+        click.option("--key", help="Only this primary key; a JSON array if it has several columns."),
+        click.option("--entity", help="Only this model class."),
     ):
         command = option(command)
     return command
@@ -81,7 +80,9 @@ def audit() -> None:
 
 @audit.command("show")
 @_filter_options
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many, the newest.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=50, show_default=True, help="The most events to print; the newest are."
+)
 @format_option
 @pass_script_info
 def show(info: ScriptInfo, /, limit: int, form: str, **asked: Any) -> None:
@@ -116,7 +117,7 @@ def export(info: ScriptInfo, /, output: BinaryIO, key_file: Path | None, **asked
 @click.argument("file", type=click.File("rb"))
 @click.option("--key-file", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The (public) key.")
 def verify(file: BinaryIO, key_file: Path) -> None:
-    """Tell whether an export is what was signed."""
+    """Check that an export is exactly what was signed."""
     key = _read_key_file(key_file)
     with _key_errors():
         click.echo(f"authentic: {verify_export(iter(file), key)} events")
@@ -128,9 +129,9 @@ def verify(file: BinaryIO, key_file: Path) -> None:
     type=_read_moment,
     metavar="MOMENT",
     required=True,
-    help="Delete what is older, such as 2026-01-31 or 365d.",
+    help="Delete events from before this moment, such as 2026-01-31 or 365d.",
 )
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Delete without asking for confirmation.")
 @pass_script_info
 def prune(info: ScriptInfo, before: datetime, yes: bool) -> None:
     """Delete old events, in many short transactions. Export them first."""
@@ -170,7 +171,7 @@ async def _count_all(app: Quart, before: datetime) -> int:
 
 
 async def _prune_all(app: Quart, before: datetime) -> int:
-    """Delete in transactions of their own until nothing is left that is older, and return how many it were."""
+    """Delete older events, many short transactions after each other, and return how many."""
     pruned = 0
     async with _open_trail(app) as (database, trail):
         while True:
@@ -186,7 +187,7 @@ async def _open_trail(app: Quart) -> AsyncIterator[tuple[Database, AuditTrail]]:
     """Open the database of an app and find its trail.
 
     Raises:
-        ServiceError: The service keeps none.
+        ServiceError: The service has no audit trail.
         ClickException: The database refused.
     """
     async with open_database(app) as database:
@@ -200,7 +201,7 @@ def _read_key_file(path: Path) -> Any:
     """Return the key in a file.
 
     Raises:
-        ClickException: There is none.
+        ClickException: The file cannot be read, or holds no key.
     """
     with _key_errors():
         try:
@@ -214,13 +215,11 @@ def _key_errors() -> AbstractContextManager[None]:
 
 
 def _cells_of(event: AuditEvent) -> list[str]:
-    """Return an event as cells of the table."""
     cells = (event.at.isoformat(timespec="milliseconds"), event.subject, event.action, event.entity, event.key)
     return [cell or "-" for cell in cells] + [_describe(event)]
 
 
 def _describe(event: AuditEvent) -> str:
-    """Say what changed."""
     old, new = event.old or {}, event.new or {}
     if event.action == "update":
         names = dict.fromkeys((*old, *new))
@@ -230,6 +229,5 @@ def _describe(event: AuditEvent) -> str:
 
 
 def _shown(values: dict[str, Any], name: str) -> str:
-    """Return one value, cut where it is long."""
     text = json.dumps(values[name], ensure_ascii=False) if name in values else "?"
     return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"

@@ -55,7 +55,7 @@ def _load_routes(info: ScriptInfo) -> list[Route]:
     """Return the routes of the service.
 
     Raises:
-        ServiceError: It cannot be loaded, `create_app` did not make it, or who may call is not said clearly.
+        ServiceError: The service cannot be loaded, was not made by `create_app`, or has an ambiguous access rule.
     """
     load_service(info)
     with one_message(misuse=(AccessError,)):

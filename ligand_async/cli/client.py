@@ -70,7 +70,7 @@ def generate(info: ScriptInfo, generator: str, output: Path, private: bool, time
     "-o",
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where they are kept; by default where the service looks for them.",
+    help="The directory for the zips; by default the one that the service hands them out from.",
 )
 @_address_option
 @_timeout_option
@@ -91,7 +91,7 @@ def build(info: ScriptInfo, generators: tuple[str, ...], output: Path | None, pr
 
 
 def server_of(settings: Settings, *, private: bool) -> str | None:
-    """Return the address that a client calls unless it is told another, or None where no setting says."""
+    """Return the client's default address, or None if it is not set."""
     url = getattr(settings, "service_private_url" if private else "service_public_url", None)
     return None if url is None else str(url)
 

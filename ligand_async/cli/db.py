@@ -37,7 +37,6 @@ _sql_option = click.option("--sql", is_flag=True, help="Print the SQL and do not
 
 
 def _patience_options(command: Command) -> Command:
-    """Add how long to wait and to try."""
     command = click.option(
         "--wait", default=60.0, show_default=True, help="Seconds to wait while another process migrates."
     )(command)
@@ -47,7 +46,6 @@ def _patience_options(command: Command) -> Command:
 
 
 def _placement_options(command: Command) -> Command:
-    """Add where in the history a new migration goes."""
     for option in (
         click.option("--depends-on", multiple=True, help="A revision of another branch that must come first."),
         click.option("--rev-id", help="The revision's id, instead of a random one."),
@@ -90,11 +88,11 @@ def revision(info: ScriptInfo, /, message: str, directory: Path | None, **placem
 @_directory_option
 @pass_script_info
 def migrate(info: ScriptInfo, /, message: str, directory: Path | None, **placement: Any) -> None:
-    """Write a migration that makes the database what the models say. Read it before you run it."""
+    """Write a migration that makes the database match the models. Read it before you run it."""
     with _migration_errors():
         target = _find_target(load_app(info), directory)
         path = run(lambda: migrations.autogenerate(*target, message, Placement(**placement)))
-        click.echo(f"wrote {path}" if path else "nothing to write: the database is what the models say")
+        click.echo(f"wrote {path}" if path else "nothing to write: the database matches the models")
 
 
 @db.command("upgrade")
@@ -160,7 +158,7 @@ def history(info: ScriptInfo, directory: Path | None) -> None:
 @_directory_option
 @pass_script_info
 def heads(info: ScriptInfo, directory: Path | None) -> None:
-    """Print the migrations that none follows; more than one need a merge."""
+    """Print the migrations that no other one follows; two or more need a merge."""
     with _migration_errors():
         for script in migrations.scripts(_find_target(load_app(info), directory).directory):
             if script.is_head:
@@ -182,17 +180,17 @@ def check(info: ScriptInfo, directory: Path | None) -> None:
     if findings.pending:
         raise click.ClickException("the database is behind: run `ligand db upgrade`")
     if findings.drift:
-        raise click.ClickException("the database is not what the models say: `ligand db migrate` writes a migration")
-    click.echo("the database is what the models say")
+        raise click.ClickException("the database does not match the models: `ligand db migrate` writes a migration")
+    click.echo("the database matches the models")
 
 
 @db.command("stamp")
 @click.argument("revision", default="head")
-@click.option("--purge", is_flag=True, help="Forget first what was noted down.")
+@click.option("--purge", is_flag=True, help="Delete the recorded revisions first.")
 @_directory_option
 @pass_script_info
 def stamp(info: ScriptInfo, revision: str, purge: bool, directory: Path | None) -> None:
-    """Note down that the database is at REVISION, without running anything."""
+    """Record that the database is at REVISION, without running a migration."""
     with _migration_errors():
         target = _find_target(load_app(info), directory)
         run(lambda: migrations.stamp(*target, revision, purge=purge))
@@ -224,14 +222,14 @@ def merge(
 @click.argument("function", metavar="MODULE:FUNCTION")
 @pass_script_info
 def seed(info: ScriptInfo, function: str) -> None:
-    """Run an async function with a session, in one transaction, to put the first data there."""
+    """Run an async function with a session in one transaction, to store the first data."""
     app = load_app(info)
     with _migration_errors():
         run(lambda: _run_seed(app, _load_seed(function)))
 
 
 class Target(NamedTuple):
-    """What a command is about."""
+    """The database, settings and migrations that a command works on."""
 
     database: Database
     settings: Settings
@@ -243,7 +241,7 @@ def _find_target(app: Quart, directory: Path | None) -> Target:
 
     Args:
         app: The service.
-        directory: Where its migrations are, if the caller says so.
+        directory: The directory of its migrations; by default it is searched beside the app.
 
     Raises:
         ServiceError: The app has no database.
@@ -258,7 +256,6 @@ def _migration_errors() -> AbstractContextManager[None]:
 
 
 def _show_progress(line: str) -> None:
-    """Print what was done, beside the command's output proper."""
     click.echo(line, err=True)
 
 
@@ -278,7 +275,7 @@ def _load_seed(path: str) -> _Seed:
         path: `module:function`.
 
     Raises:
-        UsageError: There is no such function, or it is not an async one.
+        UsageError: The function does not exist, or is not async.
     """
     module_name, _, name = path.partition(":")
     if not name:
@@ -300,11 +297,11 @@ async def _run_seed(app: Quart, seed: _Seed) -> None:
     """Run a seed function in one transaction: all of it is kept, or nothing.
 
     Raises:
-        ClickException: The database refused.
+        ClickException: The database refused a statement.
     """
     async with open_database(app) as database:
         try:
             async with database.transaction() as session:
                 await seed(session)
         except SQLAlchemyError as error:
-            raise click.ClickException(f"nothing was kept: {words_of(error)}") from error
+            raise click.ClickException(f"nothing was stored: {words_of(error)}") from error

@@ -19,13 +19,13 @@ def idempotency() -> None:
 @idempotency.command("prune")
 @pass_script_info
 def prune(info: ScriptInfo) -> None:
-    """Delete the replies that have expired, as something should once a day."""
+    """Delete the replies that have expired. Run it once a day."""
     app = load_app(info)
     click.echo(f"deleted {run(lambda: _prune_all(app))}")
 
 
 async def _prune_all(app: Quart) -> int:
-    """Delete in transactions of their own until nothing is left that has expired, and return how many it were.
+    """Delete expired replies, many short transactions after each other, and return how many.
 
     Raises:
         ServiceError: The service keeps no replies.

@@ -27,11 +27,14 @@ def openapi() -> None:
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="The file; without it, standard output."
 )
 @click.option(
-    "--format", "form", type=click.Choice(["json", "yaml"]), help="How it is written; else as the file's name says."
+    "--format",
+    "form",
+    type=click.Choice(["json", "yaml"]),
+    help="The format; by default that of the file's suffix, else JSON.",
 )
 @pass_script_info
 def write(info: ScriptInfo, output: Path | None, form: str | None) -> None:
-    """Write the document, the same bytes for the same service and settings."""
+    """Write the document; the same service and settings give the same bytes."""
     document = load_document(info)
     is_yaml = form == "yaml" or (form is None and output is not None and output.suffix in _YAML_SUFFIXES)
     text = _as_yaml(document) if is_yaml else _as_json(document)
@@ -81,7 +84,7 @@ def _find_invalid_parts(document: dict[str, Any]) -> Iterator[str]:
 
 
 def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file; whoever reads it meanwhile sees the old one or the new one."""
+    """Write a file so that a reader sees either the old content or the new one."""
     with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         part = Path(file.name)
         try:

@@ -13,12 +13,12 @@ logger = logging.getLogger(__name__)
 
 @click.command("serve")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Else PORT, else 8000; 0 takes one that is free.")
+@click.option("--port", type=click.IntRange(0, 65535), help="The port; by default PORT, else 8000; 0 takes a free one.")
 @pass_script_info
 def serve(info: ScriptInfo, host: str, port: int | None) -> None:
     """Serve the service until SIGINT or SIGTERM.
 
-    If it cannot start, the reason stands last on stderr and the exit code is not 0.
+    If it cannot start, the last line on stderr has the reason, and the exit code is 1.
     """
     settings = load_service(info).settings
     try:

@@ -29,10 +29,10 @@ _HOW_TO_NAME = (
 
 
 def find_app() -> str | None:
-    """Return where the service's app is, as `module:factory`, or None where nothing says so.
+    """Return where the service's app is, as `module:factory`, or None if it is not named.
 
-    Asked in this order: `LIGAND_APP`, `QUART_APP` (each in the environment, then in the dotenv files), `[tool.ligand]`
-    in the nearest pyproject.toml.
+    Searched in this order: `LIGAND_APP`, `QUART_APP` (each in the environment, then in the dotenv files), and
+    `[tool.ligand]` in the nearest pyproject.toml.
 
     Raises:
         ServiceError: pyproject.toml cannot be read.
@@ -80,20 +80,20 @@ def load_app(info: ScriptInfo) -> Quart:
         info: From `quart.cli.pass_script_info`.
 
     Raises:
-        ServiceError: There is no app, it cannot be imported, or its settings do not allow it.
+        ServiceError: The app is not found, cannot be imported, or its settings do not allow a start.
     """
     with service_errors():
         return info.load_app()
 
 
 def load_service(info: ScriptInfo) -> Service:
-    """Return the service that the app was made of.
+    """Return the `Service` of the app.
 
     Args:
         info: From `quart.cli.pass_script_info`.
 
     Raises:
-        ServiceError: There is no app, it cannot be loaded, or `create_app` did not make it.
+        ServiceError: The app is not found, cannot be loaded, or was not made by `create_app`.
     """
     app = load_app(info)
     with one_message(misuse=(RuntimeError,)):
@@ -117,7 +117,7 @@ def load_document(info: ScriptInfo) -> dict[str, Any]:
 
 @contextmanager
 def service_errors() -> Iterator[None]:
-    """Turn what keeps a service from loading into one message without a traceback."""
+    """Turn the errors of loading a service into one message without a traceback."""
     try:
         yield
     except SettingsError as error:
@@ -134,7 +134,7 @@ T = TypeVar("T")
 
 
 def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine to its end, also where a loop is running already, as in an async test: then in another thread."""
+    """Run a coroutine to its end; in another thread if this one has a running loop, as in an async test."""
     if not _in_loop():
         return asyncio.run(work())
     with ThreadPoolExecutor(1) as threads:
@@ -142,7 +142,6 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 
 def _in_loop() -> bool:
-    """Tell whether a loop runs in this thread."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -154,7 +153,7 @@ def service_with_database(app: Quart) -> tuple[Service, Database]:
     """Return the service of an app, and its database.
 
     Raises:
-        ServiceError: It was not made by us, it has no database, or its settings do not say where that is.
+        ServiceError: The app was not made by `create_app`, has no database, or no setting has the database's address.
     """
     with one_message(misuse=(RuntimeError,)):
         service = service_of(app)
@@ -164,13 +163,15 @@ def service_with_database(app: Quart) -> tuple[Service, Database]:
     if settings.environment == "cli" and settings.sources["database_url"].startswith("default"):
         # The default of `cli` is there so that an app can be made, not to be connected to.
         variable = settings.vocabulary().variable("database_url")
-        raise ServiceError(f"no setting says where the database is; set {variable}, or another environment than cli")
+        raise ServiceError(
+            f"no setting has the address of the database; set {variable}, or choose another environment than cli"
+        )
     return service, service.database
 
 
 @asynccontextmanager
 async def open_database(app: Quart) -> AsyncIterator[Database]:
-    """Open the database of an app outside a server: nothing else of the app is started."""
+    """Open the database of an app without starting anything else of the app."""
     _, database = service_with_database(app)
     async with app.app_context():
         await database.start(app)

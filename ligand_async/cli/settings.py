@@ -40,7 +40,7 @@ def _describe(settings: Settings) -> list[dict[str, Any]]:
 
 
 def _shown(value: Any, *, is_address: bool) -> Any:
-    """Return a value as JSON without what is secret in it.
+    """Return a value as JSON, with its secrets masked.
 
     Args:
         value: The value of a setting.
@@ -58,5 +58,4 @@ def _shown(value: Any, *, is_address: bool) -> Any:
 
 
 def _text_of(value: Any) -> str:
-    """Return a cell of the table."""
     return value if isinstance(value, str) else json.dumps(value)

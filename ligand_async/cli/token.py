@@ -12,7 +12,7 @@ from ligand_async.cli.service import load_app, load_service
 from ligand_async.settings import Settings
 
 _LONGEST = 366 * 24 * 3600  # seconds
-_NAME = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")  # what a scope may be called (RFC 6749 section 3.3)
+_NAME = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")  # the characters of a scope (RFC 6749 section 3.3)
 
 
 def _read_names(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> list[str]:
@@ -26,26 +26,38 @@ def _read_names(_ctx: click.Context, _param: click.Parameter, values: tuple[str,
 def _read_subject(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     """Return a subject that a token can have."""
     if not value.strip() or not value.isprintable():
-        raise click.BadParameter("write who the token speaks for, in characters that can be printed")
+        raise click.BadParameter("write the subject of the token in printable characters")
     return value
 
 
 @click.command("token")
 @click.option(
-    "--role", "roles", multiple=True, callback=_read_names, help="What the caller is; repeat it, or write a,b."
+    "--role",
+    "roles",
+    multiple=True,
+    callback=_read_names,
+    help="A role of the caller; repeat the option, or write a,b.",
 )
 @click.option(
-    "--scope", "scopes", multiple=True, callback=_read_names, help="What the token may be used for; the same."
+    "--scope",
+    "scopes",
+    multiple=True,
+    callback=_read_names,
+    help="A scope of the token; repeat the option, or write a,b.",
 )
-@click.option("--subject", default="ada", show_default=True, callback=_read_subject, help="Who the token speaks for.")
+@click.option("--subject", default="ada", show_default=True, callback=_read_subject, help="The caller's subject.")
 @click.option(
-    "--expires", type=click.IntRange(1, _LONGEST), default=LIFETIME, show_default=True, help="Seconds until it ends."
+    "--expires",
+    type=click.IntRange(1, _LONGEST),
+    default=LIFETIME,
+    show_default=True,
+    help="Seconds until the token expires.",
 )
 @pass_script_info
 def token(info: ScriptInfo, roles: list[str], scopes: list[str], subject: str, expires: int) -> None:
     """Print an access token of the development issuer.
 
-    Nothing else stands on stdout. There is such a token in local and testing only, where no real issuer is set.
+    Nothing else is printed on stdout. Only local and testing have this issuer, where no real issuer is set.
     """
     settings = load_service(info).settings
     issuer = _find_issuer(load_app(info), settings)
@@ -60,7 +72,7 @@ def _find_issuer(app: Quart, settings: Settings) -> DevelopmentIssuer:
     """Return the development issuer of a service.
 
     Raises:
-        ServiceError: There is none, or the service's own process has another key.
+        ServiceError: The service has no development issuer, or its process has another key.
     """
     variable = settings.vocabulary().variable
     if settings.environment not in ENVIRONMENTS:
@@ -75,17 +87,18 @@ def _find_issuer(app: Quart, settings: Settings) -> DevelopmentIssuer:
         )
     issuer = issuer_of(app)
     if issuer is None:
-        raise ServiceError("bearer tokens are read by an authenticator of the service's own; get one where that does")
+        raise ServiceError(
+            "the service reads bearer tokens with an authenticator of its own; get a token from the issuer it trusts"
+        )
     if _is_key_its_own(settings):
         raise ServiceError(
-            f"in testing each process makes a secret key of its own, so that no other would trust this token; "
+            f"in testing each process makes its own secret key, so no other process would trust this token; "
             f"set {variable('secret_key')} for both"
         )
     return issuer
 
 
 def _is_key_its_own(settings: Settings) -> bool:
-    """Tell whether the secret key was made for this process."""
     is_default = settings.sources["secret_key"].startswith("default of ")
     return (
         settings.environment == "testing"

@@ -1,4 +1,4 @@
-"""Whether the process lives and whether the service can work: `/livez` and `/readyz`."""
+"""Liveness and readiness: `/livez` and `/readyz`."""
 
 import asyncio
 import logging
@@ -18,12 +18,12 @@ _NO_STORE = {"Cache-Control": "no-store"}
 
 
 def init_health(app: Quart, checks: Sequence[HealthCheck]) -> None:
-    """Serve liveness, which asks nothing, and readiness, which asks every check at once.
+    """Serve liveness, which runs no check, and readiness, which runs all checks at once.
 
     `/livez` is 200 as long as the process answers. `/readyz` is 200 when all checks pass within a second, else a 503
-    problem; it says which failed, never why.
+    problem, which names the checks that failed but not the reasons.
     """
-    health = limit(None)(public(Blueprint("ligand_health", __name__)))  # whoever probes must not be refused
+    health = limit(None)(public(Blueprint("ligand_health", __name__)))  # probes must not be refused
 
     @health.get("/livez")
     @hide
@@ -44,18 +44,16 @@ def init_health(app: Quart, checks: Sequence[HealthCheck]) -> None:
 
 
 def _answer_ok(**members: dict[str, str]) -> Response:
-    """Make an answer that nobody keeps."""
     response: Response = current_app.json.response(status="ok", **members)  # type: ignore[assignment]  # Quart's own class
     response.headers.update(_NO_STORE)
     return response
 
 
 async def _passes(check: HealthCheck) -> bool:
-    """Tell whether a check passes in time."""
     try:
         async with asyncio.timeout(CHECK_TIMEOUT):
             await check.check()
-    except Exception as error:  # noqa: BLE001  (whatever is wrong with it, it is not well)
+    except Exception as error:  # noqa: BLE001  (any error of a check is a failed check)
         logger.warning("health check %s failed: %s", check.name, type(error).__name__)
         return False
     return True

@@ -58,12 +58,12 @@ def init_logs(settings: Settings) -> None:
 
 
 def _is_ours_to_write(record: logging.LogRecord) -> bool:
-    """Tell whether nobody else writes a record, so that no line appears twice."""
+    """Return whether the record's logger has no handler of its own, which would write the line a second time."""
     return not logging.getLogger(record.name).handlers
 
 
 def _renderers(environment: str) -> list[Processor]:
-    """Return what writes a line: a readable traceback on a terminal, a flat one in JSON."""
+    """Return the renderers of a line: with a readable traceback on a terminal, a flat one in JSON."""
     if environment == "local":
         plain = structlog.dev.plain_traceback
         return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
@@ -71,7 +71,6 @@ def _renderers(environment: str) -> list[Processor]:
 
 
 def _add_request_id(logger: Any, method: str, event: EventDict) -> EventDict:  # noqa: ARG001  (structlog's signature)
-    """Say which request a line belongs to."""
     request_id = current_request_id()
     if request_id is not None:
         event["request_id"] = request_id
@@ -79,7 +78,6 @@ def _add_request_id(logger: Any, method: str, event: EventDict) -> EventDict:  #
 
 
 def _add_request_fields(logger: Any, method: str, event: EventDict) -> EventDict:  # noqa: ARG001  (structlog's signature)
-    """Give a line of the access log its fields."""
     fields = getattr(event.get("_record"), FIELDS, None)
     return event if fields is None else {**event, **fields}
 
@@ -102,15 +100,15 @@ _BODIES = frozenset({"http.response.body", "websocket.http.response.body"})
 
 @dataclass(slots=True)
 class Access:
-    """What is written of a request: nothing of its headers, its query string or the environment.
+    """The line of one request in the access log, without its headers and query string.
 
     Attributes:
-        method: None where the request was too broken to have one.
-        path: As it was sent, without the query string; None likewise.
-        http_version: Likewise.
-        client: Its address, as the trusted proxies have it.
-        status: None where the client left before there was an answer.
-        request_id: As the answer has it.
+        method: None if the request could not be parsed.
+        path: The path as it was sent, without the query string; None as for `method`.
+        http_version: None as for `method`.
+        client: The client's address, as the trusted proxies report it.
+        status: None if the client left before the answer.
+        request_id: The request id of the answer.
         bytes: The length of the answer's body.
         duration_ms: From the request's head to the end of the answer.
     """
@@ -163,7 +161,7 @@ class AccessLog:
         try:
             await self.app(scope, observe_client, observe_app)
         except asyncio.CancelledError:
-            has_left = True  # or the server stops: nobody is answered
+            has_left = True  # or the server stops, and no answer is sent
             raise
         finally:
             if access.status is None and not has_left:
@@ -174,7 +172,7 @@ class AccessLog:
 
 
 def _note_answer(access: Access, message: _Message, *, is_head: bool) -> None:
-    """Keep what a message of the app says about its answer."""
+    """Take status, request id and length from a message of the app."""
     kind = message["type"]
     if kind in _STARTS:
         access.status = message["status"]

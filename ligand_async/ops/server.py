@@ -18,8 +18,8 @@ from ligand_async.ops.logs import AccessLog, ASGIApp
 from ligand_async.ops.replies import own_replies
 from ligand_async.settings import Settings
 
-_BACKLOG = 2048  # connections that wait for their turn
-HEAD_BYTES = 64 * 1024  # beyond what the guard takes, so that the guard is who refuses
+_BACKLOG = 2048  # connections waiting to be accepted
+HEAD_BYTES = 64 * 1024  # more than the guard accepts, so that the guard refuses with its own problem
 _IDLE_TIMEOUT = 5.0  # seconds without a whole request head, on a new connection and between two requests
 _START_TIMEOUT = 60.0  # seconds
 _STOP_TIMEOUT = 10.0  # seconds for what the app closes
@@ -28,8 +28,8 @@ _GRACE = 5.0  # seconds for requests that run when the server stops
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _REASONS = {
     errno.EADDRINUSE: "it is in use; choose another port with --port or PORT",
-    errno.EACCES: "this user may not; choose a port above 1023 with --port or PORT",
-    errno.EADDRNOTAVAIL: "it is no address of this machine; choose another with --host",
+    errno.EACCES: "this user may not listen there; choose a port above 1023 with --port or PORT",
+    errno.EADDRNOTAVAIL: "this machine does not have the address; choose another with --host",
 }
 
 
@@ -49,7 +49,7 @@ def run(app: Quart, settings: Settings, *, host: str, port: int) -> None:
     Raises:
         ServerError: The address cannot be had, or the app does not start or stop.
     """
-    listener = open_listener(host, port)  # first of all: a server that cannot listen need not start the app
+    listener = open_listener(host, port)  # first, because a server that cannot listen need not start the app
     with own_replies():
         asyncio.run(_serve(app, settings, listener))
 
@@ -75,13 +75,13 @@ async def _serve(app: Quart, settings: Settings, listener: socket.socket) -> Non
     for number in _SIGNALS:
         loop.add_signal_handler(number, stopping.set)
     config = configure(settings, listener)
-    front = _tell_when_started(AccessLog(app), started)
+    front = _signal_start(AccessLog(app), started)
     with got_serving_exception.connected_to(keep_failure, sender=app):
         serving = hypercorn.asyncio.serve(front, config, shutdown_trigger=stopping.wait, mode="asgi")
         server = asyncio.create_task(serving)
-        told = asyncio.create_task(stopping.wait())
-        await asyncio.wait({server, told}, return_when=asyncio.FIRST_COMPLETED)
-        told.cancel()
+        stopped = asyncio.create_task(stopping.wait())
+        await asyncio.wait({server, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
         if not server.done() and not started.is_set():
             server.cancel()  # a start that was interrupted has nothing to finish
         try:
@@ -112,7 +112,7 @@ def configure(settings: Settings, listener: socket.socket) -> Config:
     config.shutdown_timeout = _STOP_TIMEOUT
     config.graceful_timeout = _GRACE
     config.errorlog = logging.getLogger("hypercorn.error")  # without a handler of its own: the process's log writes it
-    config.accesslog = None  # ours says which fields it has
+    config.accesslog = None  # AccessLog writes it
     return config
 
 
@@ -134,7 +134,7 @@ def open_listener(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _tell_when_started(app: ASGIApp, started: asyncio.Event) -> ASGIApp:
+def _signal_start(app: ASGIApp, started: asyncio.Event) -> ASGIApp:
     """Return the app in a layer that sets the event once the app has started."""
 
     async def front(scope: Any, receive: Any, send: Any) -> None:
@@ -149,6 +149,6 @@ def _tell_when_started(app: ASGIApp, started: asyncio.Event) -> ASGIApp:
 
 
 def _describe(error: BaseException) -> str:
-    """Return what went wrong in words; many exceptions have none of their own."""
+    """Return an error as text; many exceptions have no message."""
     text = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

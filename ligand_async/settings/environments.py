@@ -22,17 +22,17 @@ ENVIRONMENTS: tuple[Environment, ...] = get_args(Environment)
 STRICT: frozenset[str] = frozenset({"prod", "stage"})
 MIN_SECRET_KEY = 32
 
-chosen_by_nobody: ContextVar[Environment] = ContextVar("ligand_environment", default="prod")
+default_environment: ContextVar[Environment] = ContextVar("ligand_environment", default="prod")
 
 
 @contextmanager
 def without_choice(environment: Environment) -> Iterator[None]:
-    """Let settings that are loaded inside be of an environment where no source names one: `prod` otherwise."""
-    token = chosen_by_nobody.set(environment)
+    """Set the environment of settings loaded inside, if no source names one; outside it is `prod`."""
+    token = default_environment.set(environment)
     try:
         yield
     finally:
-        chosen_by_nobody.reset(token)
+        default_environment.reset(token)
 
 
 def throwaway_database_url() -> str:
@@ -59,7 +59,7 @@ def secret_key_file(database_file: Path | None, name: str) -> Path:
 
     Args:
         database_file: The SQLite database, if there is one.
-        name: What the file is called where there is none, without suffix.
+        name: The name of the file if there is no database file, without suffix.
     """
     if database_file is None:
         return Path(f"{name}.secret_key")
@@ -76,7 +76,7 @@ def keep_secret_key(path: Path) -> str:
 
     Raises:
         OSError: The file cannot be made, read or written.
-        ValueError: The file holds something else than a key.
+        ValueError: The file does not hold a key.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "r+", encoding="ascii") as file:

@@ -25,7 +25,7 @@ _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class ServiceSettings(BaseSettings):
-    """What `Settings` says about the service itself."""
+    """The settings of the service itself."""
 
     environment: Environment = Field(description="Which row of defaults and rules holds.")
     database_url: DatabaseURL = Field(
@@ -101,12 +101,12 @@ class ServiceSettings(BaseSettings):
 _Profile = Literal["generic", "keycloak", "auth0", "entra", "cognito", "okta"]
 _Algorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519", "Ed448"
-]  # asymmetric ones only (RFC 8725 section 3.1): with HS256 whoever can verify a token can make one
+]  # asymmetric ones only (RFC 8725 section 3.1): with HS256 everybody who can verify a token can make one
 DEFAULT_ALGORITHMS: tuple[_Algorithm, ...] = ("RS256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519")
 
 
 def _check_issuers(value: tuple[str, ...]) -> tuple[str, ...]:
-    """Refuse what cannot be the issuer of tokens; each stays as it is written, because `iss` is compared exactly."""
+    """Check the issuers; each stays as it is written, because `iss` is compared exactly."""
     if all(map(is_issuer, value)) and len(set(value)) == len(value):
         return value
     raise PydanticCustomError(
@@ -115,14 +115,13 @@ def _check_issuers(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _check_words(value: tuple[str, ...]) -> tuple[str, ...]:
-    """Refuse names that no token could carry."""
     if all(word and not any(character.isspace() for character in word) for word in value):
         return value
     raise PydanticCustomError("ligand_words", "write names without spaces, separated by commas")
 
 
 def _take_one(value: object) -> object:
-    """Take one text for a list of one; variables are split before."""
+    """Return a list of one for a single text; variables are split before."""
     return (value,) if isinstance(value, str) else value
 
 
@@ -131,7 +130,7 @@ _Words = Annotated[tuple[str, ...], BeforeValidator(_take_one), AfterValidator(_
 
 
 class OIDCSettings(ServiceSettings):
-    """What `Settings` says about callers."""
+    """The settings of authentication and access."""
 
     oidc_issuer: _Issuers = Field(
         default=(), description="The issuers whose access tokens are trusted, each as its tokens' `iss` has it."

@@ -1,4 +1,4 @@
-"""Mistakes in the settings: what is wrong, what may have been meant, and what to do about it."""
+"""Mistakes in the settings, each with its remedy, and the names that settings and variables have."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -34,7 +34,7 @@ class SettingsError(RuntimeError):
     """The settings do not allow a start.
 
     Args:
-        message: What is wrong and what to do, without any value that was given.
+        message: The mistakes and remedies, without any value that was given.
         mistakes: The single mistakes, when there can be several.
     """
 
@@ -47,7 +47,7 @@ class SettingsError(RuntimeError):
         """Make one error of several mistakes.
 
         Args:
-            mistakes: What was found, in the order in which it is shown.
+            mistakes: The mistakes, in the order in which they are shown.
             hint: A first line.
         """
         found = tuple(mistakes)
@@ -57,7 +57,7 @@ class SettingsError(RuntimeError):
 
 
 def start_hint(environment: str, prefix: str) -> str | None:
-    """Return what a newcomer who meets the default environment has to know."""
+    """Return a hint for developers who meet the default environment for the first time."""
     if environment != "prod":
         return None
     return (
@@ -73,7 +73,7 @@ CONFIG_FILE = "config_file"
 _TOOL_VARIABLES = re.compile(r"LIGAND_(APP|REQUIRE|SOAK|TEST_[A-Z0-9_]+)")
 
 # Kubernetes describes each of its Services to every container by such variables: a Service named like the
-# prefix would otherwise stop the service with mistakes that nobody made.
+# prefix would otherwise stop the service with mistakes that no developer made.
 _SERVICE_LINKS = re.compile(
     r"([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )
@@ -113,7 +113,7 @@ class Vocabulary:
         return frozenset(self.variable(key) for key in (*self.fields, CONFIG_FILE))
 
     def is_foreign(self, variable: str, value: str) -> bool:
-        """Tell whether a variable begins with our prefix only because something else set it."""
+        """Return whether a variable has our prefix but belongs to something else, such as Kubernetes."""
         if _TOOL_VARIABLES.fullmatch(variable):
             return True
         name = variable.removeprefix(self.prefix)
@@ -127,14 +127,14 @@ class Vocabulary:
         return next(iter(get_close_matches(word, self.fields, n=1)), None)
 
     def unknown(self, key: str, *, place: str, variable: str | None = None) -> Mistake:
-        """Describe a name that is no setting.
+        """Describe a name that is not a setting.
 
         Args:
             key: The name, without the prefix if it is a variable's.
             place: Where it stands: `arguments`, `environment` or a file's name.
             variable: The name of the variable, if it is one.
         """
-        word, problem = key.lower(), f"in {place} is no setting"
+        word, problem = key.lower(), f"in {place} is not a setting"
         if word in PROTECTED:
             return Mistake(key, variable, f"in {place} belongs to the code", f"give it to create_app({word}=...)")
         if word == CONFIG_FILE:

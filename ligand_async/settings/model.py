@@ -37,10 +37,10 @@ _Rows = Mapping[str, Mapping[str, Any]]
 
 
 def _check_prefix(prefix: str) -> None:
-    """Refuse a prefix that would not stand out among the variables of a process.
+    """Check the prefix of the variables.
 
     Raises:
-        TypeError: It is not upper-case with `_` at its end.
+        TypeError: The prefix is not upper-case with `_` at its end.
     """
     if _PREFIX.fullmatch(prefix) is None:
         raise TypeError(f"prefix {prefix!r} of settings must be upper-case and end with '_', such as 'PETSTORE_'")
@@ -53,7 +53,7 @@ def _merge_rows(inherited: _Rows, added: _Rows) -> _Rows:
 
 
 def _check_rows(rows: _Rows, keys: Iterable[str]) -> None:
-    """Refuse rows of defaults that could never hold.
+    """Check the rows of defaults of a subclass.
 
     Raises:
         TypeError: An environment or a key is unknown, or a secret key would stand in the code.
@@ -65,11 +65,11 @@ def _check_rows(rows: _Rows, keys: Iterable[str]) -> None:
         if unknown := sorted(set(row) - allowed):
             raise TypeError(f"defaults for {name!r} name no setting: {', '.join(unknown)}")
         if name in STRICT and "secret_key" in row:
-            raise TypeError(f"defaults for {name!r} hold secret_key; a secret in the code is none")
+            raise TypeError(f"defaults for {name!r} hold secret_key; a secret must not stand in the code")
 
 
 def _check_fields(bases: Iterable[type], fields: Mapping[str, FieldInfo]) -> None:
-    """Refuse settings that could not be read or would hide something.
+    """Check the names of the settings of a subclass.
 
     Raises:
         TypeError: A name is reserved, taken or not lower-case, or a setting has an alias.
@@ -158,7 +158,7 @@ class Settings(OIDCSettings):
 
     @classmethod
     def vocabulary(cls) -> Vocabulary:
-        """Return what these settings and their variables are called."""
+        """Return the names of these settings and of their variables."""
         return Vocabulary(cls.model_config["env_prefix"], cls.model_fields, UNPREFIXED)
 
     @property
@@ -222,7 +222,7 @@ def check_config(config: Mapping[str, Any], settings: Settings) -> dict[str, Any
     """Return `create_app(config=...)`, whose keys must be upper-case and must not hide a setting.
 
     Args:
-        config: What goes to `app.config` for Quart and its extensions.
+        config: Values for `app.config`, for Quart and its extensions.
         settings: The service's settings.
 
     Raises:
@@ -259,13 +259,13 @@ def _describe(vocabulary: Vocabulary, given: Mapping[str, Given], details: Error
     place = details["loc"]
     if not place:
         values = [value.value for key, value in given.items() if key != "environment"]
-        reason = _tell(details, values, secret=False)
+        reason = _safe_message(details, values, secret=False)
         return Mistake(
             "settings", None, f"do not agree: {reason}" if reason else "do not agree", "correct them together"
         )
     key = str(place[0])
     origin = given.get(key, Given(None, "the code"))
-    reason = _tell(details, details["input"], secret=_is_secret(vocabulary, key))
+    reason = _safe_message(details, details["input"], secret=_is_secret(vocabulary, key))
     item = next((f" in item {step + 1}" for step in place[1:] if isinstance(step, int)), "")
     problem = f"is not valid{item}: {reason}" if reason else f"is refused by its validator{item}"
     meant = get_close_matches(str(details["input"]), _options(details), n=1)
@@ -273,12 +273,12 @@ def _describe(vocabulary: Vocabulary, given: Mapping[str, Given], details: Error
     return Mistake(key, origin.variable or vocabulary.variable(key), problem, remedy)
 
 
-def _tell(details: ErrorDetails, values: Any, *, secret: bool) -> str | None:
-    """Return what an error says, or None where that may show the value.
+def _safe_message(details: ErrorDetails, values: Any, *, secret: bool) -> str | None:
+    """Return the message of an error, or None if the message may show the value.
 
     Args:
         details: The error.
-        values: What must not be shown.
+        values: The values that must not be shown.
         secret: The setting is a secret, about which only fixed text is shown.
     """
     kind, message = details["type"], details["msg"]
@@ -308,7 +308,6 @@ def _texts(values: Any) -> Iterator[str]:
 
 
 def _is_secret(vocabulary: Vocabulary, key: str) -> bool:
-    """Tell whether a setting is a secret, or holds some."""
     info = vocabulary.fields.get(key)
     return info is not None and any(
         isinstance(part, type) and issubclass(part, SecretStr) for part in parts(info.annotation)

@@ -1,4 +1,4 @@
-"""What the settings of an environment must hold beyond each one's type, and the defaults that hold otherwise."""
+"""The rules of the environments: required settings, safe values, defaults, and settings that need each other."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from ligand_async.settings.environments import (
     ENVIRONMENTS,
     MIN_SECRET_KEY,
     STRICT,
-    chosen_by_nobody,
+    default_environment,
     secret_key_file,
 )
 from ligand_async.settings.fields import REQUIRED_IN_STRICT, environment_defaults
@@ -26,7 +26,7 @@ _DEBUG_VARIABLES = ("QUART_DEBUG", "FLASK_DEBUG")
 
 
 def _missing(vocabulary: Vocabulary, environment: str, values: Mapping[str, Any]) -> list[str]:
-    """Return the settings that the environment needs and nobody gave.
+    """Return the settings that the environment requires and that are not set.
 
     A default in the code does not count for what `prod` and `stage` require.
     """
@@ -37,7 +37,6 @@ def _missing(vocabulary: Vocabulary, environment: str, values: Mapping[str, Any]
 
 
 def _not_set(vocabulary: Vocabulary, key: str) -> Mistake:
-    """Describe a setting that nobody gave."""
     variable = vocabulary.variable(key)
     if key == "secret_key":
         return Mistake(key, variable, "is not set", f"set it to what this prints: {_NEW_KEY}")
@@ -47,7 +46,7 @@ def _not_set(vocabulary: Vocabulary, key: str) -> Mistake:
 
 
 def _unsafe(vocabulary: Vocabulary, environment: str, values: Mapping[str, Any]) -> list[Mistake]:
-    """Return what `prod` and `stage` refuse among the values given."""
+    """Return the unsafe values, which `prod` and `stage` refuse."""
     if environment not in STRICT:
         return []
     found = []
@@ -65,7 +64,6 @@ def _unsafe(vocabulary: Vocabulary, environment: str, values: Mapping[str, Any])
 
 
 def _is_debug_requested() -> bool:
-    """Tell whether the environment asks Quart for debug mode."""
     return any(os.environ.get(name, "").lower() not in {"", "0", "false", "no"} for name in _DEBUG_VARIABLES)
 
 
@@ -81,7 +79,7 @@ def testing_mistake() -> Mistake:
 
 
 def reveal(value: Any) -> Any:
-    """Return what a secret holds, and anything else as it is."""
+    """Return the value of a secret, and any other value as it is."""
     return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
@@ -125,35 +123,32 @@ def _items(value: Any) -> Iterator[Any]:
 
 
 def _is_plain_http(value: Any) -> bool:
-    """Tell whether a value is a URL that anyone on the way can read and change."""
     return isinstance(value, str) and value.lower().startswith("http:")
 
 
 def _plain_http(vocabulary: Vocabulary, key: str) -> Mistake:
-    """Describe an address without TLS."""
     return Mistake(key, vocabulary.variable(key), "is plain http", "use its https address")
 
 
 def _for_introspection(vocabulary: Vocabulary, key: str) -> Mistake:
-    """Describe what introspection lacks."""
     tokens = vocabulary.variable("oidc_tokens")
     problem, remedy = f"is not set, which {tokens} asks for", f"set it, or set {tokens}=jwt"
     return Mistake(key, vocabulary.variable(key), problem, remedy)
 
 
-# Stands for a setting that `cli` does without, while pydantic looks at the others.
+# The value of a setting that `cli` does without, while pydantic validates the others.
 UNSET = object()
 
 
 @dataclass(frozen=True, slots=True)
 class _Resolved:
-    """All that is known before pydantic sees it.
+    """The settings before pydantic validates them.
 
     Attributes:
-        environment: The environment's name; empty where an unknown one was chosen.
+        environment: The environment's name; empty if an unknown one was chosen.
         given: Every value with its source, defaults included.
-        mistakes: What is wrong so far.
-        key_file: Where the secret key is kept, if that is where it comes from.
+        mistakes: The mistakes found so far.
+        key_file: The file of the secret key, if the key comes from one.
     """
 
     environment: str
@@ -178,7 +173,7 @@ def resolve(
     """
     gathered = gather(vocabulary, environment, overrides)
     mistakes = gathered.mistakes
-    chosen = gathered.given.setdefault("environment", Given(chosen_by_nobody.get(), "default")).value
+    chosen = gathered.given.setdefault("environment", Given(default_environment.get(), "default")).value
     if chosen not in ENVIRONMENTS:
         return _Resolved("", gathered.given, mistakes, None)
     given = _lay_defaults(vocabulary, rows, chosen, gathered.given)
@@ -212,7 +207,7 @@ def _lay_defaults(
         vocabulary: The names that are known.
         rows: The service's defaults by environment.
         environment: The environment's name.
-        given: What the sources say.
+        given: The values from the sources.
     """
     source = f"default of {environment}"
     whole = {key: Given(value, source) for key, value in rows.get(environment, {}).items()} | dict(given)
@@ -225,7 +220,7 @@ def _lay_defaults(
 
 
 def _port_in(vocabulary: Vocabulary, given: Mapping[str, Given]) -> int:
-    """Return the port in use; one that is no port is a mistake found elsewhere."""
+    """Return the port in use, or the default if the given one is not valid, which is reported elsewhere."""
     default: int = vocabulary.fields["port"].default
     try:
         port = int(given["port"].value)

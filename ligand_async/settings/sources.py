@@ -36,7 +36,7 @@ class Given:
 
     @property
     def place(self) -> str:
-        """Where to go to correct it."""
+        """The place where the value can be corrected."""
         if self.source == "argument":
             return "the arguments"
         return "the environment" if self.source == self.variable else self.source
@@ -44,7 +44,7 @@ class Given:
 
 @dataclass(slots=True)
 class _Layer:
-    """What one source gives, by key, and what is wrong in it."""
+    """The values of one source by key, and the mistakes in it."""
 
     given: dict[str, Given] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
@@ -78,7 +78,7 @@ def gather(vocabulary: Vocabulary, environment: str | None, overrides: Mapping[s
 
 
 def _is_cli(layers: list[_Layer]) -> bool:
-    """Tell whether the strongest layer that names an environment names `cli`."""
+    """Return whether the strongest layer with an environment has `cli`."""
     named = next((layer.given["environment"] for layer in layers if "environment" in layer.given), None)
     return named is not None and named.value == "cli"
 
@@ -171,16 +171,16 @@ _STRUCTURES: tuple[type, ...] = (Mapping, BaseModel)
 
 
 def parse_text(annotation: Any, text: str) -> Any:
-    """Turn text into what pydantic can validate for a type.
+    """Turn text into a value that pydantic can validate for a type.
 
     Collections are written as `a,b` or as a JSON list, mappings and models as JSON; all else stays text.
 
     Args:
         annotation: The setting's type.
-        text: What stands in the variable.
+        text: The value of the variable.
 
     Raises:
-        ValueError: It should be JSON and is not.
+        ValueError: The text should be JSON and is not.
     """
     kinds = {kind for branch in _branches(annotation) if (kind := _kind_of(branch))}
     if "collection" in kinds and not text.lstrip().startswith("["):
@@ -209,7 +209,7 @@ def _branches(annotation: Any) -> Iterator[Any]:
 
 
 def _kind_of(kind: Any) -> str | None:
-    """Tell how a type is written: as a `collection`, as a `structure`, or plainly."""
+    """Return how values of a type are written: as a `collection`, as a `structure`, or plainly (None)."""
     if not isinstance(kind, type) or issubclass(kind, (str, bytes)):
         return None
     if issubclass(kind, _COLLECTIONS):
@@ -221,7 +221,7 @@ class UnreadableFile(Exception):
     """A config file cannot be used.
 
     Args:
-        problem: What is wrong, without the file's content.
+        problem: The problem, without the file's content.
         remedy: What to do.
     """
 
@@ -233,7 +233,7 @@ class UnreadableFile(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Document:
-    """What a config file says.
+    """The content of a config file.
 
     Attributes:
         values: By key.
@@ -266,11 +266,11 @@ def _read_document(path: Path, section: str) -> _Document:
     """Read a config file.
 
     Args:
-        path: The file; its suffix tells the format.
+        path: The file; its suffix decides the format.
         section: The section of an INI file that holds the settings; the others are not read.
 
     Raises:
-        UnreadableFile: The file is missing, or not what its suffix says.
+        UnreadableFile: The file is missing, or does not have the format of its suffix.
     """
     path = path.expanduser()
     is_text = path.suffix.lower() in _INI_SUFFIXES
@@ -284,7 +284,7 @@ def _read_document(path: Path, section: str) -> _Document:
     except UnreadableFile:
         raise
     except Exception as error:  # noqa: BLE001  # the four parsers' errors share no base class
-        # Their messages quote the file: only the line is told.
+        # Their messages quote the file, so only the line number is used.
         lines = re.findall(r"line:?\s+(\d+)", str(error))
         where = f" at line {lines[-1]}" if lines else ""
         kind = "INI" if is_text else path.suffix[1:].upper()

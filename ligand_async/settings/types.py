@@ -25,7 +25,7 @@ class DatabaseAddress:
 
 
 def read_database_url(text: str) -> URL | None:
-    """Return a SQLAlchemy URL, or None where the text is none."""
+    """Return a SQLAlchemy URL, or None if the text is not one."""
     try:
         return make_url(text)
     except (ArgumentError, ValueError):
@@ -43,7 +43,7 @@ def sqlite_file(url: URL | None) -> Path | None:
 
 
 def _check_database_url(value: SecretStr) -> SecretStr:
-    """Refuse what is no URL, and SQLite in memory, which is another database for each connection."""
+    """Check a database URL; SQLite in memory is refused, because each connection would have its own database."""
     url = read_database_url(value.get_secret_value())
     if url is None:
         raise PydanticCustomError(
@@ -85,10 +85,10 @@ def _check_service_url(value: str) -> str:
 
 
 def masked(value: str) -> str:
-    """Show a database URL without its password and options, so that it can be printed.
+    """Return a database URL without its password and options, to be printed.
 
     Args:
-        value: The URL; what cannot be read as one is hidden wholly.
+        value: The URL; a text that is not one is masked completely.
     """
     url = read_database_url(value)
     if url is None:
@@ -147,12 +147,11 @@ _FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 def _take_hops(value: Any) -> Any:
-    """Take a plain number for a hop count."""
+    """Return a plain number as a hop count."""
     return (str(value),) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _check_proxies(value: tuple[str, ...]) -> tuple[str, ...]:
-    """Refuse what is neither one hop count nor networks."""
     if len(value) == 1 and value[0].isdecimal():
         if value[0].isascii() and 1 <= int(value[0]) <= _MAX_HOPS:
             return value
@@ -166,7 +165,6 @@ def _check_proxies(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _is_network(text: str) -> bool:
-    """Tell whether a text is a network, or one address."""
     try:
         ip_network(text)
     except ValueError:
@@ -175,7 +173,7 @@ def _is_network(text: str) -> bool:
 
 
 def _check_origins(value: tuple[str, ...]) -> tuple[str, ...]:
-    """Refuse what no browser would send as an origin (RFC 6454 section 7)."""
+    """Check origins as browsers send them (RFC 6454 section 7)."""
     if value == (ANY_ORIGIN,) or all(map(_is_origin, value)):
         return value
     raise PydanticCustomError(
@@ -186,7 +184,6 @@ def _check_origins(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _is_origin(text: str) -> bool:
-    """Tell whether a text is the origin of a page."""
     if _ORIGIN.fullmatch(text) is None:
         return False
     try:
@@ -197,7 +194,6 @@ def _is_origin(text: str) -> bool:
 
 
 def _check_hosts(value: tuple[str, ...]) -> tuple[str, ...]:
-    """Refuse what no `Host` header could match."""
     if all(map(_HOST.fullmatch, value)):
         return value
     raise PydanticCustomError(
@@ -207,14 +203,12 @@ def _check_hosts(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _check_field_names(value: tuple[str, ...]) -> tuple[str, ...]:
-    """Refuse what is no name of a header."""
     if all(map(_FIELD_NAME.fullmatch, value)) and "*" not in value:
         return value
     raise PydanticCustomError("ligand_field_names", "write names of headers, such as X-Tenant")
 
 
 def _check_quotas(value: str) -> str:
-    """Refuse what is no quota."""
     try:
         read_quotas(value)
     except ValueError as error:
@@ -223,7 +217,6 @@ def _check_quotas(value: str) -> str:
 
 
 def _check_redis_url(value: SecretStr) -> SecretStr:
-    """Refuse what is no address of a Redis."""
     if read_url(value.get_secret_value(), {"redis", "rediss"}) is None:
         raise PydanticCustomError("ligand_redis_url", "write it as redis://host:6379/0, or rediss:// for TLS")
     return value

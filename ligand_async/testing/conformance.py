@@ -1,4 +1,4 @@
-"""Whether a service answers as its own OpenAPI document says: every response of a test client, checked."""
+"""Checks every response of a test client against the OpenAPI document of its service."""
 
 import json
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ _ROOT_PATH = 7  # where QuartClient._make_request of Quart 0.22 takes it, after 
 
 
 class Contradiction(AssertionError):
-    """A response is not what the document of its service says."""
+    """A response does not match the document of its service."""
 
 
 class Conformance:
@@ -78,7 +78,7 @@ class Conformance:
             response: The app's response.
 
         Raises:
-            Contradiction: The document says otherwise.
+            Contradiction: The response does not match the document.
         """
         if EXTENSION not in app.extensions:
             return
@@ -260,7 +260,7 @@ class Documented:
         return [f"{place} is against `{_rule_of(error)}`" for place, error in zip(places, deepest, strict=True)]
 
     def undeclared(self, schema: _Schema, value: Any) -> list[str]:
-        """Return where a valid value has members that no schema names, where none says that there are others."""
+        """Return where a valid value has members that no schema names, if no schema allows others."""
         return [_write_pointer(path) for path in self._find_undeclared([schema], value, ())]
 
     def _find_undeclared(self, schemas: list[Any], value: Any, path: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:

@@ -1,6 +1,6 @@
 """Databases on a PostgreSQL server, one per test.
 
-What this module needs it imports where it needs it: the pytest plugin imports the module in every test run.
+Its imports stand inside functions, because the pytest plugin imports this module in every test run.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ class PostgresServer:
     """A PostgreSQL server on which tests make databases of their own.
 
     It keeps one connection, in a thread of its own: a fixture may be asked for while a loop runs. `with` closes it.
-    A process that was forked needs one of its own.
+    A forked process needs its own.
 
     Args:
         url: The URL of a database to connect to while another one is made or dropped, as a role that may do so.
@@ -42,13 +42,13 @@ class PostgresServer:
         self._cleanup.close()
 
     def create_database(self, template: str = "template1") -> str:
-        """Make a database as a copy of `template`, which nobody may be connected to, and return its URL."""
+        """Make a database as a copy of `template`, which must have no connections, and return its URL."""
         name = f"ligand_test_{secrets.token_hex(6)}"
         self._run(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return self.url_of(name)
 
     def drop_database(self, url: str) -> None:
-        """Drop the database of `url`, along with whoever is still connected to it."""
+        """Drop the database of `url`, and close the connections that it still has."""
         from sqlalchemy import make_url
 
         self._run(f'DROP DATABASE IF EXISTS "{make_url(url).database}" WITH (FORCE)')
@@ -72,8 +72,8 @@ def open_server() -> Iterator[PostgresServer]:
     """Yield the server that `LIGAND_TEST_DATABASE_URL` names, else a throw-away one.
 
     Raises:
-        RuntimeError: When the variable names no PostgreSQL server.
-        PostgresNotFound: When the variable is not set and no server program is installed.
+        RuntimeError: The variable does not name a PostgreSQL server.
+        PostgresNotFound: The variable is not set and no server program is installed.
     """
     given = os.environ.get(_SERVER_VARIABLE)
     if given:
@@ -97,7 +97,7 @@ def _read_url(text: str) -> str:
 
 @contextlib.contextmanager
 def _connected(url: str) -> Iterator[Callable[[str], None]]:
-    """Yield what executes a statement on one connection, which is made again where it was lost."""
+    """Yield a function that executes a statement on one connection, which is reopened when it is lost."""
     from sqlalchemy import text
     from sqlalchemy.ext.asyncio import create_async_engine
 

@@ -1,7 +1,7 @@
 """The pytest plugin: throw-away databases, and one suite on both kinds.
 
 Every pytest of every environment that has this package installed loads this module, so it imports little itself;
-what a fixture needs is imported when a test asks for the fixture.
+the imports of a fixture run when a test uses the fixture.
 """
 
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers, and check responses where the project's settings ask for it.
+    """Register the markers, and check responses if the project's settings turn that on.
 
     Raises:
         pytest.UsageError: `ligand_conformance` is set to an unknown mode.
@@ -54,8 +54,8 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line(
         "markers",
-        f"{_CONFORMANCE}(mode, *, reason=None): check the responses of this test otherwise than the setting "
-        f"{_CONFORMANCE} says ('off', which needs a reason, 'lenient', 'strict')",
+        f"{_CONFORMANCE}(mode, *, reason=None): check the responses of this test in another mode than the setting "
+        f"{_CONFORMANCE} ('off', which needs a reason, 'lenient', 'strict')",
     )
     mode = config.getini(_CONFORMANCE)
     if mode not in _MODES:
@@ -65,7 +65,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class _ResponseChecks:
-    """Lets the test clients of every app check their responses, as the setting and the test's marker say.
+    """Lets the test clients of every app check their responses, by the setting and the test's marker.
 
     Args:
         mode: The value of the setting `ligand_conformance`.

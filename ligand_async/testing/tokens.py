@@ -1,4 +1,4 @@
-"""Access tokens for tests of a service: it trusts them as it trusts those of a real issuer."""
+"""Access tokens for tests of a service, which it trusts like those of a real issuer."""
 
 from collections.abc import Iterable
 
@@ -19,10 +19,10 @@ def access_token(
 
     Args:
         app: What `create_app` made.
-        subject: Who it speaks for.
-        roles: What that one is.
-        scopes: What it may be used for.
-        expires: Seconds from now until it ends; a token of the past has less than 0.
+        subject: The caller's subject.
+        roles: The caller's roles.
+        scopes: The token's scopes.
+        expires: Seconds until the token expires; a negative number makes an expired token.
 
     Raises:
         RuntimeError: The service has no development issuer.

@@ -41,7 +41,7 @@ def test_what_is_no_generator_is_refused(generator: str) -> None:
     result = run("generate", "-o", "out", "--", generator)
 
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "is no generator; write python, typescript" in result.stderr
+    assert "is not a generator; write python, typescript" in result.stderr
     assert not Path("out").exists()
 
 

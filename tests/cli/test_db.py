@@ -71,8 +71,8 @@ def test_whole_way(ligand_db: Run, own: Path, database_url: str) -> None:
     assert [step.output for step in steps] == [
         f"wrote {file}\n",
         f"applied {revision} Create pets.\n",
-        "the database is what the models say\n",
-        "nothing to write: the database is what the models say\n",
+        "the database matches the models\n",
+        "nothing to write: the database matches the models\n",
         f"{revision} Create pets. (head)\n",
     ]
     assert ligand_db("downgrade", "base", "-d", "own").output == f"undid {revision} Create pets.\n"
@@ -218,7 +218,7 @@ def test_app_without_database(ligand_db: Run, tmp_path: Path) -> None:
 
 
 def test_environment_without_database(ligand_db: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no setting says where the database is, its variable is named."""
+    """Where no setting has the address of the database, its variable is named."""
     monkeypatch.setenv("LIGAND_ENVIRONMENT", "cli")
     monkeypatch.delenv("LIGAND_DATABASE_URL")
     outcome = ligand_db("upgrade")
@@ -245,7 +245,7 @@ def test_seed_is_whole(seeds: Run, database_url: str) -> None:
     """A seed function that fails half-way keeps nothing, and its values are not printed."""
     outcome = seeds("seed", "seeds:mistake")
     assert outcome.exit_code == 1
-    assert "nothing was kept" in outcome.output
+    assert "nothing was stored" in outcome.output
     assert "Secretive" not in outcome.output
     assert asyncio.run(fetch(database_url, "SELECT name FROM pet")) == []
 

@@ -166,7 +166,7 @@ def test_beside_an_authenticator_of_its_own_there_is_none() -> None:
     result = run(app="with_own")
 
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "an authenticator of the service's own" in result.stderr
+    assert "reads bearer tokens with an authenticator of its own" in result.stderr
 
 
 def test_in_testing_the_key_must_be_shared(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ def test_a_failure_is_short_and_names_no_directory(tmp_path: Path) -> None:
 
 def test_a_silent_failure_is_told(tmp_path: Path) -> None:
     """With the exit code at least."""
-    with pytest.raises(ClientError, match=r"exit code 1:\nit said nothing"):
+    with pytest.raises(ClientError, match=r"exit code 1:\nit printed nothing"):
         run("raise SystemExit(1)", tmp_path)
 
 

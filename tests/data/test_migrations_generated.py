@@ -140,7 +140,7 @@ async def test_no_drift_after_upgrade(directory: Path, database_url: str) -> Non
 
 
 async def test_nothing_to_write(directory: Path, database_url: str) -> None:
-    """Where the database is what the models say, no migration is written."""
+    """Where the database matches the models, no migration is written."""
     database = make_wide()
     await generate(database, database_url, directory)
     assert await autogenerate(database, settings_for(database_url), directory, "nothing") is None

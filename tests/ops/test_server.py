@@ -37,7 +37,7 @@ def test_port_in_use_is_one_line() -> None:
 
 def test_foreign_address_is_one_line() -> None:
     """An address of another machine is refused with the remedy."""
-    with pytest.raises(ServerError, match=r"^cannot listen on 192\.0\.2\.1:0: it is no address of this machine"):
+    with pytest.raises(ServerError, match=r"^cannot listen on 192\.0\.2\.1:0: this machine does not have the address"):
         open_listener("192.0.2.1", 0)
 
 

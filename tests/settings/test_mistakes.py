@@ -92,7 +92,7 @@ def test_wrong_value_is_told_with_its_place(source: str, place: str, monkeypatch
     [("databse_url", "database_url"), ("prot", "port"), ("DATABASE_URL", "database_url"), ("LIGAND_PORT", "port")],
 )
 def test_unknown_argument_is_guessed(key: str, meant: str) -> None:
-    """An argument that is no setting is a mistake, and the setting it may mean is named."""
+    """An argument that is not a setting is a mistake, and the setting it may mean is named."""
     assert mistake_of(refusal(**{key: "x"}), key).remedy == f"did you mean {meant}?"
 
 

