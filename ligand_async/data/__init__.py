@@ -3,7 +3,7 @@
 from ligand_async.data.changes import Change
 from ligand_async.data.database import Database
 from ligand_async.data.engines import is_sqlite, parse_database_url
-from ligand_async.data.errors import is_key_taken, problem_of
+from ligand_async.data.errors import SessionMisused, WriteOnReadSession, is_key_taken, problem_of
 from ligand_async.data.flushes import observers_of, watch_session
 from ligand_async.data.idempotency import Reply, prune_replies
 from ligand_async.data.models import Identified, Model, Timestamped, UTCDateTime, Versioned, utc_now
@@ -21,10 +21,12 @@ __all__ = [
     "OwnedSession",
     "Reply",
     "Selection",
+    "SessionMisused",
     "Timestamped",
     "UTCDateTime",
     "UnitOfWork",
     "Versioned",
+    "WriteOnReadSession",
     "digest",
     "first_or_404",
     "get_or_404",

@@ -1,6 +1,6 @@
 """What the factory calls to give an app its document and its page; corrections of quart-schema 0.25.
 
-`tests/docs/test_workarounds.py` fails when quart-schema mends what is corrected here.
+`tests/docs/test_extension.py` fails when quart-schema mends what is corrected here.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

@@ -8,7 +8,7 @@ from ligand_async.web.fields import Place, alias_of, wire_name
 from ligand_async.web.guard import Guard
 from ligand_async.web.headers import CORS, SecurityHeaders
 from ligand_async.web.idempotency import HEADER, MAX_KEY
-from ligand_async.web.inputs import Inputs
+from ligand_async.web.inputs import Inputs, OperationError
 from ligand_async.web.json import scan
 from ligand_async.web.limits import init_limits, is_limited
 from ligand_async.web.operation import INPUTS_ATTRIBUTE, operation
@@ -18,7 +18,7 @@ from ligand_async.web.proxies import TrustedProxies
 from ligand_async.web.quart import LigandQuart, init_test_client
 from ligand_async.web.request import StrictRequest
 from ligand_async.web.services import app_scope, init_services, services_of
-from ligand_async.web.stages import Stage
+from ligand_async.web.stages import Reply, Stage
 from ligand_async.web.startup_checks import check_operations
 from ligand_async.web.syntax import Syntax
 
@@ -35,7 +35,9 @@ __all__ = [
     "Inputs",
     "LigandQuart",
     "Media",
+    "OperationError",
     "Place",
+    "Reply",
     "SecurityHeaders",
     "Stage",
     "StrictRequest",

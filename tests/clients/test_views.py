@@ -12,7 +12,7 @@ from ligand_async import Settings, create_app, operation, public
 from ligand_async.docs.clients import directory_of, pack, path_of
 from ligand_async.docs.clients.views import identity_of
 from ligand_async.testing import authorization
-from tests.docs.describing import make_app
+from tests.docs.describing import make_docs_app
 from tests.web.serving import NEVER_OPENED
 
 
@@ -146,7 +146,7 @@ def test_by_default_they_are_beside_the_module() -> None:
 
 async def test_an_app_that_is_not_ours_has_none() -> None:
     """Where only the docs were added to a Quart app, the answer is a 404 as well."""
-    response = await make_app().test_client().get("/openapi/clients/python")
+    response = await make_docs_app().test_client().get("/openapi/clients/python")
 
     assert response.status_code == 404
 

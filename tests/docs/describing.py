@@ -9,7 +9,7 @@ from quart import Blueprint, Quart
 from ligand_async.docs import document_of, init_docs
 
 
-def make_app(*blueprints: Blueprint, title: str = "Things", servers: Mapping[str, str] | None = None) -> Quart:
+def make_docs_app(*blueprints: Blueprint, title: str = "Things", servers: Mapping[str, str] | None = None) -> Quart:
     app = Quart(__name__, static_folder=None)
     init_docs(app, title=title, version="1", servers=servers)
     for blueprint in blueprints:

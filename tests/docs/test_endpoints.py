@@ -6,8 +6,8 @@ from quart import Blueprint
 from quart.views import View
 from quart_schema import tag
 
-from ligand_async.web import operation
-from tests.docs.describing import answer_schema, describe, make_app, operations
+from ligand_async import operation
+from tests.docs.describing import answer_schema, describe, make_docs_app, operations
 
 
 def test_a_method_view_is_described_by_its_methods(documented: dict[str, Any]) -> None:
@@ -30,7 +30,7 @@ def test_a_class_based_view_is_described_by_what_it_dispatches() -> None:
 
     clocks = Blueprint("clocks", __name__)
     clocks.add_url_rule("/", view_func=Clock.as_view("clock"))
-    told = operations(describe(make_app(clocks)))
+    told = operations(describe(make_docs_app(clocks)))
     assert [told["get_clock"]["summary"], told["post_clock"]["summary"]] == ["Read the clock."] * 2
 
 
@@ -44,7 +44,7 @@ def test_an_untagged_operation_has_its_blueprint_s_name() -> None:
         pass
 
     outer.register_blueprint(inner)
-    assert operations(describe(make_app(outer)))["list_outer_inner_things"]["tags"] == ["outer.inner"]
+    assert operations(describe(make_docs_app(outer)))["list_outer_inner_things"]["tags"] == ["outer.inner"]
 
 
 def test_tags_of_all_blueprints_around_are_joined(documented: dict[str, Any]) -> None:
@@ -62,7 +62,7 @@ def test_a_tag_of_the_view_replaces_the_blueprint_s_name() -> None:
     async def list_things() -> None:
         pass
 
-    assert operations(describe(make_app(things)))["list_things"]["tags"] == ["beta"]
+    assert operations(describe(make_docs_app(things)))["list_things"]["tags"] == ["beta"]
 
 
 def test_quart_schema_s_decorators_are_described(documented: dict[str, Any]) -> None:

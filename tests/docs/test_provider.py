@@ -1,4 +1,4 @@
-"""The document as a whole."""
+"""The document as a whole: its paths, the operationIds, the tags."""
 
 import subprocess
 import sys
@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from quart import Blueprint, Quart
-from quart_schema import deprecate_blueprint, security_scheme
+from quart.views import MethodView
+from quart_schema import deprecate_blueprint, operation_id, security_scheme
+from quart_schema import tag as quart_schema_tag
 
-from ligand_async.web import operation
-from tests.docs.describing import describe, make_app, operations
+from ligand_async import operation, tag
+from ligand_async.docs import DocumentError
+from tests.docs.describing import describe, make_docs_app, operations
 
 ROOT = Path(__file__).parents[2]
 PRINT = "import sys; from tests.docs import sample; from ligand_async.docs import document_of; "
@@ -55,14 +58,14 @@ def test_servers_are_the_given_ones(document: dict[str, Any]) -> None:
 
 def test_an_empty_service_has_a_valid_document() -> None:
     """A service without operations, servers and tags is described too."""
-    document = describe(make_app())
+    document = describe(make_docs_app())
     assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
     assert document["paths"] == {}
 
 
 def test_hidden_and_foreign_routes_are_left_out() -> None:
     """The document speaks of no hidden view, no websocket, no static file, and not of itself."""
-    app = make_app()
+    app = make_docs_app()
     static = Blueprint("files", __name__, static_folder=".", static_url_path="/files")
     app.register_blueprint(static)
 
@@ -100,7 +103,7 @@ def test_quart_schema_s_own_stamps_are_kept() -> None:
     async def list_old() -> None:
         pass
 
-    told = operations(describe(make_app(old)))["list_old"]
+    told = operations(describe(make_docs_app(old)))["list_old"]
     assert told["deprecated"] is True
     assert told["security"] == [{"bearer": []}]
 
@@ -112,7 +115,7 @@ def test_a_plain_view_promises_nothing(documented: dict[str, Any]) -> None:
 
 def test_the_command_of_quart_schema_writes_the_same() -> None:
     """`quart schema` writes the document that is served."""
-    app: Quart = make_app()
+    app: Quart = make_docs_app()
     assert app.json.loads(app.json.dumps(app.extensions["QUART_SCHEMA"].openapi_provider.schema())) == describe(app)
 
 
@@ -122,3 +125,184 @@ def test_tags_are_listed(document: dict[str, Any], tag: str) -> None:
     names = [entry["name"] for entry in document["tags"]]
     assert tag in names
     assert names == sorted(names)
+
+
+@operation
+async def answer() -> None:
+    pass
+
+
+def names_of(app: Quart) -> set[str]:
+    return set(operations(describe(app)))
+
+
+@pytest.mark.parametrize(
+    ("blueprint", "endpoint", "name"),
+    [
+        ("pets", "list_pets", "list_pets"),
+        ("pets", "read_pet", "read_pet"),
+        ("categories", "read_category", "read_category"),
+        ("teams", "create", "create_teams"),
+        ("user-accounts", "list_accounts", "list_user_accounts"),
+        ("v2", "list_pets", "list_v2_pets"),
+    ],
+)
+def test_a_name_is_verb_and_resource(blueprint: str, endpoint: str, name: str) -> None:
+    """A name has the verb first, and says what its blueprint is about once."""
+    things = Blueprint(blueprint, __name__)
+    things.add_url_rule("/", endpoint, answer)
+    assert names_of(make_docs_app(things)) == {name}
+
+
+def test_a_blueprint_mounted_twice_gives_two_sets() -> None:
+    """The same blueprint under another name has names of its own."""
+    pets = Blueprint("pets", __name__)
+    pets.add_url_rule("/", "list_pets", answer)
+    app = make_docs_app(pets)
+    app.register_blueprint(pets, name="old_pets", url_prefix="/old")
+    assert names_of(app) == {"list_pets", "list_old_pets"}
+
+
+def test_another_route_renames_nothing() -> None:
+    """Routes that come later leave the names of the earlier ones alone."""
+    app = make_docs_app()
+    app.add_url_rule("/pets", "list_pets", answer)
+    app.add_url_rule("/pets/<int:page>", "list_pets")
+    app.add_url_rule("/cats", "list_cats", answer)
+    assert names_of(app) == {"list_pets", "list_pets_2", "list_cats"}
+
+
+def test_a_function_of_several_methods_has_the_method_first() -> None:
+    """One function for two methods is two operations."""
+    app = make_docs_app()
+    app.add_url_rule("/pets", "pets", answer, methods=["GET", "POST"])
+    assert names_of(app) == {"get_pets", "post_pets"}
+
+
+@pytest.mark.parametrize("path", ["/pets", "/more"])
+def test_a_function_that_is_routed_for_another_method_keeps_its_name(path: str) -> None:
+    """The method comes before the name of the later route, at the same path or at another."""
+    app = make_docs_app()
+    app.add_url_rule("/pets", "pets", answer)
+    app.add_url_rule(path, "pets", methods=["POST"])
+    app.add_url_rule(path, "pets", methods=["DELETE"])
+    assert names_of(app) == {"pets", "post_pets", "delete_pets"}
+
+
+def test_an_explicit_name_is_taken() -> None:
+    """The name that quart-schema's `operation_id` gives is the name."""
+    app = make_docs_app()
+
+    @app.get("/pets")
+    @operation_id("petSearch")
+    @operation
+    async def list_pets() -> None:
+        pass
+
+    assert names_of(app) == {"petSearch"}
+
+
+def test_two_operations_of_one_name_are_refused() -> None:
+    """A clash names both operations and what to do."""
+    pet, pets = Blueprint("pet", __name__), Blueprint("pets", __name__)
+    pet.add_url_rule("/pet", "read_pet", answer)
+    pets.add_url_rule("/pets", "read_pet", answer)
+    with pytest.raises(
+        ValueError, match=r"'read_pet': GET /pet \(pet.read_pet\) and GET /pets \(pets.read_pet\); rename"
+    ):
+        describe(make_docs_app(pet, pets))
+
+
+def test_names_that_clients_write_alike_are_refused() -> None:
+    """One would take the other's place in a client, and nobody would be told."""
+    app = make_docs_app()
+    app.add_url_rule("/pets", "list_pets", answer)
+    app.add_url_rule("/all", "all_pets", operation_id("listPets")(answer_again))
+    with pytest.raises(ValueError, match="two operations are called 'listPets'"):
+        describe(app)
+
+
+@operation
+async def answer_again() -> None:
+    pass
+
+
+@operation
+async def answer_nothing() -> None:
+    """Answer."""
+
+
+def blueprint(name: str, *children: Blueprint) -> Blueprint:
+    made = Blueprint(name, __name__, url_prefix=f"/{name}")
+    made.add_url_rule("/", f"list_{name}", answer_nothing)
+    for child in children:
+        made.register_blueprint(child)
+    return made
+
+
+def test_a_blueprint_describes_its_tag() -> None:
+    """A description alone goes to the tag of the blueprint's own name, of each name that it is registered by."""
+    pets = tag(description="All about pets.")(blueprint("pets"))
+    app = make_docs_app(pets)
+    app.register_blueprint(pets, name="old_pets", url_prefix="/old")
+    assert describe(app)["tags"] == [
+        {"name": "old_pets", "description": "All about pets."},
+        {"name": "pets", "description": "All about pets."},
+    ]
+
+
+def test_nested_blueprints_describe_theirs() -> None:
+    """Each blueprint describes its own tag, and named tags of the outer one are the inner one's too."""
+    inner = tag(description="Within.")(blueprint("inner"))
+    named = tag("deep", description="Deeper.")(blueprint("named"))
+    outer = tag("all", description="Everything.")(blueprint("outer", named))
+    plain = blueprint("plain", inner)
+    document = describe(make_docs_app(outer, plain))
+    assert {name: one["tags"] for name, one in operations(document).items()} == {
+        "list_outer": ["all"],
+        "list_outer_named": ["all", "deep"],
+        "list_plain": ["plain"],
+        "list_plain_inner": ["plain.inner"],
+    }
+    assert document["tags"] == [
+        {"name": "all", "description": "Everything."},
+        {"name": "deep", "description": "Deeper."},
+        {"name": "plain"},
+        {"name": "plain.inner", "description": "Within."},
+    ]
+
+
+def test_views_classes_and_methods_have_tags() -> None:
+    """A tag on a view, a class or one of its methods is joined with quart-schema's own."""
+
+    @tag("class")
+    class Shelf(MethodView):
+        @tag("method", description="One method.")
+        @operation
+        async def get(self) -> None:
+            """Read."""
+
+        @quart_schema_tag(["theirs"])
+        @operation
+        async def delete(self) -> None:
+            """Remove."""
+
+    things = Blueprint("things", __name__)
+    things.add_url_rule("/", view_func=Shelf.as_view("shelf"))
+    told = operations(describe(make_docs_app(things)))
+    assert told["get_things_shelf"]["tags"] == ["class", "method"]
+    assert told["delete_things_shelf"]["tags"] == ["class", "theirs"]
+
+
+def test_two_descriptions_of_one_tag_are_refused() -> None:
+    """Which of two would be shown should not hang on their order."""
+    one, other = (tag("x", description=text)(blueprint(text)) for text in ("one", "other"))
+    with pytest.raises(DocumentError, match="'x' is described twice, by 'one' and by 'other'"):
+        describe(make_docs_app(one, other))
+
+
+@pytest.mark.parametrize(("arguments", "marked"), [({}, blueprint("x")), ({"description": "A view."}, answer_nothing)])
+def test_a_tag_that_says_nothing_is_refused(arguments: dict[str, Any], marked: Any) -> None:
+    """A tag has a name, its own or its blueprint's."""
+    with pytest.raises(TypeError):
+        tag(**arguments)(marked)

@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from quart import Blueprint
 from typing_extensions import TypedDict
 
+from ligand_async import operation
 from ligand_async.errors import Conflict, InvalidPart
-from ligand_async.web import operation
 from tests.docs import namesakes, sample
-from tests.docs.describing import answer_schema, describe, make_app, operations
+from tests.docs.describing import answer_schema, describe, make_docs_app, operations
 
 TOY = "tests__docs__sample__Toy"
 
@@ -54,7 +54,7 @@ def test_a_service_s_own_problem_does_not_replace_ours() -> None:
     async def read_riddle(number: int) -> namesakes.Problem:
         raise NotImplementedError
 
-    schemas = describe(make_app(riddles))["components"]["schemas"]
+    schemas = describe(make_docs_app(riddles))["components"]["schemas"]
     assert "status" in schemas["Problem"]["properties"]
     assert set(schemas["ProblemModel"]["properties"]) == {"question"}
 
@@ -123,7 +123,7 @@ def test_each_model_of_a_body_answers_for_its_own_unknown_members() -> None:
 
     things = Blueprint("things", __name__)
     things.add_url_rule("/", "create_thing", operation(taking(Outer)), methods=["POST"])
-    schemas = describe(make_app(things))["components"]["schemas"]
+    schemas = describe(make_docs_app(things))["components"]["schemas"]
     assert schemas["Inner"]["additionalProperties"] is False
     assert "additionalProperties" not in schemas["Outer"]
 
@@ -155,7 +155,7 @@ def test_a_recursive_model_is_described() -> None:
     async def plant_tree(data: Tree) -> Tree:
         raise NotImplementedError
 
-    told = operations(describe(make_app(trees)))["plant_tree"]
+    told = operations(describe(make_docs_app(trees)))["plant_tree"]
     assert told["requestBody"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Tree-Input"}
 
 
@@ -211,7 +211,7 @@ def test_a_union_of_unions_is_described() -> None:
     async def read_kennel() -> Kennel:
         raise NotImplementedError
 
-    document = describe(make_app(kennels))
+    document = describe(make_docs_app(kennels))
     outer = document["components"]["schemas"]["Kennel"]["properties"]["pet"]
     assert "discriminator" not in outer
     assert [branch.get("discriminator", {}).get("propertyName") for branch in outer["oneOf"]] == ["size", None]
@@ -241,7 +241,7 @@ def test_bytes_are_the_text_that_they_are_sent_as() -> None:
     async def keep_encoded(data: Encoded) -> Encoded:
         raise NotImplementedError
 
-    schemas = describe(make_app(seals))["components"]["schemas"]
+    schemas = describe(make_docs_app(seals))["components"]["schemas"]
     told = {name: schema["properties"]["plain"] for name, schema in schemas.items() if "plain" in str(schema)}
     assert told == {
         "Sealed-Input": {"type": "string", "maxLength": 4},
@@ -264,7 +264,7 @@ def test_a_typed_dict_has_a_name() -> None:
     async def keep_size(data: Size) -> None:
         pass
 
-    schemas = describe(make_app(sizes))["components"]["schemas"]
+    schemas = describe(make_docs_app(sizes))["components"]["schemas"]
     assert schemas["Size"] == {
         "type": "object",
         "properties": {"width": {"type": "integer"}},
@@ -285,7 +285,7 @@ def test_an_annotated_body_keeps_its_bounds() -> None:
     async def keep_names(data: Names) -> None:
         pass
 
-    body = operations(describe(make_app(names)))["keep_names"]["requestBody"]["content"]["application/json"]
+    body = operations(describe(make_docs_app(names)))["keep_names"]["requestBody"]["content"]["application/json"]
     assert body["schema"] == {"type": "array", "items": {"type": "string"}, "minItems": 1}
 
 
@@ -304,4 +304,4 @@ def test_a_title_that_somebody_wrote_stays() -> None:
     async def print_poster(data: Poster) -> None:
         pass
 
-    assert describe(make_app(posters))["components"]["schemas"]["Poster"]["title"] == "A poster for the wall"
+    assert describe(make_docs_app(posters))["components"]["schemas"]["Poster"]["title"] == "A poster for the wall"

@@ -1,15 +1,24 @@
-"""What is served: the document, the page, its assets."""
+"""The views of the docs: the document, the page and its assets, open and closed to a role."""
 
 import json
 import re
 from html.parser import HTMLParser
+from importlib.resources import files
+from typing import Any
 
 import pytest
-from quart import Quart
+from pydantic import BaseModel
+from quart import Blueprint, Quart
 
+from ligand_async import Principal, operation, public
+from ligand_async.auth import AccessError, BasicAuthenticator, BasicCredentials
+from ligand_async.docs import DocumentError
 from ligand_async.docs.views import MEDIA_TYPES
+from ligand_async.testing import authorization
 from tests.docs import sample
-from tests.docs.describing import make_app
+from tests.docs.describing import make_docs_app
+from tests.shop import make_app, running
+from tests.web.serving import NEVER_OPENED
 
 POLICY = {
     "default-src": "'none'",
@@ -66,7 +75,7 @@ async def test_the_document_is_not_sent_twice(app: Quart) -> None:
 async def test_apps_in_one_process_have_their_own_document() -> None:
     """The document of one app is never that of another."""
     titles = [
-        json.loads(await (await make_app(title=title).test_client().get("/openapi.json")).get_data())["info"]["title"]
+        (await (await make_docs_app(title=title).test_client().get("/openapi.json")).get_json())["info"]["title"]
         for title in ("One", "Two")
     ]
     assert titles == ["One", "Two"]
@@ -103,7 +112,7 @@ async def test_all_addresses_of_the_page_are_relative_and_found(app: Quart) -> N
 
 async def test_the_title_is_text() -> None:
     """A title with markup in it is shown, not run."""
-    response = await make_app(title="<script>alert('Pets & more')</script>").test_client().get("/docs")
+    response = await make_docs_app(title="<script>alert('Pets & more')</script>").test_client().get("/docs")
     assert "<title>&lt;script&gt;alert(&#39;Pets &amp; more&#39;)&lt;/script&gt;</title>" in await response.get_data(
         as_text=True
     )
@@ -138,3 +147,115 @@ async def test_an_asset_has_its_type(app: Quart, name: str) -> None:
 async def test_nothing_else_of_the_package_is_served(app: Quart, name: str) -> None:
     """Only what the page needs is served: no other file, no path."""
     assert (await app.test_client().get(f"/docs/{name}")).status_code == 404
+
+
+ASSETS = files("ligand_async.docs") / "assets"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("LICENSE", "Apache License"),
+        ("NOTICE", "SmartBear"),
+        ("VERSION", "swagger-ui-dist 5."),
+        ("swagger-ui-bundle.js.LICENSE.txt", "MIT"),
+    ],
+)
+def test_licences_come_with_the_assets(name: str, words: str) -> None:
+    """Whoever gets Swagger UI from us gets its licence, its notices, and what version it is."""
+    assert words in (ASSETS / name).read_text()
+
+
+CLOSED = ("/openapi.json", "/docs")
+
+
+def closed_app(**more: Any) -> Quart:
+    return make_app(NEVER_OPENED, database=None, settings={"docs_role": "staff"}, **more)
+
+
+@pytest.mark.parametrize("path", CLOSED)
+async def test_only_the_role_may_read(path: str) -> None:
+    """Nobody is 401, somebody else 403; who has the role reads, and no shared cache keeps it."""
+    app = closed_app()
+    async with running(app, tables=False) as client:
+        answers = [
+            await client.get(path, headers=headers)
+            for headers in ({}, authorization(app, roles=["user"]), authorization(app, roles=["staff"]))
+        ]
+    assert [answer.status_code for answer in answers] == [401, 403, 200]
+    assert answers[2].headers["Cache-Control"] == "private, no-cache"
+
+
+async def test_the_assets_are_for_anyone() -> None:
+    """The files of Swagger UI are no secret."""
+    async with running(closed_app(), tables=False) as client:
+        assert (await client.get("/docs/swagger-ui.css")).status_code == 200
+
+
+async def test_a_browser_may_ask_for_a_password() -> None:
+    """With an authenticator that browsers know, the page opens in a browser as it is."""
+
+    async def check(credentials: BasicCredentials) -> Principal | None:
+        known = (credentials.username, credentials.password) == ("ada", "lovelace")
+        return Principal(subject="ada", issuer="staff", roles=frozenset({"staff"})) if known else None
+
+    app = closed_app(authenticators=[BasicAuthenticator(check, realm="Shop")])
+    async with running(app, tables=False) as client:
+        asked = await client.get("/docs")
+        opened = [await client.get(path, auth=("ada", "lovelace")) for path in CLOSED]
+    assert any(value.startswith("Basic ") for value in asked.headers.getlist("WWW-Authenticate"))
+    assert [answer.status_code for answer in opened] == [200, 200]
+
+
+async def test_a_role_that_does_not_exist_stops_the_start() -> None:
+    """Docs that nobody could ever read are a mistake."""
+    app = make_app(NEVER_OPENED, database=None, settings={"docs_role": "staf", "allowed_roles": ("staff",)})
+    with pytest.raises(AccessError, match="there is no role staf; did you mean staff"):
+        await app.startup()
+
+
+@operation
+async def answer() -> None:
+    """Answer."""
+
+
+async def test_a_clash_of_names_stops_the_start() -> None:
+    """Two operations of one name are found when the app starts, not when somebody asks for the document."""
+    pet, pets = (public(Blueprint(name, __name__, url_prefix=f"/{name}")) for name in ("pet", "pets"))
+    for blueprint in (pet, pets):
+        blueprint.add_url_rule("/", "read_pet", answer)
+    app = make_app(NEVER_OPENED, pet, pets, database=None)
+    with pytest.raises(DocumentError, match="two operations are called 'read_pet'"):
+        await app.startup()
+
+
+class Strange:
+    """What pydantic can carry and JSON Schema cannot say."""
+
+
+async def test_a_type_without_schema_stops_the_start() -> None:
+    """A model that has no JSON schema is found when the app starts, by the name of what is wrong."""
+
+    class Holder(BaseModel, arbitrary_types_allowed=True):
+        strange: Strange
+
+    async def read_holder() -> BaseModel:
+        """Read."""
+        raise NotImplementedError
+
+    read_holder.__annotations__["return"] = Holder
+    things = public(Blueprint("things", __name__))
+    things.add_url_rule("/", "read_holder", operation(read_holder))
+    app = make_app(NEVER_OPENED, things, database=None)
+    with pytest.raises(DocumentError, match="Strange"):
+        await app.startup()
+
+
+async def test_routes_that_come_at_the_start_are_documented() -> None:
+    """A blueprint that is registered while the app starts is in the document."""
+    late = public(Blueprint("late", __name__))
+    late.add_url_rule("/late", "read_late", answer)
+    app = make_app(NEVER_OPENED, database=None)
+    app.before_serving(lambda: app.register_blueprint(late))
+    async with running(app, tables=False) as client:
+        assert "/late" in (await (await client.get("/openapi.json")).get_json())["paths"]

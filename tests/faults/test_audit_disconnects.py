@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import operation
 from ligand_async.data import Change
-from ligand_async.data.audit.events import write_key
 from ligand_async.signals import changes_committed
 from tests.data.auditing import Account, Seat, audit, db, make_bank
 from tests.faults.server import send, serving
@@ -33,6 +32,11 @@ async def open_account(data: dict[str, Any], session: AsyncSession) -> None:
     await asyncio.sleep(chance.uniform(0, 0.005))
     if data["number"] % 10 == 0:
         raise RuntimeError("refused")
+
+
+def write_key(key: tuple[Any, ...]) -> str:
+    """Return the key of an account or a seat as the audit trail writes it."""
+    return str(key[0]) if len(key) == 1 else f'["{key[0]}",{key[1]}]'
 
 
 async def ask(port: int, number: int) -> int | None:

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import operation
-from ligand_async.data.errors import WriteOnReadSession
+from ligand_async.data import WriteOnReadSession
 from tests.faults.items import View, count_checked_out, count_items, make_service, post
 from tests.faults.pgbouncer import bounced
 from tests.shop import db, running

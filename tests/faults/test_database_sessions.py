@@ -10,7 +10,7 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import on_commit, operation
-from ligand_async.data.errors import SessionMisused
+from ligand_async.data import SessionMisused
 from tests.faults.items import count_checked_out, count_items, make_service, post
 from tests.serving import free_port
 from tests.shop import Item, Shelf, db, running

@@ -8,12 +8,14 @@ from quart import Quart, Response, request
 from werkzeug.exceptions import HTTPException
 
 from ligand_async import public
-from ligand_async.web.syntax import MAX_FIELDS, MAX_HEADERS, MAX_TARGET
 from tests.faults.raw import Answer, chunk, exchange, head
 from tests.faults.server import serving
 from tests.web.serving import app_of
 
-BODY_LIMIT = 1000
+BODY_LIMIT = 1000  # bytes
+MAX_TARGET = 8 * 1024  # bytes
+MAX_HEADERS = 16 * 1024  # bytes
+MAX_FIELDS = 100
 
 
 async def read_body() -> str:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import Form, Principal, Problem, operation
-from ligand_async.web.inputs import OperationError
+from ligand_async.web import OperationError
 from tests.web.serving import ask
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import Page, ReadSchema, conditional, operation
 from ligand_async.testing import watch
-from tests.docs.describing import describe, make_app, operations
+from tests.docs.describing import describe, make_docs_app, operations
 from tests.shop import Item, Shelf, routes, running
 from tests.shop import make_app as make_shop
 
@@ -55,7 +55,7 @@ def headers_of(returns: Any, method: str = "GET", *, session: bool = True, marke
     things = Blueprint("things", __name__)
     view = operation(handler)
     things.add_url_rule("/", "view_things", conditional(view) if marked else view, methods=[method])
-    [told] = operations(describe(make_app(things))).values()
+    [told] = operations(describe(make_docs_app(things))).values()
     return {*told["responses"]["204" if returns is None else "200"].get("headers", {})}
 
 

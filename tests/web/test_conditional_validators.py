@@ -9,8 +9,7 @@ from quart import Response
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ligand_async import check_preconditions, conditional, get_or_404, on_commit, operation
-from ligand_async.data.schemas import ReadSchema
+from ligand_async import ReadSchema, check_preconditions, conditional, get_or_404, on_commit, operation
 from tests.shop import Item, Shelf, db
 from tests.web.conditioning import ITEM, NEVER, PATH, SOON, ItemRead, send, shop, tag_of
 from tests.web.serving import ask

@@ -9,7 +9,7 @@ from quart.views import MethodView, View
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import operation, public
-from ligand_async.web.inputs import OperationError
+from ligand_async.web import OperationError
 from tests.web.serving import app_of, ask
 
 

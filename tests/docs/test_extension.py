@@ -12,7 +12,7 @@ from quart import Quart
 from quart_schema import QuartSchema
 from werkzeug.datastructures import MultiDict
 
-from tests.docs.describing import make_app
+from tests.docs.describing import make_docs_app
 
 
 class Card(BaseModel):
@@ -55,7 +55,7 @@ async def test_restoring_responses_is_still_needed() -> None:
 @pytest.mark.parametrize("value", [MultiDict({"a": "b"}), defaultdict(str, a="b"), {"a": "b"}, ({"a": "b"}, 200)])
 async def test_every_mapping_can_be_returned(value: Any) -> None:
     """A plain view may return any dict, as in plain Quart."""
-    assert await answer_with(make_app(), value) == (200, {"a": "b"})
+    assert await answer_with(make_docs_app(), value) == (200, {"a": "b"})
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ async def test_every_mapping_can_be_returned(value: Any) -> None:
 )
 async def test_models_can_be_returned(value: Any, status: int, answer: Any) -> None:
     """A plain view may return models, alone or within others, and they have the names that the document gives them."""
-    assert await answer_with(make_app(), value) == (status, answer)
+    assert await answer_with(make_docs_app(), value) == (status, answer)
 
 
 @pytest.mark.parametrize(
@@ -82,16 +82,16 @@ async def test_models_can_be_returned(value: Any, status: int, answer: Any) -> N
 )
 def test_values_are_written_as_json(value: Any, text: str) -> None:
     """Times are RFC 3339, markup is its text."""
-    assert make_app().json.dumps(value) == text
+    assert make_docs_app().json.dumps(value) == text
 
 
 def test_what_cannot_be_written_is_a_type_error() -> None:
     """The error is the standard library's, and names the type, never the value."""
     with pytest.raises(TypeError, match="object cannot be written as JSON"):
-        make_app().json.dumps({"key": object()})
+        make_docs_app().json.dumps({"key": object()})
 
 
 def test_nan_is_never_written() -> None:
     """A number that JSON does not have is an error before anything is sent."""
     with pytest.raises(ValueError, match="not JSON compliant"):
-        make_app().json.dumps({"key": float("nan")})
+        make_docs_app().json.dumps({"key": float("nan")})

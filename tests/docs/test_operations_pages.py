@@ -1,4 +1,4 @@
-"""How lists are documented."""
+"""Lists in the document: their parameters and their pages."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -9,7 +9,7 @@ from pydantic import Field
 from quart import Blueprint
 
 from ligand_async import CursorParams, Filter, OffsetParams, Page, PageParams, Sort, operation
-from tests.docs.describing import describe, make_app, operations, parameters
+from tests.docs.describing import describe, make_docs_app, operations, parameters
 from tests.web.things import Thing, ThingRead
 
 
@@ -40,7 +40,7 @@ def document() -> dict[str, Any]:
     async def list_things_either_way(query_args: PageParams) -> Page[ThingRead]:
         raise NotImplementedError
 
-    return describe(make_app(things))
+    return describe(make_docs_app(things))
 
 
 @pytest.mark.parametrize(
