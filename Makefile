@@ -70,7 +70,7 @@ soak: tools  ## Test the big figures in full; takes long
 	@$(PYTEST) $(ARGS)
 
 probes: tools  ## Send hostile requests to the petstore, under our server and hypercorn's own, and print the answers
-	@$(BIN)/python -m tests.probes
+	@$(BIN)/python -m tests.faults.probes
 
 bench-scan: core  ## Measure what the strict scan of a JSON body costs
 	@$(BIN)/python -m bench.scan

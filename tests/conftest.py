@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import tools
+from tests import machine
 from tests.provider.running import Provider, running_provider
 
 _PLUGIN = "ligand_async.testing.plugin"
@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture
 def require_tool() -> Callable[[str], Path]:
     """Return the function that finds a program, and skips or fails the test where it is missing."""
-    return tools.require_tool
+    return machine.require_tool
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from quart import Response
 from examples.petstore.app import create_app
 from examples.petstore.models import db
 from ligand_async.testing import authorization
-from tests.serving import ROOT
+from tests.servers import ROOT
 
 PACKAGE = ROOT / "ligand_async"
 WARM_UPS = 2

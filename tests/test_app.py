@@ -18,9 +18,8 @@ import ligand_async
 from ligand_async import Conflict, Settings, create_app, operation, public
 from ligand_async.context import service_of
 from ligand_async.settings import SettingsError
-from tests.serving import ROOT
-from tests.shop import Item, db, make_app, names, routes, running
-from tests.web.serving import NEVER_OPENED, app_of, send
+from tests.servers import ROOT
+from tests.services import NEVER_OPENED, Item, app_of, db, make_app, names, routes, running, send
 
 STRICT: dict[str, Any] = {
     "database_url": "postgresql://user:pass@127.0.0.1:1/db",

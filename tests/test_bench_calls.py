@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.calls import VERSION, Calls, find_growth, format_table, load_figures, write_figures
-from tests.serving import ROOT
+from tests.servers import ROOT
 
 KNOWN = {"ping": Calls(python=80, c=20), "me": Calls(python=100, c=100)}
 

@@ -17,8 +17,7 @@ from quart import Quart, current_app
 
 from ligand_async import signals
 from ligand_async.signals import announce, consult, deliver, failures_of
-from tests.shop import make_app
-from tests.web.serving import NEVER_OPENED
+from tests.services import NEVER_OPENED, make_app
 
 SIGNAL = NamedSignal("test-sent")
 

@@ -22,8 +22,8 @@ from ligand_async.cli import ligand
 from ligand_async.testing import authorization, watch
 from tests.auth.issuing import AUDIENCE, Issuer
 from tests.auth.upstream import Reply, Upstream
-from tests.bare import leave_bare
-from tests.serving import ROOT
+from tests.machine import leave_bare
+from tests.servers import ROOT
 
 GUIDES = ROOT / "docs"
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)

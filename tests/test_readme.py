@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import LIGAND, ROOT, served
+from tests.servers import LIGAND, ROOT, served
 
 README = (ROOT / "README.md").read_text()
 FILE_BLOCK = re.compile(r"<!-- file: (\S+) -->\n```python\n(.*?)```", re.DOTALL)

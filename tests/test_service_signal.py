@@ -12,8 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from ligand_async import Conflict, on_commit, operation
 from ligand_async.signals import Signal, changes_committed, failures_of
 from ligand_async.web import LigandQuart
-from tests.faults.items import count_items
-from tests.shop import Item, db, make_app, routes, running
+from tests.services import Item, count_items, db, make_app, routes, running
 
 report_ready = Signal("report-ready")
 

@@ -16,7 +16,7 @@ from ligand_async import (
     scope,
 )
 from tests.auth.guarding import bearer, guarded
-from tests.web.serving import Answer, send
+from tests.services import Answer, send
 
 REALM = 'Bearer realm="Shop"'
 

@@ -10,8 +10,7 @@ from werkzeug.datastructures import Headers
 from ligand_async import Principal
 from ligand_async.auth import BearerAuthenticator, InvalidToken
 from ligand_async.protocols import Authenticator
-from tests.shop import make_app
-from tests.web.serving import NEVER_OPENED
+from tests.services import NEVER_OPENED, make_app
 
 PROBLEM = "application/problem+json"
 BAD = "bad"

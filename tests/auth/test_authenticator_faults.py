@@ -14,8 +14,7 @@ from ligand_async.errors import ServiceUnavailable, Unauthorized
 from ligand_async.testing import authorization
 from tests.auth.asking import REALM, app_of, get, hang
 from tests.auth.guarding import CALLERS, bearer, statuses
-from tests.shop import make_app, running
-from tests.web.serving import NEVER_OPENED
+from tests.services import NEVER_OPENED, make_app, running
 
 
 async def test_authenticators_and_deny_list_have_limited_time(caplog: pytest.LogCaptureFixture) -> None:

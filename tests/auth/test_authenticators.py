@@ -16,7 +16,7 @@ from ligand_async.auth import (
     enforcement_of,
 )
 from tests.auth.guarding import BAD, CALLERS, WordVerifier, guarded
-from tests.web.serving import Answer, send
+from tests.services import Answer, send
 
 KEYS = {"key-of-ada": CALLERS["user"]}
 PASSWORDS = {"ada": "pass:wörd", "joan": ""}

@@ -14,7 +14,7 @@ from ligand_async import (
 )
 from tests.auth.asking import app_of, get
 from tests.auth.guarding import BAD, CALLERS, bearer, guarded
-from tests.shop import running
+from tests.services import running
 
 
 def transport_to(app: Any) -> httpx2.ASGITransport:

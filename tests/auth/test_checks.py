@@ -18,7 +18,7 @@ from ligand_async.auth import AccessError, APIKeyAuthenticator, check_access
 from ligand_async.marks import access_mark
 from ligand_async.web.inputs import OperationError
 from tests.auth.guarding import guarded
-from tests.web.serving import NEVER_OPENED
+from tests.services import NEVER_OPENED
 
 ADMIN = requires(role("admin"))
 HEADER = """

@@ -13,7 +13,7 @@ from ligand_async import limit, operation, public, requires, role
 from ligand_async.auth import AccessError, check_access
 from ligand_async.web.inputs import OperationError
 from tests.auth.guarding import guarded, statuses
-from tests.shop import running
+from tests.services import running
 
 Decorator = Callable[[Any], Any]
 Handler = Callable[[], Coroutine[Any, Any, str]]

@@ -20,8 +20,8 @@ from ligand_async.auth.tokens import Fetcher, discover
 from ligand_async.settings.environments import ENVIRONMENTS
 from ligand_async.testing import access_token, authorization
 from tests.auth.reading import claims_of
-from tests.docs.describing import describe
-from tests.web.serving import NEVER_OPENED
+from tests.docs.documents import describe
+from tests.services import NEVER_OPENED
 
 KEY = "s" * 40
 STRICT = {

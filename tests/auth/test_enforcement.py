@@ -15,8 +15,7 @@ from ligand_async.auth.enforcement import Challenges, Enforcement
 from ligand_async.errors import Unauthorized
 from tests.auth.asking import REALM, app_of, get, hang, tell
 from tests.auth.guarding import BAD, CALLERS, PROBLEM, WordVerifier, bearer, guarded, statuses
-from tests.shop import running
-from tests.web.serving import send
+from tests.services import running, send
 
 
 @pytest.mark.parametrize("path", ["/open", "/closed", "/acme"])

@@ -9,7 +9,7 @@ from quart import Blueprint, Quart
 from ligand_async import current_principal, operation
 from ligand_async.settings import SettingsError
 from tests.auth.introspecting import INTROSPECTION, SECRET, IntrospectingIssuer, settings_for
-from tests.shop import make_app, running
+from tests.services import make_app, running
 
 callers = Blueprint("callers", __name__)
 

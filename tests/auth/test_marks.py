@@ -13,7 +13,7 @@ from ligand_async.auth import AccessError, access_of
 from ligand_async.marks import access_mark
 from ligand_async.principal import HasRole
 from tests.auth.guarding import guarded, statuses
-from tests.shop import running
+from tests.services import running
 
 ADMIN = requires(role("admin"))
 USER = requires(role("user"))

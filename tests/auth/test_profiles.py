@@ -12,7 +12,7 @@ from ligand_async.principal import Principal
 from ligand_async.settings import Settings
 from tests.auth.issuing import AUDIENCE, Issuer, SigningKey, rsa_key
 from tests.auth.verifying import trust, verifying
-from tests.serving import ROOT
+from tests.servers import ROOT
 
 RSA = SigningKey("RS256", "kid-1", key=rsa_key(2048))
 USER = "7deb4dd0-f7f9-4b58-8a6f-1b2a1d0a7b55"

@@ -20,7 +20,7 @@ from ligand_async.auth.tokens.keys import Pace
 from ligand_async.auth.tokens.token_cache import MAX_AGE
 from ligand_async.auth.tokens.verifier import TrustedIssuer
 from tests.provider.running import AUDIENCE, SECRET, Provider, running_provider
-from tests.serving import served
+from tests.servers import served
 
 pytestmark = pytest.mark.extended
 

@@ -12,7 +12,7 @@ from ligand_async import Settings, public
 from ligand_async.auth import BearerAuthenticator
 from ligand_async.principal import Principal
 from tests.auth.issuing import AUDIENCE
-from tests.bare import leave_bare
+from tests.machine import leave_bare
 from tests.settings.test_environments import SAFE
 
 

@@ -8,7 +8,7 @@ from examples.petstore.app import create_app
 from ligand_async.upstream import ClientCredentials, ServiceClient
 from tests.auth.upstream import Upstream
 from tests.provider.running import Provider
-from tests.web.serving import NEVER_OPENED
+from tests.services import NEVER_OPENED
 
 pytestmark = pytest.mark.extended
 

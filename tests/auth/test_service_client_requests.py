@@ -17,8 +17,7 @@ from ligand_async.errors import GatewayTimeout
 from ligand_async.upstream import ForwardToken, ServiceClient
 from ligand_async.web import app_scope, services_of
 from tests.auth.upstream import HANG, Reply, Upstream
-from tests.shop import running
-from tests.web.serving import Answer, app_of, send
+from tests.services import Answer, app_of, running, send
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 

@@ -17,7 +17,7 @@ from ligand_async.settings import SettingsError
 from ligand_async.upstream import ClientCredentials, ForwardToken, ServiceClient
 from ligand_async.upstream.credentials import ClientToken
 from tests.auth.upstream import HANG, RESET, SECRET, TOKEN_PATH, Clock, Reply, Upstream, raw, wait_until
-from tests.web.serving import NEVER_OPENED
+from tests.services import NEVER_OPENED
 
 METADATA = "/realm/.well-known/openid-configuration"
 

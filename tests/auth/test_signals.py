@@ -23,8 +23,7 @@ from ligand_async.signals import (
 from tests.auth.guarding import CALLERS, WordVerifier, bearer, guarded, statuses
 from tests.auth.issuing import Issuer
 from tests.auth.verifying import Clock, make_service, verifying
-from tests.shop import running
-from tests.web.serving import NEVER_OPENED, send
+from tests.services import NEVER_OPENED, running, send
 
 SIGNALS = (principal_authenticated, authentication_failed, access_denied)
 HASTE = Pace(cooldown=0.0)  # an issuer may be asked at any time

@@ -10,7 +10,7 @@ from quart.testing import WebsocketResponseError
 from ligand_async import Principal, current_principal, public, requires, role
 from ligand_async.auth import enforcement_of
 from tests.auth.guarding import BAD, PROBLEM, bearer, guarded
-from tests.shop import running
+from tests.services import running
 
 REALM = 'Bearer realm="Shop"'
 

@@ -16,7 +16,7 @@ from ligand_async.auth.tokens.keys import DEFAULT_PACE, Pace
 from ligand_async.auth.tokens.verifier import TrustedIssuer
 from ligand_async.principal import Principal
 from tests.auth.issuing import AUDIENCE, Issuer
-from tests.shop import make_app
+from tests.services import make_app
 
 PATIENCE = 2.0  # seconds
 

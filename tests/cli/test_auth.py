@@ -12,7 +12,7 @@ from quart.cli import ScriptInfo
 
 from ligand_async.cli import ligand
 from ligand_async.cli.auth import auth
-from tests.bare import leave_bare
+from tests.machine import leave_bare
 
 SERVICE = """
 from quart import Blueprint

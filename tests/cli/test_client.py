@@ -10,8 +10,7 @@ from click.testing import CliRunner, Result
 from ligand_async import Settings
 from ligand_async.cli import ligand
 from ligand_async.cli.client import server_of
-from tests.bare import leave_bare
-from tests.tools import do_without
+from tests.machine import do_without, leave_bare
 
 SERVICE = """
 import ligand_async

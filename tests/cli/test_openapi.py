@@ -9,8 +9,8 @@ import yaml  # type: ignore[import-untyped]  # it comes with pydantic-settings, 
 from click.testing import CliRunner, Result
 
 from ligand_async.cli import ligand
-from tests.bare import leave_bare
-from tests.serving import ROOT
+from tests.machine import leave_bare
+from tests.servers import ROOT
 
 PETSTORE = ROOT / "examples" / "petstore"
 SERVICE = '''

@@ -13,7 +13,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.serving import LIGAND, ROOT, free_port, served, wait_until_live
+from tests.servers import LIGAND, ROOT, free_port, served, wait_until_live
 
 pytestmark = pytest.mark.extended
 

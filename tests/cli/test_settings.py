@@ -17,7 +17,7 @@ from quart.cli import cli as quart_cli
 
 from ligand_async.cli import COMMANDS, ligand
 from ligand_async.cli.settings import settings as settings_command
-from tests.bare import leave_bare
+from tests.machine import leave_bare
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "correct-horse-battery"

@@ -16,8 +16,8 @@ from ligand_async import Settings, create_app
 from ligand_async.auth import issuer_of
 from ligand_async.cli import ligand
 from tests.auth.reading import claims_of
-from tests.bare import leave_bare
-from tests.serving import LIGAND, ROOT
+from tests.machine import leave_bare
+from tests.servers import LIGAND, ROOT
 
 SERVICE = """
 from ligand_async import Settings, create_app

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from zipfile import ZipFile
 
+from tests.machine import do_without
 from tests.provider.packages import install_packages
-from tests.serving import LIGAND, ROOT
-from tests.tools import do_without
+from tests.servers import LIGAND, ROOT
 
 HERE = Path(__file__).parent
 TIMEOUT = 120.0  # seconds

@@ -13,7 +13,7 @@ import pytest
 
 from tests.clients.making import HERE, TypeScript, check_python, ligand_client, run, unpack, without_network
 from tests.provider.running import Provider
-from tests.serving import ROOT, served
+from tests.servers import ROOT, served
 
 pytestmark = pytest.mark.extended
 

@@ -12,8 +12,8 @@ from ligand_async import Settings, create_app, operation, public
 from ligand_async.docs.clients import directory_of, pack, path_of
 from ligand_async.docs.clients.views import identity_of
 from ligand_async.testing import authorization
-from tests.docs.describing import make_docs_app
-from tests.web.serving import NEVER_OPENED
+from tests.docs.documents import make_docs_app
+from tests.services import NEVER_OPENED
 
 
 def make_shop(*, answer: type = int, version: str = "1.2.0", **settings: Any) -> Quart:

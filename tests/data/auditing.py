@@ -17,7 +17,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from ligand_async import AuditTrail, Database, Identified, Model, Principal, Timestamped, Versioned
 from ligand_async.context import RequestState, request_state_var
 from ligand_async.data.audit import AuditEvent, EventFilter
-from tests.shop import make_app
+from tests.services import make_app
 
 
 class Base(Model, DeclarativeBase):

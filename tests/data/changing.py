@@ -13,7 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, declared_at
 
 from ligand_async import Database, Identified, Model, Timestamped, Versioned
 from ligand_async.data import Change, utc_now
-from tests.shop import make_app
+from tests.services import make_app
 
 
 class Base(Model, DeclarativeBase):

@@ -18,7 +18,7 @@ from ligand_async.data.audit import AuditWriteRefused
 from tests.data.auditing import ADA, BOB, Account, Key, Kind, Scratch, Seat, acting, audit, db, events, make_bank, told
 from tests.data.auditing import running_bank as running
 from tests.data.statements import captured
-from tests.shop import routes
+from tests.services import routes
 
 
 @pytest.fixture

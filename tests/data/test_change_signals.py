@@ -22,8 +22,7 @@ from ligand_async.data.flushes import observe_flushes, watcher_of
 from ligand_async.signals import ReceiverTimedOut, changes_committed, changes_flushing, changes_rolled_back
 from ligand_async.tasks import StrayExit
 from tests.data.changing import hearing
-from tests.faults.items import count_items, make_service, post
-from tests.shop import Item, Shelf, db, make_app, routes, running
+from tests.services import Item, Shelf, count_items, db, make_app, make_service, post, routes, running
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from ligand_async import Settings
 from ligand_async.data.errors import WriteOnReadSession
 from ligand_async.testing import PostgresServer
-from tests.proxy import proxied
-from tests.shop import Item, Shelf, db, make_app, running
+from tests.database_proxies import proxied
+from tests.services import Item, Shelf, db, make_app, running
 
 DATABASE = text("SELECT current_database()")
 

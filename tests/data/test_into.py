@@ -16,7 +16,7 @@ from ligand_async.data import first_or_404, one_or_404
 from ligand_async.data.errors import LazyLoadRefused
 from ligand_async.data.reading import IntoNotPossible, project
 from tests.data.statements import captured, columns_of
-from tests.shop import Item, Shelf, db, make_app, running
+from tests.services import Item, Shelf, db, make_app, running
 
 
 class ItemName(BaseModel):

@@ -13,7 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from ligand_async import Database, Model, NotFound, get_or_404
 from ligand_async.data import first_or_404, one_or_404
 from tests.data.statements import captured, columns_of
-from tests.shop import Item, Shelf, db, make_app, running
+from tests.services import Item, Shelf, db, make_app, running
 
 OF_THE_TAG = {"id", "version", "created_at", "updated_at"}
 

@@ -16,7 +16,7 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from ligand_async import Database, Identified, Model, Versioned
 from ligand_async.data import utc_now
-from tests.shop import Item, Shelf, db, make_app, running
+from tests.services import Item, Shelf, db, make_app, running
 
 
 class VetBase(Model, DeclarativeBase):

@@ -18,7 +18,7 @@ from ligand_async.data.reading import IntoNotPossible, project
 from ligand_async.web.lists import OffsetParams
 from tests.data.library import Card, Everyday, Film, Loan, Reader, Song, Work, db
 from tests.data.statements import captured, columns_of
-from tests.shop import make_app
+from tests.services import make_app
 
 
 class LoanRead(ReadSchema, model=Loan, exclude={"due"}):

@@ -9,7 +9,7 @@ from sqlalchemy.orm import defer, joinedload, selectinload
 from sqlalchemy.orm.exc import DetachedInstanceError
 
 from ligand_async.data.errors import LazyLoadRefused
-from tests.shop import Item, Shelf, db, make_app, running
+from tests.services import Item, Shelf, db, make_app, running
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from ligand_async.data import problem_of
 from ligand_async.data.errors import ConnectionLost, DatabaseUnreachable, StatementTimedOut, WriteOnReadSession
 from ligand_async.errors import InvalidPart, Problem
-from tests.shop import Base, Item, Shelf, db, make_app, running
+from tests.services import Base, Item, Shelf, db, make_app, running
 
 NOWHERE = UUID("00000000-0000-0000-0000-00000000dead")
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import on_commit
 from ligand_async.data.errors import SessionMisused, WriteOnReadSession
-from tests.shop import Item, db, make_app, running
+from tests.services import Item, db, make_app, running
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ from ligand_async import on_commit
 from ligand_async.data import UnitOfWork
 from ligand_async.data.errors import SessionMisused
 from ligand_async.tasks import finish_regardless
-from tests.faults.items import count_checked_out, count_items
-from tests.shop import Item, db, make_app, names, running
+from tests.services import Item, count_checked_out, count_items, db, make_app, names, running
 
 
 @pytest.fixture

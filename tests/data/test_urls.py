@@ -5,7 +5,7 @@ from sqlalchemy import text
 
 from ligand_async.data import parse_database_url
 from ligand_async.settings import SettingsError
-from tests.shop import db, make_app, running
+from tests.services import db, make_app, running
 
 
 @pytest.mark.parametrize(

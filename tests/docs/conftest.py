@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.docs import sample
-from tests.docs.describing import describe, operations
-from tests.serving import ROOT
+from tests.docs.documents import describe, operations
+from tests.servers import ROOT
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from quart.views import View
 from quart_schema import tag
 
 from ligand_async import operation
-from tests.docs.describing import answer_schema, describe, make_docs_app, operations
+from tests.docs.documents import answer_schema, describe, make_docs_app, operations
 
 
 def test_a_method_view_is_described_by_its_methods(documented: dict[str, Any]) -> None:

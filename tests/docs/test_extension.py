@@ -12,7 +12,7 @@ from quart import Quart
 from quart_schema import QuartSchema
 from werkzeug.datastructures import MultiDict
 
-from tests.docs.describing import make_docs_app
+from tests.docs.documents import make_docs_app
 
 
 class Card(BaseModel):

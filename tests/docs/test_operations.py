@@ -14,9 +14,8 @@ from ligand_async import limit, operation, public
 from ligand_async.errors import NotFound, Problem
 from ligand_async.testing import watch
 from ligand_async.web import Media
-from tests.docs.describing import describe, make_docs_app, operations, parameters
-from tests.shop import make_app, running
-from tests.web.serving import NEVER_OPENED
+from tests.docs.documents import describe, make_docs_app, operations, parameters
+from tests.services import NEVER_OPENED, make_app, running
 
 
 @dataclass

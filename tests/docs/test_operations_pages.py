@@ -9,7 +9,7 @@ from pydantic import Field
 from quart import Blueprint
 
 from ligand_async import CursorParams, Filter, OffsetParams, Page, PageParams, Sort, operation
-from tests.docs.describing import describe, make_docs_app, operations, parameters
+from tests.docs.documents import describe, make_docs_app, operations, parameters
 from tests.web.things import Thing, ThingRead
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from ligand_async import Problem, errors
 from ligand_async.errors import PREFIX, documented_types
-from tests.docs.describing import describe
-from tests.web.serving import app_of, ask, send
+from tests.docs.documents import describe
+from tests.services import app_of, ask, send
 
 OURS = [kind for kind in documented_types().values() if kind.__module__ == errors.__name__]
 

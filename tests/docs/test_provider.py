@@ -14,7 +14,7 @@ from quart_schema import tag as quart_schema_tag
 
 from ligand_async import operation, tag
 from ligand_async.docs import DocumentError
-from tests.docs.describing import describe, make_docs_app, operations
+from tests.docs.documents import describe, make_docs_app, operations
 
 ROOT = Path(__file__).parents[2]
 PRINT = "import sys; from tests.docs import sample; from ligand_async.docs import document_of; "

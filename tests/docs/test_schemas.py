@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 from ligand_async import operation
 from ligand_async.errors import Conflict, InvalidPart
 from tests.docs import namesakes, sample
-from tests.docs.describing import answer_schema, describe, make_docs_app, operations
+from tests.docs.documents import answer_schema, describe, make_docs_app, operations
 
 TOY = "tests__docs__sample__Toy"
 

@@ -20,10 +20,9 @@ from ligand_async.auth import APIKeyAuthenticator, BasicAuthenticator
 from ligand_async.docs import document_of
 from ligand_async.docs.security import MOST, Alternative, alternatives_of, words_of
 from ligand_async.principal import Requirement
-from tests.docs.describing import describe, operations
+from tests.docs.documents import describe, operations
 from tests.docs.test_views import POLICY, Page
-from tests.shop import make_app
-from tests.web.serving import NEVER_OPENED
+from tests.services import NEVER_OPENED, make_app
 
 ROOT = Path(__file__).parents[2]
 BEARER = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}

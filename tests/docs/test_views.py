@@ -16,9 +16,8 @@ from ligand_async.docs import DocumentError
 from ligand_async.docs.views import MEDIA_TYPES
 from ligand_async.testing import authorization
 from tests.docs import sample
-from tests.docs.describing import make_docs_app
-from tests.shop import make_app, running
-from tests.web.serving import NEVER_OPENED
+from tests.docs.documents import make_docs_app
+from tests.services import NEVER_OPENED, make_app, running
 
 POLICY = {
     "default-src": "'none'",

@@ -16,12 +16,11 @@ from ligand_async.auth import BasicAuthenticator, BasicCredentials
 from ligand_async.testing import authorization
 from ligand_async.testing import access_token
 from tests.docs import sample
-from tests.docs.browsing import Visit, serving, visiting
-from tests.docs.describing import make_docs_app
+from tests.docs.browser import Visit, serving, visiting
+from tests.docs.documents import make_docs_app
 from tests.docs.test_views import closed_app
 from tests.provider.running import Provider, running_provider
-from tests.shop import make_app
-from tests.web.serving import NEVER_OPENED
+from tests.services import NEVER_OPENED, make_app
 
 pytestmark = pytest.mark.extended
 

@@ -13,8 +13,9 @@ from ligand_async import operation
 from ligand_async.data import Change
 from ligand_async.signals import changes_committed
 from tests.data.auditing import Account, Seat, audit, db, make_bank
-from tests.faults.server import send, serving
-from tests.shop import routes
+from tests.http import send
+from tests.servers import serving
+from tests.services import routes
 
 chance = Random(7)  # noqa: S311  (not a secret)
 

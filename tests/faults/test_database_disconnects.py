@@ -10,14 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.util import await_only
 
 from ligand_async import on_commit, operation
-from tests.faults.items import ItemBody, View, count_checked_out, count_items, make_service
-from tests.faults.server import send, serving
-from tests.shop import Item, db
+from tests.http import send
+from tests.servers import serving
+from tests.services import Item, ItemBody, Rule, count_checked_out, count_items, db, make_service
 
 chance = Random(104)  # noqa: S311  (not a secret)
 
 
-def creating(callbacks: list[str]) -> View:
+def creating(callbacks: list[str]) -> Rule:
     """Return an operation that stores an item, slowly, and keeps account of its callbacks."""
 
     @operation(status=201)

@@ -11,9 +11,8 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import Settings, operation
-from tests.faults.items import backend, count_checked_out, count_items, make_service, post
-from tests.serving import free_port
-from tests.shop import Item, db, running
+from tests.servers import free_port
+from tests.services import Item, backend, count_checked_out, count_items, db, make_service, post, running
 
 VIOLATIONS = {
     "unique": ({"name": "cup"}, 409, "/name"),

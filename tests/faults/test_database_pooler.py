@@ -10,9 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import operation
 from ligand_async.data import WriteOnReadSession
-from tests.faults.items import View, count_checked_out, count_items, make_service, post
-from tests.faults.pgbouncer import bounced
-from tests.shop import db, running
+from tests.database_proxies import bounced
+from tests.services import Rule, count_checked_out, count_items, db, make_service, post, running
 
 RequireTool = Callable[[str], Path]
 
@@ -25,7 +24,7 @@ async def compare(session: AsyncSession) -> bool:
     return first == (await session.scalar(text("SELECT count(*) FROM item")) or 0)
 
 
-COMPARE: View = ("GET", "/compare", compare)
+COMPARE: Rule = ("GET", "/compare", compare)
 
 
 @pytest.mark.extended

@@ -12,8 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import operation
 from ligand_async.testing import ThrowawayPostgres
-from tests.faults.items import count_checked_out, count_items, make_service, post
-from tests.shop import running
+from tests.services import count_checked_out, count_items, make_service, post, running
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import on_commit, operation
-from tests.faults.items import count_items, make_service, post
-from tests.shop import Item, db, running
+from tests.services import Item, count_items, db, make_service, post, running
 
 
 async def add_to_both(session: AsyncSession, first: str, second: str, met: asyncio.Barrier | None) -> None:

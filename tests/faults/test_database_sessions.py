@@ -11,9 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import on_commit, operation
 from ligand_async.data import SessionMisused
-from tests.faults.items import count_checked_out, count_items, make_service, post
-from tests.serving import free_port
-from tests.shop import Item, Shelf, db, running
+from tests.servers import free_port
+from tests.services import Item, Shelf, count_checked_out, count_items, db, make_service, post, running
 
 
 async def test_gather_on_one_session_is_named(database_url: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -7,8 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import operation
-from tests.faults.items import make_service, post
-from tests.shop import Item, db, running
+from tests.services import Item, db, make_service, post, running
 
 
 class ShortBody(BaseModel):

@@ -8,9 +8,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import operation
-from tests.faults.items import backend, count_checked_out, count_items, make_service, post
-from tests.proxy import proxied
-from tests.shop import db, running
+from tests.database_proxies import proxied
+from tests.services import backend, count_checked_out, count_items, db, make_service, post, running
 
 ENDLESS = {
     "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",

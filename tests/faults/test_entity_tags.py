@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 
 from ligand_async import get_or_404
-from tests.shop import Item, db
-from tests.web.conditioning import ITEM, send, shop, tag_of
+from tests.services import Item, db
+from tests.web.versioned_shop import ITEM, send, shop, tag_of
 
 
 async def test_of_two_writers_with_one_tag_one_wins(database_url: str, figure: Callable[[int, int], int]) -> None:

@@ -9,13 +9,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import operation
-from tests.faults.items import count_items, make_service
-from tests.faults.raw import Answer, exchange, head
-from tests.faults.server import serving
-from tests.shop import Item, running
+from tests.http import RawAnswer, exchange, head
+from tests.servers import serving
+from tests.services import Item, count_items, make_service, running
 
 
-async def fetch(port: int, method: str, target: str) -> Answer:
+async def fetch(port: int, method: str, target: str) -> RawAnswer:
     return await exchange(port, head(method, target, "Content-Length: 0", "Connection: close"))
 
 

@@ -20,11 +20,9 @@ import ligand_async
 from ligand_async import Conflict, NotFound, Problem, Settings, abort, operation, public
 from ligand_async.context import request_state
 from ligand_async.errors import problem_for
-from tests.faults.items import count_items
-from tests.faults.server import serving
-from tests.faults.talking import PROBLEM, is_problem, talk
-from tests.shop import Item, make_app, routes, running
-from tests.web.serving import app_of, ask, send
+from tests.http import PROBLEM, is_problem, talk
+from tests.servers import serving
+from tests.services import Item, app_of, ask, count_items, make_app, routes, running, send
 
 ERRORS = [status.value for status in HTTPStatus if status >= HTTPStatus.BAD_REQUEST]
 SECRET = "s3cret-word"

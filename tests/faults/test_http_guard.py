@@ -8,9 +8,9 @@ from quart import Quart, Response, request
 from werkzeug.exceptions import HTTPException
 
 from ligand_async import public
-from tests.faults.raw import Answer, chunk, exchange, head
-from tests.faults.server import serving
-from tests.web.serving import app_of
+from tests.http import RawAnswer, chunk, exchange, head
+from tests.servers import serving
+from tests.services import app_of
 
 BODY_LIMIT = 1000  # bytes
 MAX_TARGET = 8 * 1024  # bytes
@@ -56,7 +56,7 @@ async def root() -> str:
     return "here"
 
 
-async def ask(*parts: bytes, pause: float = 0.0, **settings: Any) -> Answer:
+async def ask(*parts: bytes, pause: float = 0.0, **settings: Any) -> RawAnswer:
     """Send one request to a service of its own."""
     async with serving(make_service(**settings)) as port:
         return await exchange(port, *parts, pause=pause)

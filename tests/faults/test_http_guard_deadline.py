@@ -11,13 +11,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import on_commit, operation
-from tests.faults.items import backend, count_checked_out, count_items, make_service
-from tests.faults.raw import Answer, exchange, head
-from tests.faults.server import serving
+from tests.database_proxies import proxied
 from tests.faults.test_database_time import ENDLESS
-from tests.proxy import proxied
-from tests.shop import Item, db
-from tests.web.serving import app_of
+from tests.http import RawAnswer, exchange, head
+from tests.servers import serving
+from tests.services import Item, app_of, backend, count_checked_out, count_items, db, make_service
 
 DEADLINE = 0.3
 POST = head("POST", "/slow", "Content-Length: 0")
@@ -38,7 +36,7 @@ async def cling() -> str:
     return "late"
 
 
-async def ask(app: Quart, raw: bytes = head("GET", "/slow")) -> tuple[Answer, float]:
+async def ask(app: Quart, raw: bytes = head("GET", "/slow")) -> tuple[RawAnswer, float]:
     """Ask once; return the answer and the seconds until it came."""
     async with serving(app) as port:
         began = time.monotonic()

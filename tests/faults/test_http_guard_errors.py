@@ -12,11 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import Conflict, NotFound, on_commit, operation, public
 from ligand_async.web import LigandQuart
-from tests.faults.items import count_checked_out, count_items, make_service
-from tests.faults.raw import Answer, exchange, head
-from tests.faults.server import serving
-from tests.shop import Item, db, running
-from tests.web.serving import app_of
+from tests.http import RawAnswer, exchange, head
+from tests.servers import serving
+from tests.services import Item, app_of, count_checked_out, count_items, db, make_service, running
 
 STRAY = [asyncio.CancelledError, SystemExit, GeneratorExit, BaseException]
 GET = head("GET", "/")
@@ -41,7 +39,7 @@ async def fine() -> str:
     return "fine"
 
 
-async def ask(app: Quart, raw: bytes = GET) -> Answer:
+async def ask(app: Quart, raw: bytes = GET) -> RawAnswer:
     """Ask once, and then see that the server still serves."""
     async with serving(app) as port:
         answer = await exchange(port, raw)

@@ -11,9 +11,9 @@ import h2.events
 import pytest
 from quart import Quart, request
 
-from tests.faults.raw import PROBLEM
-from tests.faults.server import serving
-from tests.web.serving import app_of
+from tests.http import PROBLEM
+from tests.servers import serving
+from tests.services import app_of
 
 Fields = list[tuple[str, str]]
 

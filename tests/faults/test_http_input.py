@@ -16,10 +16,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 import ligand_async
 from ligand_async import Database, Form, Identified, Model, Settings, operation
-from tests.faults.server import serving
-from tests.faults.talking import is_problem, talk
-from tests.shop import routes
-from tests.web.serving import Answer
+from tests.http import is_problem, talk
+from tests.servers import serving
+from tests.services import Answer, routes
 
 JSON_TYPE = {"Content-Type": "application/json"}
 FORM_TYPE = {"Content-Type": "application/x-www-form-urlencoded"}

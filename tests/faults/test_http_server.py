@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.faults.wire import PROBLEM, WireReply, exchange, request
-from tests.serving import served
+from tests.http import PROBLEM, WireReply, exchange_now, request
+from tests.servers import served
 
-APP = "tests.faults.hostile:create_hostile_app"
+APP = "tests.faults.plain_service:create_hostile_app"
 CHUNKED = "Transfer-Encoding: chunked"
 UPGRADE = ("Connection: Upgrade", "Upgrade: websocket")
 KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
@@ -57,12 +57,12 @@ def check_problem(reply: WireReply, status: int) -> None:
 )
 def test_malformed_requests(address: str, sent: bytes, status: int) -> None:
     """Row 13: what h11 refuses is answered with a problem, and the connection is closed."""
-    check_problem(exchange(address, sent, until_closed=True), status)
+    check_problem(exchange_now(address, sent, until_closed=True), status)
 
 
 def test_malformed_chunk(address: str) -> None:
     """Row 13: so is a body whose chunks cannot be told apart."""
-    reply = exchange(address, request("POST", "/length", CHUNKED), b"zz\r\n\r\n", until_closed=True)
+    reply = exchange_now(address, request("POST", "/length", CHUNKED), b"zz\r\n\r\n", until_closed=True)
 
     check_problem(reply, 400)
 
@@ -77,7 +77,7 @@ def test_malformed_chunk(address: str) -> None:
 )
 def test_bad_websocket_handshake(address: str, fields: tuple[str, ...]) -> None:
     """Row 14: a websocket that cannot be opened is a problem that says which version would do."""
-    reply = exchange(address, request("GET", "/talk", *UPGRADE, *fields), until_closed=True)
+    reply = exchange_now(address, request("GET", "/talk", *UPGRADE, *fields), until_closed=True)
 
     check_problem(reply, 400)
     assert reply.headers["sec-websocket-version"] == "13"
@@ -86,7 +86,7 @@ def test_bad_websocket_handshake(address: str, fields: tuple[str, ...]) -> None:
 
 def test_good_websocket_handshake(address: str) -> None:
     """Row 14: a good one is accepted."""
-    reply = exchange(address, request("GET", "/talk", *UPGRADE, KEY, "Sec-WebSocket-Version: 13"), timeout=2)
+    reply = exchange_now(address, request("GET", "/talk", *UPGRADE, KEY, "Sec-WebSocket-Version: 13"), timeout=2)
 
     assert reply.text.startswith(b"HTTP/1.1 101 ")
 
@@ -94,7 +94,7 @@ def test_good_websocket_handshake(address: str) -> None:
 @pytest.mark.parametrize("length", [20_000, 60_000, 100_000, 500_000])
 def test_long_header_fields(address: str, length: int) -> None:
     """Row 26: header fields beyond the limit are a 431, whoever counts them: the guard, or h11 before it."""
-    reply = exchange(address, request("GET", "/", "X-Long: " + "a" * length), until_closed=True)
+    reply = exchange_now(address, request("GET", "/", "X-Long: " + "a" * length), until_closed=True)
 
     assert (reply.status, reply.headers["content-type"]) == (431, PROBLEM)
     assert reply.closed
@@ -103,7 +103,7 @@ def test_long_header_fields(address: str, length: int) -> None:
 @pytest.mark.parametrize("length", [20_000, 60_000, 100_000, 500_000])
 def test_long_target(address: str, length: int) -> None:
     """Row 27: a target beyond the limit is a 414, whoever counts it."""
-    reply = exchange(address, request("GET", "/" + "a" * length), until_closed=True)
+    reply = exchange_now(address, request("GET", "/" + "a" * length), until_closed=True)
 
     assert (reply.status, reply.headers["content-type"]) == (414, PROBLEM)
     assert reply.closed
@@ -134,14 +134,14 @@ def test_slow_head(address: str) -> None:
 @pytest.mark.extended
 def test_silent_connection(address: str) -> None:
     """Row 54: a connection on which nothing comes is closed without an answer."""
-    reply = exchange(address, until_closed=True)
+    reply = exchange_now(address, until_closed=True)
 
     assert (reply.text, reply.closed) == (b"", True)
 
 
 def test_no_server_header(address: str) -> None:
     """Row 64: no answer says what made it."""
-    reply = exchange(address, request("GET", "/"))
+    reply = exchange_now(address, request("GET", "/"))
 
     assert reply.status == 200
     assert "server" not in reply.headers
@@ -150,7 +150,7 @@ def test_no_server_header(address: str) -> None:
 def test_upgrade_to_cleartext_http2_is_ignored(address: str) -> None:
     """Row 13: `Upgrade: h2c`, by which requests get past a proxy's rules, changes nothing."""
     upgrade = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__")
-    reply = exchange(address, request("GET", "/", *upgrade))
+    reply = exchange_now(address, request("GET", "/", *upgrade))
 
     assert (reply.status, reply.body) == (200, b"index")
 
@@ -166,7 +166,7 @@ def access_lines(directory: Path, environment: str, *sent: bytes) -> list[str]:
     }
     with served(APP, directory, variables, by_ligand=True) as address:
         for one in sent:
-            exchange(address, one)
+            exchange_now(address, one)
     lines = (directory / "server.log").read_text().split("\n")
     return [line for line in lines if line and "/livez" not in line]
 

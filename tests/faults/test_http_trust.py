@@ -6,9 +6,9 @@ import pytest
 from quart import Quart, Response, request, url_for
 
 from ligand_async import Conflict, limit, operation
-from tests.faults.asking import ask
-from tests.faults.server import serving
-from tests.web.serving import app_of
+from tests.http import talk
+from tests.servers import serving
+from tests.services import app_of
 
 PAGE = "https://app.example.org"
 
@@ -48,8 +48,8 @@ FORGED = (("X-Forwarded-For", "8.8.8.8"), ("X-Forwarded-Proto", "https"), ("X-Fo
 async def test_without_proxies_nobody_speaks_for_another() -> None:
     """Row 33: with no proxy in front, X-Forwarded-* change nothing, and handlers do not see them."""
     async with serving(make_app()) as port:
-        caller = await ask(port, "/caller", *FORGED, ("Forwarded", "for=8.8.8.8"), ("X-Real-IP", "8.8.8.8"))
-        forwarded = await ask(port, "/forwarded", *FORGED, ("X-Forwarded-User", "admin"))
+        caller = await talk(port, "/caller", *FORGED, ("Forwarded", "for=8.8.8.8"), ("X-Real-IP", "8.8.8.8"))
+        forwarded = await talk(port, "/forwarded", *FORGED, ("X-Forwarded-User", "admin"))
 
     assert caller.json == {"address": "127.0.0.1", "url": f"http://127.0.0.1:{port}/caller"}
     assert forwarded.json == []
@@ -61,8 +61,8 @@ async def test_the_client_behind_a_trusted_proxy_is_known(trusted: str) -> None:
     chain = ("X-Forwarded-For", "6.6.6.6, 198.51.100.7")
     proxied = (chain, ("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "shop.example"))
     async with serving(make_app(trusted_proxies=tuple(trusted.split(",")))) as port:
-        caller = await ask(port, "/caller", *proxied)
-        forwarded = await ask(port, "/forwarded", *proxied)
+        caller = await talk(port, "/caller", *proxied)
+        forwarded = await talk(port, "/forwarded", *proxied)
 
     assert caller.json == {"address": "198.51.100.7", "url": "https://shop.example/caller"}
     assert forwarded.json == []
@@ -71,7 +71,7 @@ async def test_the_client_behind_a_trusted_proxy_is_known(trusted: str) -> None:
 async def test_a_stranger_beside_the_proxy_is_not_believed() -> None:
     """Row 33: a peer outside the trusted networks is the client, whatever it says."""
     async with serving(make_app(trusted_proxies=("127.0.0.1",))) as port:
-        caller = await ask(port, "/caller", *FORGED, source="127.0.0.2")
+        caller = await talk(port, "/caller", *FORGED, source="127.0.0.2")
 
     assert caller.json == {"address": "127.0.0.2", "url": f"http://127.0.0.1:{port}/caller"}
 
@@ -80,7 +80,7 @@ async def test_a_stranger_beside_the_proxy_is_not_believed() -> None:
 async def test_a_forwarded_scheme_is_http_or_https(scheme: str) -> None:
     """Row 34: any other scheme that a trusted proxy passes on is ignored."""
     async with serving(make_app(trusted_proxies=("1",))) as port:
-        caller = await ask(port, "/caller", ("X-Forwarded-For", "198.51.100.7"), ("X-Forwarded-Proto", scheme))
+        caller = await talk(port, "/caller", ("X-Forwarded-For", "198.51.100.7"), ("X-Forwarded-Proto", scheme))
 
     assert caller.json["url"] == f"http://127.0.0.1:{port}/caller"
 
@@ -89,16 +89,16 @@ async def test_a_forwarded_scheme_is_http_or_https(scheme: str) -> None:
 async def test_a_forwarded_host_is_a_host(host: str) -> None:
     """Row 34: a host that is none is refused: links would lead elsewhere."""
     async with serving(make_app(trusted_proxies=("1",))) as port:
-        refused = await ask(port, "/caller", ("X-Forwarded-For", "198.51.100.7"), ("X-Forwarded-Host", host))
+        refused = await talk(port, "/caller", ("X-Forwarded-For", "198.51.100.7"), ("X-Forwarded-Host", host))
 
     assert (refused.status, refused.headers["Content-Type"]) == (400, "application/problem+json")
-    assert "evil" not in refused.body.decode()
+    assert "evil" not in refused.raw.decode()
 
 
 async def test_only_the_docs_may_run_anything() -> None:
     """Row 62: the docs page keeps its policy, under which only its own assets run; all else may load nothing."""
     async with serving(make_app()) as port:
-        page, error = await ask(port, "/docs"), await ask(port, "/no-such-page")
+        page, error = await talk(port, "/docs"), await talk(port, "/no-such-page")
 
     assert "script-src 'self'" in page.headers["Content-Security-Policy"]
     assert error.headers.getlist("Content-Security-Policy") == ["default-src 'none'; frame-ancestors 'none'"]
@@ -116,7 +116,7 @@ async def test_only_the_docs_may_run_anything() -> None:
 async def test_every_answer_has_the_security_headers(path: str, status: int, caching: str) -> None:
     """Row 64: success, problem or routing error; once each, and no HSTS over plain HTTP."""
     async with serving(make_app()) as port:
-        seen = await ask(port, path)
+        seen = await talk(port, path)
 
     assert seen.status == status
     assert seen.headers.getlist("X-Content-Type-Options") == ["nosniff"]
@@ -129,7 +129,7 @@ async def test_every_answer_has_the_security_headers(path: str, status: int, cac
 async def test_the_guard_s_answers_have_the_security_headers_too() -> None:
     """Row 64: what the guard refuses before the app is no exception."""
     async with serving(make_app(trusted_proxies=("1",))) as port:
-        seen = await ask(port, "/", ("X-Forwarded-For", "198.51.100.7"), ("X-Forwarded-Host", "a b"))
+        seen = await talk(port, "/", ("X-Forwarded-For", "198.51.100.7"), ("X-Forwarded-Host", "a b"))
 
     assert seen.status == 400
     assert (seen.headers["X-Content-Type-Options"], seen.headers["Cache-Control"]) == ("nosniff", "no-store")
@@ -138,7 +138,7 @@ async def test_the_guard_s_answers_have_the_security_headers_too() -> None:
 async def test_what_has_an_entity_tag_is_asked_for_again() -> None:
     """Row 64: with an entity tag the answer may be kept by its reader, and nothing of the server shows."""
     async with serving(make_app()) as port:
-        seen = await ask(port, "/tag")
+        seen = await talk(port, "/tag")
 
     assert seen.headers["Cache-Control"] == "private, no-cache"
     assert "secret/1.0" not in seen.headers.getlist("Server")
@@ -147,7 +147,7 @@ async def test_what_has_an_entity_tag_is_asked_for_again() -> None:
 async def test_behind_tls_clients_are_told_to_stay_there() -> None:
     """Row 64: HSTS is sent where the client came by https, as a trusted proxy says."""
     async with serving(make_app(trusted_proxies=("1",))) as port:
-        seen = await ask(port, "/caller", ("X-Forwarded-For", "198.51.100.7"), ("X-Forwarded-Proto", "https"))
+        seen = await talk(port, "/caller", ("X-Forwarded-For", "198.51.100.7"), ("X-Forwarded-Proto", "https"))
 
     assert seen.headers["Strict-Transport-Security"] == "max-age=31536000; includeSubDomains"
 
@@ -156,8 +156,8 @@ async def test_other_origins_are_denied_by_default() -> None:
     """Row 65: nothing is allowed to pages of other origins, preflight or not."""
     async with serving(make_app()) as port:
         answers = [
-            await ask(port, "/caller", ("Origin", PAGE)),
-            await ask(port, "/caller", ("Origin", PAGE), ("Access-Control-Request-Method", "GET"), method="OPTIONS"),
+            await talk(port, "/caller", ("Origin", PAGE)),
+            await talk(port, "/caller", ("Origin", PAGE), ("Access-Control-Request-Method", "GET"), method="OPTIONS"),
         ]
 
     assert [name for seen in answers for name, _ in seen.headers if name.lower().startswith("access-control")] == []
@@ -174,9 +174,9 @@ async def test_a_preflight_is_answered_before_anything_else(origins: tuple[str, 
 
     preflight = (("Origin", PAGE), ("Access-Control-Request-Method", "PUT"))
     async with serving(app) as port:
-        seen = await ask(port, "/refuse", *preflight, method="OPTIONS")
+        seen = await talk(port, "/refuse", *preflight, method="OPTIONS")
 
-    assert (seen.status, seen.body) == (204, b"")
+    assert (seen.status, seen.raw) == (204, b"")
     assert seen.headers["Access-Control-Allow-Origin"] == origins[0]
     assert "PUT" in seen.headers["Access-Control-Allow-Methods"].split(", ")
     assert {"Authorization", "If-Match"} < {*seen.headers["Access-Control-Allow-Headers"].split(", ")}
@@ -189,7 +189,7 @@ async def test_a_preflight_is_answered_before_anything_else(origins: tuple[str, 
 async def test_pages_may_read_errors_too(path: str, status: int) -> None:
     """Row 65: an allowed page reads the answer whoever made it: handler, router or guard."""
     async with serving(make_app(cors_origins=(PAGE,))) as port:
-        seen = await ask(port, path, ("Origin", PAGE))
+        seen = await talk(port, path, ("Origin", PAGE))
 
     assert seen.status == status
     assert seen.headers.getlist("Access-Control-Allow-Origin") == [PAGE]
@@ -201,7 +201,7 @@ async def test_pages_may_read_errors_too(path: str, status: int) -> None:
 async def test_other_pages_may_read_nothing(origin: str) -> None:
     """Row 65: an origin that is not on the list gets no permission, and caches are told that origins differ."""
     async with serving(make_app(cors_origins=(PAGE,))) as port:
-        seen = await ask(port, "/caller", ("Origin", origin))
+        seen = await talk(port, "/caller", ("Origin", origin))
 
     assert "Access-Control-Allow-Origin" not in seen.headers
     assert seen.headers["Vary"] == "Origin"
@@ -217,8 +217,8 @@ async def test_who_asks_too_often_is_told_when_to_come_back() -> None:
         return "x"
 
     async with serving(app_of(("GET", "/dear", dear))) as port:
-        first, second, third = [await ask(port, "/dear") for _ in range(3)]
-        other = await ask(port, "/dear", source="127.0.0.2")
+        first, second, third = [await talk(port, "/dear") for _ in range(3)]
+        other = await talk(port, "/dear", source="127.0.0.2")
 
     assert [first.status, second.status, third.status, other.status] == [200, 200, 429, 200]
     assert first.headers["RateLimit-Policy"] == '"shop.dear_get-3600";q=2;w=3600'

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.serving import HYPERCORN, ROOT, free_port, served, wait_until_live
-from tests.web.idempotents import count, make_shop, new_key, orders
+from tests.servers import HYPERCORN, ROOT, free_port, served, wait_until_live
+from tests.web.orders import count, make_shop, new_key, orders
 
 
 def post(address: str, key: dict[str, str]) -> tuple[int, str | None, str]:
@@ -27,7 +27,7 @@ def post(address: str, key: dict[str, str]) -> tuple[int, str | None, str]:
 def mortal(database_url: str, log: Path) -> Iterator[str]:
     """Serve until it dies by itself, which it must."""
     address = f"http://127.0.0.1:{free_port()}"
-    command = [*HYPERCORN, "--bind", urlsplit(address).netloc, "tests.faults.mortal:app"]
+    command = [*HYPERCORN, "--bind", urlsplit(address).netloc, "tests.faults.dying_service:app"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "DATABASE_URL": database_url, "MORTAL": "1"}
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=log.parent, env=environment, stdout=output, stderr=output)
@@ -51,7 +51,7 @@ async def test_who_got_no_reply_gets_the_kept_one(
     for key in keys:
         with mortal(database_url, tmp_path / "mortal.log") as address, pytest.raises(ConnectionError):
             post(address, key)
-    with served("tests.faults.mortal:app", tmp_path, {"DATABASE_URL": database_url}) as address:
+    with served("tests.faults.dying_service:app", tmp_path, {"DATABASE_URL": database_url}) as address:
         replies = [post(address, key) for key in keys]
 
     assert [(status, replayed) for status, replayed, _ in replies] == [(201, "true")] * len(keys)

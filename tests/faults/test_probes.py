@@ -5,10 +5,9 @@ import sys
 
 import pytest
 
-from tests.faults.probes import PROBES, Probe
-from tests.faults.wire import PROBLEM, WireReply
-from tests.probes import find_fault
-from tests.serving import ROOT
+from tests.faults.probes import PROBES, Probe, find_fault
+from tests.http import PROBLEM, WireReply
+from tests.servers import ROOT
 
 PROBE = Probe(13, "garbage", b"hello\r\n\r\n", (400,))
 
@@ -36,7 +35,12 @@ def test_faults_are_seen(answer: WireReply, fault: str) -> None:
 def test_probes_find_no_fault() -> None:
     """Our server answers each error with a problem document, and with no 5xx but 501 and 505."""
     answer = subprocess.run(
-        [sys.executable, "-m", "tests.probes"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-m", "tests.faults.probes"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
 
     assert answer.stdout.endswith(f"{len(PROBES)} inputs, 0 faults\n"), answer.stdout + answer.stderr

@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from ligand_async import Conflict, on_commit, operation
 from ligand_async.data import Change
 from ligand_async.signals import Signal, changes_committed, changes_flushing, changes_rolled_back, failures_of
-from tests.faults.items import ItemBody, count_checked_out, count_items, make_service
-from tests.faults.server import send, serving
-from tests.shop import Item, db
+from tests.http import send
+from tests.servers import serving
+from tests.services import Item, ItemBody, count_checked_out, count_items, db, make_service
 
 chance = Random(7)  # noqa: S311  (not a secret)
 item_stored = Signal("item-stored")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.fuzz.inputs import Hostile, hostile_requests
-from tests.serving import get_token, served
+from tests.servers import get_token, served
 
 SEED = 20_261_120
 TOGETHER = 16

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import get_token, served
+from tests.servers import get_token, served
 
 SCHEMATHESIS = Path(sys.executable).parent / "schemathesis"
 TIMEOUT = 900  # seconds

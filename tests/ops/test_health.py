@@ -11,8 +11,7 @@ from quart import Quart
 from ligand_async import Principal, operation
 from ligand_async.auth import BearerAuthenticator
 from ligand_async.ops import init_health
-from tests.shop import make_app, routes, running
-from tests.web.serving import app_of, send
+from tests.services import app_of, make_app, routes, running, send
 
 
 class Hanging:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import served
+from tests.servers import served
 
 PROGRAM = """
 import asyncio, logging, os

@@ -22,8 +22,8 @@ from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.protocol.ws_stream import WSStream
 
 from ligand_async.ops.replies import own_replies
-from tests.faults.server import serving
-from tests.faults.wire import PROBLEM, WireReply, exchange, request
+from tests.http import PROBLEM, WireReply, exchange_now, request
+from tests.servers import serving
 
 Serve = Callable[..., AbstractAsyncContextManager[int]]
 UPGRADE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
@@ -73,7 +73,7 @@ async def count_left(serve: Serve, *parts: bytes) -> int:
 
 async def ask(port: int, *parts: bytes, **options: Any) -> WireReply:
     """Send bytes to a server in this loop."""
-    return await asyncio.to_thread(exchange, f"http://127.0.0.1:{port}", *parts, **options)
+    return await asyncio.to_thread(exchange_now, f"http://127.0.0.1:{port}", *parts, **options)
 
 
 # Of what our classes inherit, call, or take the place of. A change is read, our side adapted, and the digest renewed.

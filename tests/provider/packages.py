@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.tools import do_without
+from tests.machine import do_without
 
 HERE = Path(__file__).parent
 TIMEOUT = 120.0  # seconds

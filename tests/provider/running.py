@@ -12,9 +12,9 @@ from urllib.parse import quote_plus
 
 import httpx2
 
+from tests.machine import require_tool
 from tests.provider.packages import HERE, install_packages
-from tests.serving import free_port
-from tests.tools import require_tool
+from tests.servers import free_port
 
 AUDIENCE = "https://petstore.example.test"  # resource indicators are absolute URIs (RFC 8707)
 SECRET = "a secret+with/odd%signs:"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import ROOT
+from tests.servers import ROOT
 
 PROGRAM = """
 import pathlib, sys, time

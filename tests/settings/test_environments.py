@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ligand_async.settings import Settings, SettingsError
-from tests.bare import leave_bare
+from tests.machine import leave_bare
 
 ROOT = Path(__file__).parents[2]
 KEY = "k" * 32

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ligand_async.settings import Settings, SettingsError
-from tests.bare import leave_bare
+from tests.machine import leave_bare
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from ligand_async.settings import DOTENV_FILES, Settings, SettingsError, masked
-from tests.bare import leave_bare
+from tests.machine import leave_bare
 
 PAGE = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
 ENVIRONMENTS = get_args(Settings.model_fields["environment"].annotation)

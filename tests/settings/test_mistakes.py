@@ -11,7 +11,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from ligand_async.settings import Mistake, Settings, SettingsError
-from tests.bare import leave_bare
+from tests.machine import leave_bare
 
 
 @pytest.fixture(autouse=True)

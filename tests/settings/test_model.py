@@ -7,7 +7,7 @@ import pytest
 from pydantic import Field, SecretStr, ValidationError
 
 from ligand_async.settings import Settings, SettingsError
-from tests.bare import leave_bare
+from tests.machine import leave_bare
 
 PASSWORD = "correct-horse-battery"
 URL = f"postgresql://pets:{PASSWORD}@db.example/pets"

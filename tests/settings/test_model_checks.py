@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ligand_async.settings import Settings, SettingsError, check_config, check_production
-from tests.bare import leave_bare
+from tests.machine import leave_bare
 
 SAFE = {
     "database_url": "postgresql://pets@db/pets",

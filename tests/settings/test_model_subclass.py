@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field, SecretStr, model_validator
 
 from ligand_async.settings import Settings, SettingsError
-from tests.bare import leave_bare
+from tests.machine import leave_bare
 
 SAFE = {
     "database_url": "postgresql://pets@db/pets",

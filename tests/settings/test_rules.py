@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ligand_async.settings import Settings, SettingsError
-from tests.bare import leave_bare
+from tests.machine import leave_bare
 from tests.settings.test_environments import SAFE, refused_keys
 
 ISSUER = {"oidc_issuer": "https://id.example", "oidc_audience": "https://api.example"}

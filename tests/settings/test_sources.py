@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, SecretStr
 
 from ligand_async.settings import Settings, SettingsError
 from ligand_async.settings.sources import parse_text
-from tests.bare import leave_bare
+from tests.machine import leave_bare
 
 
 @pytest.fixture(autouse=True)

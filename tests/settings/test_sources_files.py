@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ligand_async.settings import Settings, SettingsError
-from tests.bare import leave_bare
+from tests.machine import leave_bare
 
 SAME = {
     "service.toml": 'port = 9000\ndatabase_auto_upgrade = true\ndatabase_replica_urls = ["sqlite:///a.db", "sqlite:///b.db"]',

@@ -7,7 +7,7 @@ from hypothesis import given, strategies
 from sqlalchemy import URL
 
 from ligand_async.settings import Settings, SettingsError, masked, read_database_url, sqlite_file, without_passwords
-from tests.bare import leave_bare
+from tests.machine import leave_bare
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,7 @@ from quart.typing import TestClientProtocol as Client
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import CreateSchema, PatchSchema, ReadSchema, get_or_404, operation
-from tests.shop import Item, make_app, routes, running
-from tests.web.serving import app_of, ask, post_json, send
+from tests.services import Item, app_of, ask, make_app, post_json, routes, running, send
 
 JSON = {"Content-Type": "application/json"}
 

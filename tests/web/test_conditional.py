@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import check_preconditions, conditional, get_or_404, operation, public
 from ligand_async.marks import is_conditional
-from tests.shop import Item, Shelf, db, make_app, routes, running
-from tests.web.conditioning import ITEM, NEVER, SOON, ItemBody, send, shop, tag_of
+from tests.services import Item, Shelf, db, make_app, routes, running
+from tests.web.versioned_shop import ITEM, NEVER, SOON, ItemBody, send, shop, tag_of
 
 CHANGES = ["PUT", "PATCH", "DELETE"]
 

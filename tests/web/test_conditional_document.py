@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import Page, ReadSchema, conditional, operation
 from ligand_async.testing import watch
-from tests.docs.describing import describe, make_docs_app, operations
-from tests.shop import Item, Shelf, routes, running
-from tests.shop import make_app as make_shop
+from tests.docs.documents import describe, make_docs_app, operations
+from tests.services import Item, Shelf, routes, running
+from tests.services import make_app as make_shop
 
 
 class ItemRead(ReadSchema, model=Item): ...

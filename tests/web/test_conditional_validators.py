@@ -10,9 +10,8 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import ReadSchema, check_preconditions, conditional, get_or_404, on_commit, operation
-from tests.shop import Item, Shelf, db
-from tests.web.conditioning import ITEM, NEVER, PATH, SOON, ItemRead, send, shop, tag_of
-from tests.web.serving import ask
+from tests.services import Item, Shelf, ask, db
+from tests.web.versioned_shop import ITEM, NEVER, PATH, SOON, ItemRead, send, shop, tag_of
 
 
 class ShelfOfItem(BaseModel):

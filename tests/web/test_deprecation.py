@@ -10,9 +10,8 @@ from quart.typing import TestClientProtocol as Client
 
 from ligand_async import CursorParams, Page, deprecated, operation, public
 from ligand_async.testing import watch
-from tests.docs.describing import describe, operations
-from tests.shop import make_app, running
-from tests.web.serving import NEVER_OPENED
+from tests.docs.documents import describe, operations
+from tests.services import NEVER_OPENED, make_app, running
 
 GONE = {
     "Deprecation": "@1767225600",

@@ -9,7 +9,7 @@ import pytest
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from ligand_async import operation
-from tests.web.serving import ask
+from tests.services import ask
 
 
 class Colour(StrEnum):

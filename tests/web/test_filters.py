@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import CursorParams, Filter, OffsetParams, Page, Sort, operation, paginate
 from ligand_async.web.lists.filters import SortNotPossible, contains_text, starts_with_text
-from tests.shop import routes
+from tests.services import routes
 from tests.web.things import Box, Mood, Thing, db, make_things_app, running, store
 
 NOON = datetime(2026, 1, 2, 12, 0, 0, 5, UTC)

@@ -13,8 +13,7 @@ from ligand_async import NotFound, operation, public
 from ligand_async.context import current_request_id
 from ligand_async.errors import Conflict, problem_for
 from ligand_async.web import Guard, Reply
-from tests.shop import running
-from tests.web.serving import app_of, ask
+from tests.services import app_of, ask, running
 
 Messages = list[dict[str, Any]]
 

@@ -8,7 +8,7 @@ from quart import Response
 from ligand_async import Settings, operation
 from ligand_async.settings import SettingsError
 from ligand_async.web import CORS, Reply, SecurityHeaders
-from tests.web.serving import NEVER_OPENED, Answer, app_of, ask, send
+from tests.services import NEVER_OPENED, Answer, app_of, ask, send
 
 DEFAULTS = {
     b"x-content-type-options": b"nosniff",

@@ -15,8 +15,8 @@ from sqlalchemy.orm import DeclarativeBase
 from ligand_async import Database, Model, idempotent, on_commit, operation
 from ligand_async.data import utc_now
 from ligand_async.marks import IdempotentMark, idempotent_mark
-from tests.shop import make_app
-from tests.web.idempotents import TABLE, add, count, new_key, orders, shop
+from tests.services import make_app
+from tests.web.orders import TABLE, add, count, new_key, orders, shop
 
 CUP = {"item": "cup"}
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import Form, Principal, Problem, operation
 from ligand_async.web import OperationError
-from tests.web.serving import ask
+from tests.services import ask
 
 
 class Query(BaseModel):

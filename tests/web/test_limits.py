@@ -21,10 +21,9 @@ from ligand_async.settings import Quota, SettingsError, read_quotas
 from ligand_async.testing import authorization
 from ligand_async.web import limits
 from ligand_async.web.limits import MemoryCounters, SharedCounters, limits_of, network_of
-from tests.docs.describing import describe, operations
-from tests.serving import free_port
-from tests.shop import make_app, routes, running
-from tests.web.serving import NEVER_OPENED, app_of
+from tests.docs.documents import describe, operations
+from tests.servers import free_port
+from tests.services import NEVER_OPENED, app_of, make_app, routes, running
 
 
 class Clock:

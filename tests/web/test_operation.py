@@ -39,8 +39,7 @@ from ligand_async import (
 from ligand_async.context import request_state
 from ligand_async.data import WriteOnReadSession
 from ligand_async.marks import operation_mark
-from tests.shop import Item, db, make_app, names, routes, running
-from tests.web.serving import app_of, ask, send
+from tests.services import Item, app_of, ask, db, make_app, names, routes, running, send
 
 
 class ItemRead(BaseModel):

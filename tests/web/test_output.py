@@ -17,8 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from ligand_async import Conflict, Page, operation
-from tests.shop import Item, db, make_app, routes, running
-from tests.web.serving import app_of, ask
+from tests.services import Item, app_of, ask, db, make_app, routes, running
 
 T = TypeVar("T")
 ID = UUID("8d3bb5e4-6a3e-4a0b-8f0e-0c8f3d1d5a55")

@@ -17,7 +17,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import CursorParams, Page, Problem, operation, paginate
-from tests.shop import routes
+from tests.services import routes
 from tests.web.things import SORTABLE, Mood, Thing, ThingRead, Walk, db, directions, make_things_app, running, store
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]

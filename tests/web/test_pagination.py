@@ -15,7 +15,7 @@ from sqlalchemy.orm import aliased
 
 from ligand_async import OffsetParams, Page, PageParams, operation, paginate
 from ligand_async.data.reading import IntoNotPossible
-from tests.shop import Item, Shelf, db, make_app, routes, running
+from tests.services import Item, Shelf, db, make_app, routes, running
 
 
 class ItemRead(BaseModel):

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import CursorParams, Page, PageParams, operation, paginate, public
-from tests.shop import routes
+from tests.services import routes
 from tests.web.things import Thing, ThingRead, db, linked, make_things_app, query_of, running, store
 
 plain = public(Blueprint("plain", __name__))

@@ -16,8 +16,7 @@ from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
 from ligand_async import Conflict, NotFound, Problem, abort, operation, public
 from ligand_async.errors import InvalidPart, TooManyRequests, problem_for
-from tests.shop import Item, make_app, routes, running
-from tests.web.serving import NEVER_OPENED, Answer, app_of, ask, send
+from tests.services import NEVER_OPENED, Answer, Item, app_of, ask, make_app, routes, running, send
 
 PROBLEM = "application/problem+json"
 REQUEST_ID = "01a1f9e7-fa37-71d8-a37f-a311868d9912"

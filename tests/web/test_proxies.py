@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ligand_async import Settings
 from ligand_async.settings import SettingsError
 from ligand_async.web import TrustedProxies
-from tests.web.serving import NEVER_OPENED, app_of, send
+from tests.services import NEVER_OPENED, app_of, send
 
 PROXIES = ("10.0.0.0/8", "127.0.0.1")
 CLIENT = "198.51.100.7"

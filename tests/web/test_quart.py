@@ -18,10 +18,9 @@ from werkzeug.exceptions import HTTPException
 from ligand_async import Conflict, NotFound, Principal, operation
 from ligand_async.context import current_operation_id, request_state
 from ligand_async.signals import operation_completed
-from tests.serving import ROOT
-from tests.shop import db, make_app, routes, running
-from tests.web.serving import app_of
-from tests.web.tracked import SECRET
+from tests.servers import ROOT
+from tests.services import app_of, db, make_app, routes, running
+from tests.web.sentry_service import SECRET
 
 ADA = Principal("ada", "https://issuer.example")
 
@@ -343,7 +342,7 @@ async def test_the_signal_is_sent_once() -> None:
 def track(path: str) -> Any:
     """Send a request to the service that Sentry watches."""
     run = subprocess.run(
-        [sys.executable, "-m", "tests.web.tracked", path],
+        [sys.executable, "-m", "tests.web.sentry_service", path],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -9,7 +9,7 @@ from quart.datastructures import FileStorage
 from quart_schema.pydantic import File
 
 from ligand_async import Form, operation
-from tests.web.serving import app_of, ask, send
+from tests.services import app_of, ask, send
 
 
 class Login(BaseModel):

@@ -12,8 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import Conflict, operation
 from ligand_async.web import app_scope, services_of
-from tests.shop import Item, db, make_app, routes, running
-from tests.web.serving import app_of, send
+from tests.services import Item, app_of, db, make_app, routes, running, send
 
 events: list[str] = []
 

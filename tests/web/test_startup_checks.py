@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import operation, public
 from ligand_async.web import OperationError
-from tests.web.serving import app_of, ask
+from tests.services import app_of, ask
 
 
 class Mailer: ...

@@ -6,7 +6,7 @@ import pytest
 
 from ligand_async import Problem, Settings
 from ligand_async.web import Syntax
-from tests.web.serving import NEVER_OPENED
+from tests.services import NEVER_OPENED
 
 HOST = (b"host", b"127.0.0.1")
 

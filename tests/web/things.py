@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from ligand_async import CursorParams, Database, Identified, Model, Page, Timestamped, paginate
-from tests.shop import make_app
+from tests.services import make_app
 
 
 class Base(Model, DeclarativeBase):

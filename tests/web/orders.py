@@ -29,7 +29,7 @@ from ligand_async import (
     operation,
 )
 from ligand_async.context import request_state
-from tests.shop import routes
+from tests.services import routes
 
 
 class Base(Model, DeclarativeBase): ...

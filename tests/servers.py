@@ -1,5 +1,7 @@
-"""A service under a real server process: the `hypercorn` command, or `ligand serve`."""
+"""Real servers: a process of `hypercorn` or `ligand serve`, and hypercorn in the test's own loop."""
 
+import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -9,12 +11,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from urllib.parse import urlencode
 
-from hypercorn import Config
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+from quart import Quart
 
 ROOT = Path(__file__).parent.parent
 START_TIMEOUT = 20.0  # seconds
@@ -94,3 +98,38 @@ def wait_until_live(address: str, process: "subprocess.Popen[bytes]", log: Path)
         except (urllib.error.URLError, OSError):
             time.sleep(0.05)
     raise AssertionError(f"no answer within {START_TIMEOUT} s:\n{log.read_text()}")
+
+
+@asynccontextmanager
+async def serving(app: Quart, **options: float) -> AsyncIterator[int]:
+    """Serve an app on 127.0.0.1 from the test's own loop, so that a test sees its insides; yield the port.
+
+    The options are those of hypercorn's configuration.
+    """
+    config = Config()
+    port = free_port()
+    config.bind = [f"127.0.0.1:{port}"]
+    config.graceful_timeout = 5
+    for name, value in options.items():
+        setattr(config, name, value)
+    stop = asyncio.Event()
+    server = asyncio.create_task(serve(app, config, shutdown_trigger=stop.wait))
+    try:
+        await _wait_until_open(port, server)
+        yield port
+    finally:
+        stop.set()
+        await asyncio.wait_for(server, 15)
+
+
+async def _wait_until_open(port: int, server: "asyncio.Task[None]") -> None:
+    """Wait until somebody listens."""
+    for _ in range(200):
+        if server.done():
+            break
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.close()
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("the server did not start")

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import check_preconditions, conditional, get_or_404, operation
-from tests.shop import Item, Shelf, db, make_app, routes, running
+from tests.services import Item, Shelf, db, make_app, routes, running
 
 ITEM = UUID(int=1)
 PATH = f"/items/{ITEM}"

