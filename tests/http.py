@@ -117,8 +117,18 @@ def head(method: str, target: str, *fields: str, host: str | None = "127.0.0.1",
     return "\r\n".join([f"{method} {target} HTTP/{version}", *hosts, *fields, "", ""]).encode("latin-1")
 
 
-async def exchange(port: int, *parts: bytes, pause: float = 0.0, wait: float = 10.0) -> RawAnswer:
-    """Send the parts of a request, one after the other, and read one answer and whether the connection ends."""
+async def exchange(
+    port: int, *parts: bytes, pause: float = 0.0, wait: float = 10.0, until_closed: bool = False
+) -> RawAnswer:
+    """Send the parts of a request, one after the other, and read one answer.
+
+    Args:
+        port: Of a server on this machine.
+        *parts: Sent one after the other.
+        pause: Seconds between two parts.
+        wait: Seconds to wait for the answer.
+        until_closed: Wait two seconds, at most, for the end of the connection after the answer.
+    """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         for part in parts:
@@ -126,8 +136,9 @@ async def exchange(port: int, *parts: bytes, pause: float = 0.0, wait: float = 1
             await asyncio.sleep(pause)
         async with asyncio.timeout(wait):
             answer = await read_answer(reader, is_head=parts[0].startswith(b"HEAD "))
+        closed = False
         try:
-            async with asyncio.timeout(0.2):
+            async with asyncio.timeout(2 if until_closed else 0):
                 closed = await reader.read(1) == b""
         except TimeoutError:
             closed = False

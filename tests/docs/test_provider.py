@@ -13,7 +13,8 @@ from quart_schema import deprecate_blueprint, operation_id, security_scheme
 from quart_schema import tag as quart_schema_tag
 
 from ligand_async import operation, tag
-from ligand_async.docs import DocumentError
+from ligand_async.docs import DocumentError, document_of
+from tests.docs import sample
 from tests.docs.documents import describe, make_docs_app, operations
 
 ROOT = Path(__file__).parents[2]
@@ -37,8 +38,9 @@ def test_every_process_says_the_same() -> None:
             capture_output=True,
             timeout=60,
         ).stdout
-        for seed in ("1", "2", "3")
+        for seed in ("1", "2")
     }
+    said.add(document_of(sample.make_app()).content)
     assert len(said) == 1
     assert len(said.pop()) > 1000
 

@@ -1,7 +1,7 @@
 """What the fault matrix says of errors: section A, however an error comes about."""
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from http import HTTPStatus
 from typing import Any
 
@@ -170,8 +170,14 @@ def middleware(inner: Any) -> Any:
     return serve
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("way", [*WAYS, *HOOKS])
+def every_way_and_mode() -> Iterator[Any]:
+    """Every way in one mode and every mode by one way; `make test-all` has the others."""
+    for number, way in enumerate((*WAYS, *HOOKS)):
+        for other, mode in enumerate(MODES):
+            yield pytest.param(way, mode, marks=[pytest.mark.extended] if number and other else [])
+
+
+@pytest.mark.parametrize(("way", "mode"), list(every_way_and_mode()))
 async def test_every_status_by_every_way(way: str, mode: str) -> None:
     """Rows 2, 3, 4, 20: every status of HTTP from 400, whoever makes it, is a problem over a real socket."""
     async with serving(make_failing_app(mode)) as port:

@@ -56,15 +56,15 @@ async def root() -> str:
     return "here"
 
 
-async def ask(*parts: bytes, pause: float = 0.0, **settings: Any) -> RawAnswer:
+async def ask(*parts: bytes, pause: float = 0.0, until_closed: bool = False, **settings: Any) -> RawAnswer:
     """Send one request to a service of its own."""
     async with serving(make_service(**settings)) as port:
-        return await exchange(port, *parts, pause=pause)
+        return await exchange(port, *parts, pause=pause, until_closed=until_closed)
 
 
 async def refused(raw: bytes, status: int, **settings: Any) -> None:
     """Send one request, which must be refused by a problem that says nothing of what was sent, and be the last."""
-    answer = await ask(raw, **settings)
+    answer = await ask(raw, until_closed=True, **settings)
     assert (answer.status, answer.is_problem, answer.closed) == (status, True, True), answer
     assert b"s3cret" not in answer.body
 
@@ -234,13 +234,13 @@ async def test_a_body_at_the_limit_is_read() -> None:
 async def test_a_long_chunked_body_is_413(path: str) -> None:
     """Rows 50 and 51: chunks are counted as they come, whether or not a handler reads them."""
     chunks = [chunk(b"s3cret" * 100) for _ in range(3)]
-    answer = await ask(head("POST", path, "Transfer-Encoding: chunked"), *chunks, pause=0.01)
+    answer = await ask(head("POST", path, "Transfer-Encoding: chunked"), *chunks, pause=0.01, until_closed=True)
     assert (answer.status, answer.is_problem, answer.closed) == (413, True, True)
 
 
 async def test_a_slow_body_is_408() -> None:
     """Row 54: a body that does not come within `body_timeout`, 10 s by default, is a 408, and the connection ends."""
-    answer = await ask(head("POST", "/read", "Content-Length: 10"), b"half", body_timeout=0.2)
+    answer = await ask(head("POST", "/read", "Content-Length: 10"), b"half", until_closed=True, body_timeout=0.2)
     assert (answer.status, answer.is_problem, answer.closed) == (408, True, True)
     assert make_service().config["BODY_TIMEOUT"] == 10
 

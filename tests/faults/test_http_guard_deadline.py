@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -53,25 +53,36 @@ async def wait_for_connections(seconds: float) -> None:
     assert count_checked_out() == 0
 
 
-async def is_too_late(app: Quart, raw: bytes = head("GET", "/slow")) -> None:
-    """Ask once: the answer is a 504 at the deadline."""
-    answer, seconds = await ask(app, raw)
-    assert (answer.status, answer.is_problem) == (504, True)
-    assert DEADLINE <= seconds < DEADLINE + 0.8
+async def is_too_late(make_app: Callable[[], Quart], raw: bytes = head("GET", "/slow")) -> None:
+    """Check that the answer is a 504 at the deadline.
+
+    Never earlier; a busy machine may add to it, so one of five answers has to come in time.
+    """
+    took: list[float] = []
+    while len(took) < 5 and min(took, default=60.0) >= DEADLINE + 0.8:
+        answer, seconds = await ask(make_app(), raw)
+        assert (answer.status, answer.is_problem) == (504, True)
+        assert seconds >= DEADLINE
+        took.append(seconds)
+    assert min(took) < DEADLINE + 0.8, took
 
 
 @pytest.mark.parametrize("decorate", [lambda view: view, operation], ids=["view", "operation"])
 @pytest.mark.parametrize("view", [dawdle, cling])
 async def test_a_slow_view_is_504(view: Any, decorate: Any) -> None:
     """Row 19: a view is cancelled at the deadline, and the answer is a 504 even if it goes on regardless."""
-    await is_too_late(app_of(("GET", "/slow", decorate(view)), settings={"request_timeout": DEADLINE}))
+    await is_too_late(lambda: app_of(("GET", "/slow", decorate(view)), settings={"request_timeout": DEADLINE}))
 
 
 async def test_a_slow_function_before_the_view_is_504() -> None:
     """Row 19: it has no more time than the view has."""
-    app = app_of(("GET", "/slow", dawdle), settings={"request_timeout": DEADLINE})
-    app.before_request(cling)
-    await is_too_late(app)
+
+    def make_app() -> Quart:
+        app = app_of(("GET", "/slow", dawdle), settings={"request_timeout": DEADLINE})
+        app.before_request(cling)
+        return app
+
+    await is_too_late(make_app)
 
 
 async def test_a_slow_body_is_504_at_the_deadline() -> None:
@@ -80,8 +91,10 @@ async def test_a_slow_body_is_504_at_the_deadline() -> None:
     async def read() -> str:
         return str(len(await request.get_data()))
 
-    app = app_of(("POST", "/slow", read), settings={"request_timeout": DEADLINE})
-    await is_too_late(app, head("POST", "/slow", "Content-Length: 10") + b"half")
+    def make_app() -> Quart:
+        return app_of(("POST", "/slow", read), settings={"request_timeout": DEADLINE})
+
+    await is_too_late(make_app, head("POST", "/slow", "Content-Length: 10") + b"half")
 
 
 async def test_a_function_after_the_view_has_a_second() -> None:
@@ -112,10 +125,12 @@ async def test_a_service_that_is_slow_to_make_is_504() -> None:
         return None
 
     send_mail.__annotations__["mailer"] = Mailer
-    app = app_of(
-        ("GET", "/slow", operation(send_mail)), settings={"request_timeout": DEADLINE}, provide={Mailer: make_mailer}
-    )
-    await is_too_late(app)
+    view = operation(send_mail)
+
+    def make_app() -> Quart:
+        return app_of(("GET", "/slow", view), settings={"request_timeout": DEADLINE}, provide={Mailer: make_mailer})
+
+    await is_too_late(make_app)
 
 
 async def test_a_stream_that_has_begun_may_last() -> None:

@@ -17,7 +17,7 @@ PROBLEM = b"application/problem+json"
 
 def test_hostile_requests_are_answered_well(tmp_path: Path, figure: Callable[[int, int], int]) -> None:
     """No 5xx, no HTML, no echo of what was sent, and an answer to each; every error is a problem document."""
-    amount = figure(1_000, 10_000)
+    amount = figure(500, 10_000)
     variables = {"LIGAND_DATABASE_AUTO_UPGRADE": "1"}
     with served("examples.petstore.app:create_app", tmp_path, variables, by_ligand=True) as address:
         port = int(address.rpartition(":")[2])

@@ -53,15 +53,18 @@ def make_app() -> Quart:
     return app
 
 
-async def main(path: str) -> None:
-    """Send one request, and print the status and the events."""
+async def main(paths: list[str]) -> None:
+    """Send one request to each path, and print the status and the events of each."""
     sentry_sdk.init(dsn="http://public@127.0.0.1:9/1", transport=LocalTransport, include_local_variables=False)
-    app = make_app()
+    app, seen = make_app(), {}
     async with app.test_app():
-        response = await app.test_client().get(path, headers={"X-Request-ID": "abc-1"})
-    sentry_sdk.flush()
-    print(json.dumps({"status": response.status_code, "events": LocalTransport.events}, default=str))
+        for path in paths:
+            response = await app.test_client().get(path, headers={"X-Request-ID": "abc-1"})
+            sentry_sdk.flush()
+            seen[path] = {"status": response.status_code, "events": LocalTransport.events.copy()}
+            LocalTransport.events.clear()
+    print(json.dumps(seen, default=str))
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    asyncio.run(main(sys.argv[1:]))

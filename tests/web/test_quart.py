@@ -339,22 +339,24 @@ async def test_the_signal_is_sent_once() -> None:
     assert [type(error) for error in seen] == [KeyError]
 
 
-def track(path: str) -> Any:
-    """Send a request to the service that Sentry watches."""
+@pytest.fixture(scope="module")
+def tracked() -> dict[str, Any]:
+    """Status and events by path, of a service that a real sentry-sdk watches in a process of its own."""
     run = subprocess.run(
-        [sys.executable, "-m", "tests.web.sentry_service", path],
+        [sys.executable, "-m", "tests.web.sentry_service", "/failing", "/refusing", "/misreading"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     )
-    return json.loads(run.stdout)
+    seen: dict[str, Any] = json.loads(run.stdout)
+    return seen
 
 
-def test_sentry_hears_of_an_exception_once() -> None:
+def test_sentry_gets_an_exception_once(tracked: dict[str, Any]) -> None:
     """A real sentry-sdk is sent one event, with the exception and the request's id."""
-    seen = track("/failing")
+    seen = tracked["/failing"]
 
     assert (seen["status"], len(seen["events"])) == (500, 1)
     event = seen["events"][0]
@@ -362,14 +364,14 @@ def test_sentry_hears_of_an_exception_once() -> None:
     assert event["tags"]["request_id"] == "abc-1"
 
 
-def test_sentry_does_not_hear_of_problems() -> None:
-    """What was meant is no incident."""
-    assert track("/refusing") == {"status": 404, "events": []}
+def test_sentry_gets_no_problems(tracked: dict[str, Any]) -> None:
+    """A problem that a view raises is not an incident."""
+    assert tracked["/refusing"] == {"status": 404, "events": []}
 
 
-def test_sentry_is_told_no_value() -> None:
-    """pydantic writes values into its errors; a tracker is outside too."""
-    seen = track("/misreading")
+def test_sentry_gets_no_values(tracked: dict[str, Any]) -> None:
+    """The values that pydantic writes into its errors are not sent to an error tracker."""
+    seen = tracked["/misreading"]
 
     assert len(seen["events"]) == 1
     assert SECRET not in json.dumps(seen)
