@@ -1,0 +1,170 @@
+"""Plain English in docstrings, messages and guides, as far as a program can check it."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.serving import ROOT
+
+FIRST_WORDS = re.compile(r"(Tell|What|Whoever)\b")
+# "There is no pet" is English; "the key is no pet" should be "the key is not a pet".
+IS_NO = re.compile(r"(?<!there) (is|are|was|were) no (?!longer\b|more than\b|less than\b)\w", re.IGNORECASE)
+CODE = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
+
+# How many there still are. A number may only fall: take a file off the list when its last one is gone.
+LEFT: dict[str, int] = {
+    "ligand_async/auth/access.py": 2,
+    "ligand_async/auth/authenticators.py": 1,
+    "ligand_async/auth/checks.py": 4,
+    "ligand_async/auth/development.py": 1,
+    "ligand_async/auth/enforcement.py": 1,
+    "ligand_async/auth/setup.py": 2,
+    "ligand_async/auth/tokens/__init__.py": 1,
+    "ligand_async/auth/tokens/claims.py": 5,
+    "ligand_async/auth/tokens/compact.py": 1,
+    "ligand_async/auth/tokens/introspection.py": 2,
+    "ligand_async/auth/tokens/keys.py": 4,
+    "ligand_async/auth/tokens/token_cache.py": 1,
+    "ligand_async/cli/audit.py": 2,
+    "ligand_async/cli/db.py": 1,
+    "ligand_async/cli/service.py": 1,
+    "ligand_async/cli/token.py": 1,
+    "ligand_async/context.py": 1,
+    "ligand_async/data/audit/events.py": 3,
+    "ligand_async/data/audit/export.py": 3,
+    "ligand_async/data/audit/guard.py": 3,
+    "ligand_async/data/audit/trail.py": 2,
+    "ligand_async/data/change_signals.py": 1,
+    "ligand_async/data/changes.py": 3,
+    "ligand_async/data/engines.py": 1,
+    "ligand_async/data/errors.py": 4,
+    "ligand_async/data/flushes.py": 2,
+    "ligand_async/data/idempotency.py": 1,
+    "ligand_async/data/migrations/autogenerate.py": 4,
+    "ligand_async/data/migrations/commands.py": 2,
+    "ligand_async/data/migrations/comparison.py": 2,
+    "ligand_async/data/migrations/runner.py": 3,
+    "ligand_async/data/models.py": 2,
+    "ligand_async/data/reading.py": 2,
+    "ligand_async/data/schemas/columns.py": 3,
+    "ligand_async/data/schemas/derived.py": 3,
+    "ligand_async/data/schemas/types.py": 1,
+    "ligand_async/data/schemas/values.py": 2,
+    "ligand_async/data/unit.py": 3,
+    "ligand_async/data/versions.py": 1,
+    "ligand_async/docs/clients/generate.py": 2,
+    "ligand_async/docs/clients/views.py": 1,
+    "ligand_async/docs/document.py": 1,
+    "ligand_async/docs/endpoints.py": 10,
+    "ligand_async/docs/extension.py": 2,
+    "ligand_async/docs/features.py": 4,
+    "ligand_async/docs/operations.py": 1,
+    "ligand_async/docs/provider.py": 1,
+    "ligand_async/docs/security.py": 4,
+    "ligand_async/errors.py": 4,
+    "ligand_async/marks.py": 11,
+    "ligand_async/ops/health.py": 1,
+    "ligand_async/ops/logs.py": 2,
+    "ligand_async/ops/replies.py": 3,
+    "ligand_async/ops/server.py": 1,
+    "ligand_async/principal.py": 9,
+    "ligand_async/protocols.py": 2,
+    "ligand_async/settings/fields.py": 3,
+    "ligand_async/settings/mistakes.py": 3,
+    "ligand_async/settings/rules.py": 4,
+    "ligand_async/settings/sources.py": 4,
+    "ligand_async/settings/types.py": 6,
+    "ligand_async/settings/validation.py": 2,
+    "ligand_async/signals.py": 6,
+    "ligand_async/tasks.py": 2,
+    "ligand_async/testing/conformance.py": 1,
+    "ligand_async/testing/documented.py": 2,
+    "ligand_async/testing/postgres.py": 1,
+    "ligand_async/upstream/client.py": 1,
+    "ligand_async/upstream/credentials.py": 2,
+    "ligand_async/upstream/transport.py": 1,
+    "ligand_async/web/audit.py": 1,
+    "ligand_async/web/body.py": 5,
+    "ligand_async/web/conditional.py": 7,
+    "ligand_async/web/core_schemas.py": 1,
+    "ligand_async/web/fields.py": 6,
+    "ligand_async/web/guard.py": 2,
+    "ligand_async/web/headers.py": 1,
+    "ligand_async/web/inputs.py": 4,
+    "ligand_async/web/invalid.py": 2,
+    "ligand_async/web/json.py": 1,
+    "ligand_async/web/limits.py": 1,
+    "ligand_async/web/lists/filters.py": 3,
+    "ligand_async/web/lists/order.py": 6,
+    "ligand_async/web/lists/paginate.py": 1,
+    "ligand_async/web/operation.py": 3,
+    "ligand_async/web/output.py": 5,
+    "ligand_async/web/problems.py": 1,
+    "ligand_async/web/proxies.py": 3,
+    "ligand_async/web/quart.py": 4,
+    "ligand_async/web/request.py": 1,
+    "ligand_async/web/scrubbing.py": 1,
+    "ligand_async/web/services.py": 2,
+    "ligand_async/web/startup_checks.py": 2,
+    "ligand_async/web/syntax.py": 1,
+    "docs/authentication.md": 4,
+    "docs/operations.md": 2,
+    "docs/schemas.md": 1,
+    "docs/security.md": 4,
+    "docs/settings.md": 2,
+}
+
+
+def find_violations(path: Path) -> Iterator[str]:
+    """Yield each sentence of a file that breaks a rule."""
+    text = path.read_text()
+    if path.suffix == ".md":
+        yield from (match[0] for match in IS_NO.finditer(CODE.sub("``", text)))
+        return
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            docstring = ast.get_docstring(node) or ""
+            if FIRST_WORDS.match(docstring):
+                yield docstring.partition("\n")[0]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from (match[0] for match in IS_NO.finditer(node.value))
+
+
+def checked_files() -> dict[str, Path]:
+    """Return the package's modules, the guides and what stands beside them."""
+    package = sorted((ROOT / "ligand_async").rglob("*.py"))
+    pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return {str(path.relative_to(ROOT)): path for path in (*package, *pages)}
+
+
+def test_words_are_plain() -> None:
+    """No docstring begins with Tell, What or Whoever, and nothing "is no" thing, beyond what is still listed."""
+    found = {name: list(find_violations(path)) for name, path in checked_files().items()}
+
+    assert {name: lines for name, lines in found.items() if len(lines) > LEFT.get(name, 0)} == {}
+
+
+def test_list_has_no_strangers() -> None:
+    """The list of what is left names files that exist."""
+    assert LEFT.keys() - checked_files().keys() == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "count"),
+    [
+        ("a.py", '"""Tell whether it rains."""', 1),
+        ("a.py", '"""Telling.\n\nThe key is no text, and they are no keys."""', 2),
+        ("a.py", 'def f():\n    raise ValueError("this is no number")', 1),
+        ("a.py", '"""Rain.\n\nThere is no key; it is no longer there and is no more than 3."""', 0),
+        ("a.md", "A key is no text. `a is no b`.\n```python\n# this is no text\n```\n", 1),
+    ],
+)
+def test_violations_are_found(tmp_path: Path, name: str, text: str, count: int) -> None:
+    """Docstrings, messages and prose are searched, and code in guides is not."""
+    path = tmp_path / name
+    path.write_text(text)
+
+    assert len(list(find_violations(path))) == count
