@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -12,6 +14,7 @@ from tests.servers import served
 
 PROGRAM = """
 import asyncio, logging, os
+import httpx2
 import structlog
 import ligand_async
 from ligand_async import Settings, create_app, operation, public
@@ -38,39 +41,36 @@ async def main():
         await app.test_client().get("/", headers={"X-Request-ID": "abc-1"})
 
 asyncio.run(main())
-print(len(logging.getLogger().handlers))
-"""
-
-
-CALLING = """
-import httpx2
 
 def answer(request):
     logging.getLogger("mine").info("called")
     return httpx2.Response(200)
 
 httpx2.Client(transport=httpx2.MockTransport(answer)).get("http://other.example/?name=ada")
+print(len(logging.getLogger().handlers))
 """
 
 
-def run(environment: str, directory: Path, program: str = PROGRAM) -> subprocess.CompletedProcess[str]:
-    """Run a service in a process of its own, which has not configured its logs."""
+@cache
+def run(environment: str, program: str = PROGRAM) -> subprocess.CompletedProcess[str]:
+    """Run a service in a process of its own, which has not configured its logs, once for all tests of its output."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("LIGAND_", "DATABASE_"))}
-    return subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-        cwd=directory,
-        env=variables | {"LIGAND_ENVIRONMENT": environment, "PYTHONPATH": str(Path(__file__).parents[2])},
-    )
+    with TemporaryDirectory() as directory:
+        return subprocess.run(
+            [sys.executable, "-c", program],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+            cwd=directory,
+            env=variables | {"LIGAND_ENVIRONMENT": environment, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )
 
 
 @pytest.mark.parametrize("environment", ["prod", "stage"])
-def test_machines_read_one_object_a_line(environment: str, tmp_path: Path) -> None:
+def test_machines_read_one_object_a_line(environment: str) -> None:
     """From logging and structlog alike, each with the request's id; a traceback is a member, written once."""
-    lines = [json.loads(line) for line in run(environment, tmp_path).stderr.splitlines()]
+    lines = [json.loads(line) for line in run(environment).stderr.splitlines()]
     ours = [line for line in lines if line.get("request_id") == "abc-1"]
 
     assert [line["event"] for line in ours] == ["from logging", "from structlog", "Exception on request GET /"]
@@ -82,9 +82,9 @@ def test_machines_read_one_object_a_line(environment: str, tmp_path: Path) -> No
     assert "ZeroDivisionError: bug\nforged line" in tracebacks[0]
 
 
-def test_people_read_lines(tmp_path: Path) -> None:
+def test_people_read_lines() -> None:
     """In `local`: a readable traceback on stderr, once, and no escape codes where it is no terminal."""
-    text = run("local", tmp_path).stderr
+    text = run("local").stderr
 
     assert "from logging" in text
     assert "request_id=abc-1" in text
@@ -95,32 +95,21 @@ def test_people_read_lines(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("environment", "handlers"), [("local", 1), ("prod", 1), ("testing", 0), ("cli", 0)])
-def test_logging_is_configured_once_or_not_at_all(environment: str, handlers: int, tmp_path: Path) -> None:
+def test_logging_is_configured_once_or_not_at_all(environment: str, handlers: int) -> None:
     """Two apps share the process's log; `testing` and `cli` leave it alone."""
-    assert run(environment, tmp_path).stdout.split()[-1] == str(handlers)
+    assert run(environment).stdout.split()[-1] == str(handlers)
 
 
-def test_what_was_configured_stays(tmp_path: Path) -> None:
+def test_what_was_configured_stays() -> None:
     """A process that has its logs in order keeps them."""
     program = "import logging; logging.basicConfig(format='mine: %(message)s', level='INFO')\n" + PROGRAM
-    variables = os.environ | {"LIGAND_ENVIRONMENT": "local", "PYTHONPATH": str(Path(__file__).parents[2])}
 
-    answer = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-        cwd=tmp_path,
-        env=variables,
-    )
-
-    assert "mine: from logging" in answer.stderr
+    assert "mine: from logging" in run("local", program).stderr
 
 
-def test_calls_to_others_are_not_written_with_their_query(tmp_path: Path) -> None:
+def test_calls_to_others_are_not_written_with_their_query() -> None:
     """httpx2 would write the whole address of each call, and a query string may tell of somebody."""
-    text = run("prod", tmp_path, PROGRAM + CALLING).stderr
+    text = run("prod").stderr
 
     assert "called" in text
     assert "ada" not in text

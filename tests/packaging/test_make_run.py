@@ -17,8 +17,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from tests.packaging.checkout import copy_checkout
-from tests.packaging.running import MakeRun, clean_environment
+from tests.packaging.checkout import MakeRun, clean_environment, copy_checkout
 
 pytestmark = pytest.mark.extended
 
