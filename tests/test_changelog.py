@@ -4,7 +4,7 @@ import importlib
 import re
 
 import ligand_async
-from tests.serving import ROOT
+from tests.servers import ROOT
 
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
 MOVED = re.compile(r"^\| `(ligand_async\.[\w.]+)` \| (`[A-Za-z]\w*`.*) \|$", re.MULTILINE)

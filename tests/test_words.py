@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import ROOT
+from tests.servers import ROOT
 
 FIRST_WORDS = re.compile(r"(Tell|What|Whoever)\b")
 # "There is no pet" is English; "the key is no pet" should be "the key is not a pet".

@@ -13,8 +13,7 @@ from quart import Blueprint, Quart
 
 from ligand_async import Principal, operation, requires, role, scope
 from ligand_async.auth import BasicAuthenticator, BasicCredentials
-from ligand_async.testing import authorization
-from ligand_async.testing import access_token
+from ligand_async.testing import access_token, authorization
 from tests.docs import sample
 from tests.docs.browser import Visit, serving, visiting
 from tests.docs.documents import make_docs_app
