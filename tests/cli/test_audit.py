@@ -246,7 +246,7 @@ def test_bad_moment_is_a_usage_error(bare: Run, moment: str) -> None:
     assert (outcome.exit_code, "2026-01-31" in outcome.output) == (2, True)
 
 
-def test_a_service_without_a_trail_is_told_so(bare: Run, here: Path) -> None:
+def test_a_service_without_a_trail_is_reported(bare: Run, here: Path) -> None:
     """Exit code 2: the command was for another service."""
     (here / "plain_service.py").write_text(PLAIN)
     outcome = bare("show", app=f"{here}/plain_service:create_app")

@@ -82,7 +82,7 @@ def rows() -> list[dict[str, Any]]:
     return listed
 
 
-def test_every_route_is_told_with_who_may_call() -> None:
+def test_every_route_is_reported_with_who_may_call() -> None:
     """As JSON: methods and websockets, HEAD and OPTIONS where they are a view's own; no settings are needed."""
     told = {(row["method"], row["path"]): (row["endpoint"], row["who_may_call"]) for row in rows()}
 
@@ -90,7 +90,7 @@ def test_every_route_is_told_with_who_may_call() -> None:
     assert all(row["public"] is (row["who_may_call"] == "anyone") for row in rows())
 
 
-def test_the_framework_s_own_pages_are_told() -> None:
+def test_the_framework_s_own_pages_are_reported() -> None:
     """Nothing is reachable that the list does not have."""
     told = {row["path"]: row["who_may_call"] for row in rows()}
 
@@ -141,7 +141,7 @@ def test_a_public_route_that_is_not_listed_fails() -> None:
     assert "not listed in public.txt" in result.stderr
 
 
-def test_a_stale_line_is_told_and_does_not_fail() -> None:
+def test_a_stale_line_is_reported_and_does_not_fail() -> None:
     """A route that is gone, or closed by now."""
     result = run("check", "--public", write_list(*PUBLIC, *framework(), "POST /pets/", "GET /gone"))
 
@@ -150,8 +150,8 @@ def test_a_stale_line_is_told_and_does_not_fail() -> None:
 
 
 @pytest.mark.parametrize("line", ["GET", "/pets/", "GET /pets/ again", "GET pets"])
-def test_a_line_that_is_none_is_told_with_its_number(line: str) -> None:
-    """Exit code 2: what was meant cannot be told."""
+def test_a_line_that_is_not_a_route_is_reported_with_its_number(line: str) -> None:
+    """Exit code 2 for a line that is not a method and a path."""
     result = run("check", "--public", write_list("# one", line))
 
     assert result.exit_code == 2
@@ -164,15 +164,15 @@ def test_the_list_must_be_there(arguments: tuple[str, ...]) -> None:
     assert run(*arguments).exit_code == 2
 
 
-def test_a_list_that_is_no_text_is_told() -> None:
+def test_a_list_that_is_not_text_is_reported() -> None:
     """Exit code 2."""
     Path("public.txt").write_bytes(b"\xff\xfe")
 
     assert run("check", "--public", "public.txt").exit_code == 2
 
 
-def test_a_class_with_two_marks_is_told() -> None:
-    """Who may call cannot be told: one message, no traceback."""
+def test_a_class_with_two_marks_is_reported() -> None:
+    """An ambiguous access rule is one message without a traceback."""
     text = SERVICE.replace(
         "class Pet(MethodView):", "@public\nclass Pet(MethodView):\n    decorators = [requires(role('x'))]"
     )
@@ -183,7 +183,7 @@ def test_a_class_with_two_marks_is_told() -> None:
     assert "Pet has two marks" in result.stderr
 
 
-def test_an_app_that_is_not_ours_is_told() -> None:
+def test_an_app_that_is_not_ours_is_reported() -> None:
     """A plain Quart is not guarded, and a list would say otherwise."""
     Path("plain.py").write_text("from quart import Quart\napp = Quart(__name__)\n")
     result = run("routes", app="plain:app")

@@ -35,7 +35,7 @@ def run(*arguments: str, app: str = "clientshop:make()") -> Result:
 
 
 @pytest.mark.parametrize("generator", ["Python", "../x", "", "a b", "-g"])
-def test_what_is_no_generator_is_refused(generator: str) -> None:
+def test_what_is_not_a_generator_is_refused(generator: str) -> None:
     """Before anything is run, and nothing is made."""
     result = run("generate", "-o", "out", "--", generator)
 
@@ -56,7 +56,7 @@ def test_what_is_there_is_not_overwritten() -> None:
 
 
 @pytest.mark.parametrize("command", [("generate", "python", "-o", "out"), ("build",)])
-def test_a_name_that_no_package_can_have_is_told(command: tuple[str, ...]) -> None:
+def test_a_name_that_no_package_can_have_is_reported(command: tuple[str, ...]) -> None:
     """With where it comes from; exit code 1 and no traceback."""
     result = run(*command, app="clientshop:make(client_name='The Shop')")
 
@@ -64,7 +64,7 @@ def test_a_name_that_no_package_can_have_is_told(command: tuple[str, ...]) -> No
     assert "create_app(client_name=...)" in result.stderr
 
 
-def test_an_app_that_is_not_ours_is_told() -> None:
+def test_an_app_that_is_not_ours_is_reported() -> None:
     """A plain Quart has no document."""
     Path("plainshop.py").write_text("from quart import Quart\napp = Quart(__name__)\n")
     result = run("build", app="plainshop:app")

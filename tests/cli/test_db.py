@@ -206,7 +206,7 @@ def test_wrong_calls(ligand_db: Run, tmp_path: Path, arguments: tuple[str, ...])
 
 
 def test_app_without_database(ligand_db: Run, tmp_path: Path) -> None:
-    """An app without a database, or not one of ours, is told so with exit code 2."""
+    """An app without a database, or not made by `create_app`, gets a message and exit code 2."""
     (tmp_path / "bare.py").write_text("import quart\n\napp = quart.Quart('bare')\n")
     (tmp_path / "dry.py").write_text(
         "import ligand_async\n\napp = ligand_async.create_app('dry', title='Dry', version='1')\n"

@@ -62,7 +62,7 @@ async def test_expired_replies_are_deleted(prune: Run, database_url: str) -> Non
     assert left == ["new"]
 
 
-def test_a_service_that_keeps_none_is_told_so(prune: Run, tmp_path: Path) -> None:
+def test_a_service_that_keeps_none_is_reported(prune: Run, tmp_path: Path) -> None:
     """Exit code 2: the command was for another service."""
     (tmp_path / "plain_service.py").write_text(PLAIN)
     outcome = prune(f"{tmp_path}/plain_service:create_app")

@@ -75,8 +75,8 @@ def test_what_is_not_openapi_is_listed(service: str, tmp_path: Path) -> None:
     assert "is not valid: " in result.stdout
 
 
-def test_a_missing_validator_is_told(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the command that installs it; nothing is called valid that nobody looked at."""
+def test_a_missing_validator_is_reported(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message has the command that installs it, and no document is reported as valid."""
     monkeypatch.setitem(sys.modules, "openapi_spec_validator", None)  # as if it were not installed
     result = run(service, "check")
     assert (result.exit_code, result.stdout) == (2, "")
@@ -113,7 +113,7 @@ def test_a_file_that_cannot_be_written_is_named(service: str) -> None:
     assert "nowhere/openapi.json cannot be written: No such file or directory" in result.output
 
 
-def test_a_document_that_cannot_be_built_is_told(service: str, tmp_path: Path) -> None:
+def test_a_document_that_cannot_be_built_is_reported(service: str, tmp_path: Path) -> None:
     """A clash of names is one message and exit code 2."""
     clash = '@things.get("/x")\n@operation_id("read_things_nameless")\nasync def other(): ...\n'
     path = tmp_path / "service.py"
@@ -126,7 +126,7 @@ def test_a_document_that_cannot_be_built_is_told(service: str, tmp_path: Path) -
 
 
 def test_an_environment_that_is_named_counts(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nobody chooses an environment it is `cli`; a chosen one has its own rules."""
+    """The environment is `cli` by default; a chosen one has its own rules."""
     monkeypatch.setenv("LIGAND_ENVIRONMENT", "prod")
     result = run(service, "write")
     assert result.exit_code == 2

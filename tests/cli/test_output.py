@@ -45,6 +45,6 @@ def test_an_error_is_one_message(error: Exception, code: int, text: str) -> None
 
 
 def test_other_errors_pass() -> None:
-    """An error that nobody named is a bug, and keeps its traceback."""
+    """An error that is not listed is a bug, and keeps its traceback."""
     assert isinstance(run(RuntimeError("bug")).exception, RuntimeError)
     assert ServiceError.exit_code == 2

@@ -119,7 +119,7 @@ def test_signal_stops_it(number: signal.Signals, tmp_path: Path) -> None:
 
 
 def test_running_request_is_answered(tmp_path: Path) -> None:
-    """A request that runs when the server is told to stop gets its answer."""
+    """A request that is running when the server stops gets its answer."""
     port = free_port()
     with started(tmp_path, "make", "--port", str(port)) as (process, log):
         wait_until_live(f"http://127.0.0.1:{port}", process, log)
@@ -162,7 +162,7 @@ def test_failed_start_says_why_last(tmp_path: Path) -> None:
 
 
 def test_failed_stop_says_why_last(tmp_path: Path) -> None:
-    """One that fails while it stops is told apart from one that never started."""
+    """The message of a service that fails while it stops differs from that of one that never started."""
     port = free_port()
     with started(tmp_path, "make_clinging", "--port", str(port)) as (process, log):
         wait_until_live(f"http://127.0.0.1:{port}", process, log)

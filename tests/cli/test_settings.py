@@ -191,8 +191,8 @@ def test_pyproject_counts_from_its_own_directory(tmp_path: Path, monkeypatch: py
     ("text", "message"),
     [("[tool", "cannot be read"), ("[tool.ligand]\napp = 3\n", 'write it as "module:factory"')],
 )
-def test_wrong_pyproject_is_told(text: str, message: str) -> None:
-    """A pyproject.toml that cannot be used is told with its path, and the exit code is 2."""
+def test_wrong_pyproject_is_reported(text: str, message: str) -> None:
+    """A pyproject.toml that cannot be used is named with its path, and the exit code is 2."""
     Path("pyproject.toml").write_text(text)
 
     result = run("settings")
@@ -203,13 +203,13 @@ def test_wrong_pyproject_is_told(text: str, message: str) -> None:
 
 
 def test_pyproject_without_our_table_says_nothing() -> None:
-    """Another project's pyproject.toml is no mistake."""
+    """Another project's pyproject.toml is not a mistake."""
     Path("pyproject.toml").write_text("[project]\n")
 
     assert "No module named 'app'" in run("settings").stderr
 
 
-def test_missing_service_is_told_with_the_remedy() -> None:
+def test_missing_service_is_reported_with_the_remedy() -> None:
     """Without any service the message says how to name one."""
     result = run("settings")
 
@@ -219,7 +219,7 @@ def test_missing_service_is_told_with_the_remedy() -> None:
 
 
 def test_failing_import_is_one_message() -> None:
-    """An import that fails inside the service's module is told by its last line, without a traceback."""
+    """An import that fails inside the service's module is shown by its last line, without a traceback."""
     Path("pets.py").write_text("import no_such_module\n")
 
     result = run("--app", "pets:create_app", "settings")
@@ -231,7 +231,7 @@ def test_failing_import_is_one_message() -> None:
 
 
 @pytest.mark.usefixtures("service")
-def test_missing_factory_is_told_with_the_remedy() -> None:
+def test_missing_factory_is_reported_with_the_remedy() -> None:
     """A factory that the module does not have is named, with how to name another."""
     result = run("--app", "pets:make_it", "settings")
 
@@ -266,7 +266,7 @@ def test_settings_error_at_import_is_printed(monkeypatch: pytest.MonkeyPatch) ->
     assert "environment" in result.stderr
 
 
-def test_app_that_is_not_ours_is_told() -> None:
+def test_app_that_is_not_ours_is_reported() -> None:
     """An app that create_app did not make has no settings of ours."""
     Path("plain.py").write_text("from quart import Quart\napp = Quart(__name__)\n")
 
@@ -320,7 +320,7 @@ def test_unknown_command_is_refused() -> None:
 
 
 def test_version_names_us_and_quart() -> None:
-    """`ligand --version` tells both versions, without any service."""
+    """`ligand --version` prints both versions, without any service."""
     result = run("--version")
 
     assert result.exit_code == 0

@@ -91,7 +91,7 @@ def test_commit_keeps(pipe: Pipe, database_url: str) -> None:
 
 @pytest.mark.ligand_database("sqlite")
 def test_what_the_session_does_is_in_the_trail(pipe: Pipe, database_url: str) -> None:
-    """Whoever works in a console is seen as any other; work that was not kept is not."""
+    """The trail has the committed changes of a console, and none that were rolled back."""
     pipe("session.add(Pet(name='Rex'))\nawait session.commit()\nsession.add(Pet(name='Tom'))\nawait session.flush()\n")
 
     assert asyncio.run(fetch(database_url, "SELECT action, entity FROM audit_event")) == [("insert", "Pet")]
@@ -107,7 +107,7 @@ def test_what_the_session_does_is_in_the_trail(pipe: Pipe, database_url: str) ->
     ],
     ids=["name", "syntax", "division"],
 )
-def test_failure_is_told(pipe: Pipe, database_url: str, program: str, words: str) -> None:
+def test_failure_is_reported(pipe: Pipe, database_url: str, program: str, words: str) -> None:
     """A program that raises keeps nothing, shows its own lines and ends with exit code 1."""
     outcome = pipe(program)
     assert outcome.exit_code == 1
@@ -217,7 +217,7 @@ def test_expressions_are_shown(terminal: Terminal) -> None:
 @pytest.mark.extended
 @pytest.mark.ligand_database("sqlite")
 def test_errors_do_not_end_it(terminal: Terminal) -> None:
-    """A statement that raises, or that is not Python, is told, and the next one runs."""
+    """A statement that raises, or that is not Python, shows its error, and the next one runs."""
     terminal.type("1 / 0\n")
     assert "ZeroDivisionError" in terminal.expect(r">>> $")
     terminal.type("1 +* 1\n")

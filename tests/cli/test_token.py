@@ -181,7 +181,7 @@ def test_in_testing_the_key_must_be_shared(monkeypatch: pytest.MonkeyPatch) -> N
     assert printed()["sub"] == "ada"
 
 
-def test_an_app_that_is_not_ours_is_told() -> None:
+def test_an_app_that_is_not_ours_is_reported() -> None:
     """A plain Quart has no issuer."""
     Path("plain.py").write_text("from quart import Quart\napp = Quart(__name__)\n")
     result = CliRunner().invoke(ligand, ["--app", "plain:app", "token"])

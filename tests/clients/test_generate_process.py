@@ -38,7 +38,7 @@ def test_a_failure_is_short_and_names_no_directory(tmp_path: Path) -> None:
     assert (message.count("\n"), str(tmp_path) in message, "Thread" in message) == (13, False, False)
 
 
-def test_a_silent_failure_is_told(tmp_path: Path) -> None:
+def test_a_silent_failure_is_reported(tmp_path: Path) -> None:
     """With the exit code at least."""
     with pytest.raises(ClientError, match=r"exit code 1:\nit printed nothing"):
         run("raise SystemExit(1)", tmp_path)
@@ -58,7 +58,7 @@ def test_it_ends_in_time_with_all_that_it_started(tmp_path: Path) -> None:
     assert not status.exists() or " Z " in status.read_text()
 
 
-def test_a_missing_extra_is_told() -> None:
+def test_a_missing_extra_is_reported() -> None:
     """With the command that installs it."""
     with pytest.raises(ClientError, match=r"no-such-thing is not installed.*pip install 'ligand-async\[clients\]'"):
         locate("no_such_thing")

@@ -141,7 +141,7 @@ def test_what_was_not_built_is_not_there(address: str) -> None:
 def test_axios_client_lives_a_pet_s_life(
     address: str, token: str, require_tool: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    """`typescript-axios` does the same, and calls the private address unless it is told another."""
+    """`typescript-axios` does the same, and calls the private address by default."""
     source = tmp_path / "client"
     ligand_client("generate", "typescript-axios", "--private", "-o", source, directory=tmp_path)
     node = require_tool("node")

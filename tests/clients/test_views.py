@@ -17,7 +17,7 @@ from tests.services import NEVER_OPENED
 
 
 def make_shop(*, answer: type = int, version: str = "1.2.0", **settings: Any) -> Quart:
-    """Make a service whose API is told by what it answers."""
+    """Make a service whose API depends on the answer's type."""
     shop = Blueprint("shop", __name__)
 
     async def count() -> Any:

@@ -42,7 +42,7 @@ class Well:
 
 @pytest.fixture
 def closed_port() -> int:
-    """A port on which nobody listens."""
+    """A port without a listener."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
@@ -59,7 +59,7 @@ def silent_port() -> Iterator[int]:
 
 
 async def test_a_service_with_its_database_is_ready(database_url: str) -> None:
-    """Alive and ready, and nobody keeps the answer."""
+    """A service is alive and ready, and the answer is not cached."""
     async with running(make_app(database_url), tables=False) as client:
         alive, ready = await client.get("/livez"), await client.get("/readyz")
         assert (alive.status_code, await alive.get_json()) == (200, {"status": "ok"})
@@ -89,7 +89,7 @@ async def test_a_service_without_its_database_lives_and_is_not_ready(
 
 
 async def test_checks_run_at_once_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two that hang take no longer than one, and the others are told apart."""
+    """Two that hang take no longer than one, and the results of the others are right."""
     monkeypatch.setattr("ligand_async.ops.health.CHECK_TIMEOUT", 0.2)
     app = Quart(__name__)
     hanging, second = Hanging(), Hanging()

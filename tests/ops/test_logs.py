@@ -83,7 +83,7 @@ def test_machines_read_one_object_a_line(environment: str) -> None:
 
 
 def test_people_read_lines() -> None:
-    """In `local`: a readable traceback on stderr, once, and no escape codes where it is no terminal."""
+    """In `local`: a readable traceback on stderr, once, and no escape codes if stderr is not a terminal."""
     text = run("local").stderr
 
     assert "from logging" in text
@@ -108,7 +108,7 @@ def test_what_was_configured_stays() -> None:
 
 
 def test_calls_to_others_are_not_written_with_their_query() -> None:
-    """httpx2 would write the whole address of each call, and a query string may tell of somebody."""
+    """httpx2 would write the whole address of each call, and a query string may hold personal data."""
     text = run("prod").stderr
 
     assert "called" in text

@@ -175,7 +175,7 @@ async def test_unread_body_frees_its_connection() -> None:
 
 
 async def test_websocket_that_speaks_too_early_frees_its_connection() -> None:
-    """One that sends before it is accepted is refused, and the app is told that it has gone, unlike by hypercorn."""
+    """One that sends before it is accepted is refused, and the app gets its disconnect, unlike in hypercorn."""
     async with serving_ours() as port:
         reply = await ask(port, *EARLY, until_closed=True)
 

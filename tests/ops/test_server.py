@@ -42,7 +42,7 @@ def test_foreign_address_is_one_line() -> None:
 
 
 def test_unknown_host_is_one_line() -> None:
-    """So is a name that nobody knows."""
+    """An unknown host name is refused in one line."""
     with pytest.raises(ServerError, match=r"^cannot listen on nowhere\.invalid:0: \S+"):
         open_listener("nowhere.invalid", 0)
 

@@ -96,7 +96,7 @@ def test_make_token_prints_a_token_and_nothing_else(checkout: Path) -> None:
 
 
 def test_make_token_is_for_what_make_run_serves(checkout: Path) -> None:
-    """The token says what it was told, and the service trusts it, whatever port that was started at."""
+    """The token has the given claims, and the service trusts it on any port."""
     with MakeRun(checkout) as run:
         run.wait_until_ready(START_SECONDS)
         token = make_token(

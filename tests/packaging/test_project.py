@@ -74,7 +74,7 @@ def test_what_a_run_leaves_is_ignored(tmp_path: Path, require_tool: Callable[[st
 
 
 def test_lint_exceptions_have_reasons() -> None:
-    """Whoever silences a rule in a comment says why."""
+    """Each comment that silences a rule has a reason."""
     comment = re.compile(r"# (?:noqa|type: ignore)(?:: ?[A-Z0-9, ]+|\[[a-z-]+(?:, ?[a-z-]+)*\])(.*)$")
     silent = [
         f"{path.relative_to(ROOT)}:{number}"

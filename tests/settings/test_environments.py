@@ -101,7 +101,7 @@ def test_first_line_uses_the_service_s_prefix() -> None:
 @pytest.mark.parametrize("environment", ["prod", "stage"])
 @pytest.mark.parametrize("key", ["", "k" * 31])
 def test_strict_environment_refuses_a_short_key(key: str, environment: str) -> None:
-    """A secret key under 32 characters, an empty one too, is no secret in prod and stage."""
+    """prod and stage refuse a secret key under 32 characters, and an empty one."""
     assert refused_keys(environment, **SAFE | {"secret_key": key}) == {"secret_key"}
 
 

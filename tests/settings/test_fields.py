@@ -75,7 +75,7 @@ def test_prod_and_stage_require_the_same() -> None:
         assert {mistake.key for mistake in caught.value.mistakes} == required
 
 
-def test_every_environment_is_told() -> None:
+def test_every_environment_is_reported() -> None:
     """The page has a row for each environment."""
     assert [row[0].strip("`") for row in table("Environments")] == list(ENVIRONMENTS)
 

@@ -36,7 +36,7 @@ def test_error_is_a_runtime_error() -> None:
 
 
 def test_all_mistakes_come_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wrong, unknown and missing settings of all sources are told in one error."""
+    """Wrong, unknown and missing settings of all sources are reported in one error."""
     monkeypatch.setenv("LIGAND_PORT", "many")
     monkeypatch.setenv("LIGAND_CONFIG_FILE", "service.toml")
     Path(".env").write_text("LIGAND_DATABASE_POOL_SIZE=0\nLIGAND_SECRET_KYE=x\n")
@@ -69,7 +69,7 @@ def test_mistake_names_key_variable_and_remedy() -> None:
         ("service.json", "service.json"),
     ],
 )
-def test_wrong_value_is_told_with_its_place(source: str, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_value_is_reported_with_its_place(source: str, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """For a value that is not valid, the remedy says where it stands."""
     overrides = {"port": 70000} if source == "argument" else {}
     if source == "variable":
@@ -144,7 +144,7 @@ def test_unknown_environment_is_guessed() -> None:
 
 @pytest.mark.parametrize("name", [None, 3, ["prod"]])
 def test_environment_of_another_type_is_a_mistake(name: Any) -> None:
-    """An environment that is no text is a mistake like another."""
+    """An environment that is not a text is a mistake like any other."""
     Path("service.yaml").write_text(f"environment: {'null' if name is None else name}\n")
     os.environ["LIGAND_CONFIG_FILE"] = "service.yaml"
     try:
@@ -154,7 +154,7 @@ def test_environment_of_another_type_is_a_mistake(name: Any) -> None:
 
 
 def test_bad_json_in_a_variable_is_one_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list begun as JSON and not finished is a mistake, told without its text."""
+    """A list begun as JSON and not finished is a mistake, reported without its text."""
     monkeypatch.setenv("LIGAND_DATABASE_REPLICA_URLS", '["postgresql://u:hunter2@h/d"')
 
     error = refusal()
@@ -220,7 +220,7 @@ class Strict(Settings):
         return self
 
 
-def test_validator_s_words_are_told() -> None:
+def test_validator_s_words_are_reported() -> None:
     """What a service's validator says reaches the operator."""
     problem = mistake_of(refusal("testing", Strict, colour="green"), "colour").problem
     assert problem == "is not valid: only red is sold"
@@ -249,8 +249,8 @@ def test_validator_of_a_secret_is_never_quoted() -> None:
     assert mistake.problem == "is refused by its validator"
 
 
-def test_settings_that_do_not_agree_are_told() -> None:
-    """A validator over several settings is told as a mistake of the settings together."""
+def test_settings_that_do_not_agree_are_reported() -> None:
+    """An error of a validator over several settings is a mistake of the settings together."""
     assert mistake_of(refusal("testing", Strict, port=6000), "settings").problem == (
         "do not agree: a dark shade needs another port"
     )
@@ -266,7 +266,7 @@ def test_choice_is_guessed() -> None:
     assert mistake_of(refusal("testing", Strict, shade="drak"), "shade").remedy == "did you mean dark?"
 
 
-def test_wrong_default_is_told_as_such() -> None:
+def test_wrong_default_is_reported_as_such() -> None:
     """A default in the code that is not valid is a mistake in the code."""
 
     class Wrong(Settings):

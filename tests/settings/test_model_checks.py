@@ -23,7 +23,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.parametrize("environment", ["prod", "stage"])
 @pytest.mark.parametrize(("debug", "testing"), [(True, False), (False, True), (True, True)])
 def test_production_refuses_debug_and_testing(environment: str, debug: bool, testing: bool) -> None:
-    """In prod and stage an app with debug or testing on is refused, both being told at once."""
+    """In prod and stage an app with debug or testing on is refused, with both mistakes in one error."""
     with pytest.raises(SettingsError) as caught:
         check_production(Settings.load(environment, **SAFE), debug=debug, testing=testing)
 
@@ -86,7 +86,7 @@ def test_key_that_does_not_belong_is_refused(key: str, remedy: str) -> None:
     assert "hunter2" not in str(caught.value)
 
 
-def test_all_keys_are_told_at_once() -> None:
+def test_all_keys_are_reported_at_once() -> None:
     """One error lists every key that is refused."""
     with pytest.raises(SettingsError) as caught:
         check_config({"port": 1, "TITLE": "x", "FINE": 1, "low": 1}, Settings.load("testing"))

@@ -52,7 +52,7 @@ def test_issuer_in_the_class_needs_an_audience_too() -> None:
     ],
 )
 def test_strict_environment_refuses_an_issuer_without_tls(environment: str, key: str, value: Any) -> None:
-    """Whoever stands between could give us keys of his own."""
+    """An issuer over plain http is refused: anybody on the way could replace its keys."""
     assert refused_keys(environment, **SAFE | ISSUER | {key: value}) == {key}
 
 
@@ -95,7 +95,7 @@ def test_whole_settings_are_accepted(tokens: str) -> None:
 
 @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512", "none", "None", "ES256K", "RSA1_5"])
 def test_row_68_symmetric_algorithms_cannot_be_configured(algorithm: str) -> None:
-    """Row 68: with HS256 whoever can verify a token can make one; no environment takes it."""
+    """Row 68: no environment accepts HS256, with which everybody who can verify a token can make one."""
     assert refused_keys("testing", oidc_algorithms=("RS256", algorithm)) == {"oidc_algorithms"}
 
 

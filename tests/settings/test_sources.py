@@ -162,14 +162,14 @@ def test_dotenv_files_can_be_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_directory_named_like_a_dotenv_file_is_left_alone() -> None:
-    """A virtual environment in `.env` is no source."""
+    """A virtual environment in `.env` is not a source."""
     Path(".env").mkdir()
 
     assert Settings.load("testing").port == 8000
 
 
 def test_unreadable_dotenv_file_is_a_mistake() -> None:
-    """A dotenv file that is no UTF-8 is a mistake, told without its content."""
+    """A dotenv file that is not UTF-8 is a mistake, reported without its content."""
     Path(".env").write_bytes(b"LIGAND_SECRET_KEY=hunter\xff2\n")
 
     with pytest.raises(SettingsError, match=r"\.env cannot be read") as caught:
@@ -221,7 +221,7 @@ def test_variables_of_our_tools_are_no_mistakes(variable: str, monkeypatch: pyte
 
 
 def test_port_like_a_typing_error_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A port with a plain value is no service link."""
+    """A port with a plain value is not a service link."""
     monkeypatch.setenv("PETSTORE_DB_PORT", "5432")
 
     with pytest.raises(SettingsError, match="PETSTORE_DB_PORT"):

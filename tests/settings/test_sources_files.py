@@ -72,7 +72,7 @@ def test_file_follows_the_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_empty_file_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty config file is no mistake."""
+    """An empty config file is not a mistake."""
     monkeypatch.setenv("LIGAND_CONFIG_FILE", "service.yaml")
     Path("service.yaml").touch()
 
@@ -109,7 +109,7 @@ def test_missing_file_is_a_mistake(name: str, monkeypatch: pytest.MonkeyPatch) -
     ],
 )
 def test_broken_file_is_a_mistake(name: str, text: str, problem: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that cannot be read is told with its line where there is one, and never with its content."""
+    """A file that cannot be read is reported with the line, if there is one, and never with its content."""
     monkeypatch.setenv("LIGAND_CONFIG_FILE", name)
     Path(name).write_text(text)
 
