@@ -1,4 +1,4 @@
-"""What commands print: tables, findings, and errors as one message without a traceback."""
+"""The output of commands: tables, findings, and errors as one message without a traceback."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
