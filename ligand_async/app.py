@@ -28,7 +28,6 @@ from ligand_async.web import (
     init_limits,
     init_problems,
     init_services,
-    init_test_client,
     render_problem,
 )
 
@@ -104,7 +103,6 @@ def create_app(
     servers = _servers_of(settings)
     init_docs(app, title=title, version=version, description=description, servers=servers, role=settings.docs_role)
     init_problems(app, metadata=database.metadata if database else MetaData(), renderer=problem_renderer)
-    init_test_client(app)
     app.register_blueprint(make_types_blueprint())
     # Closed before anything else runs before requests; limits count by principal.
     checks = init_auth(app, settings, authenticators, deny_list=deny_list)

@@ -72,22 +72,20 @@ class _ResponseChecks:
     """
 
     def __init__(self, mode: str) -> None:
-        from quart.testing import QuartClient
-
         from ligand_async.testing.conformance import Conformance, WatchedClient
-        from ligand_async.web import LigandQuart
+        from ligand_async.web import LigandClient, LigandQuart
 
         self.mode = mode
         self.current: Conformance | None = None
         self.checks = {"lenient": Conformance(strict=False), "strict": Conformance(strict=True)}
         checks = self
 
-        class Watched(WatchedClient, QuartClient):
+        class Watched(WatchedClient, LigandClient):
             def conformance(self) -> Conformance | None:
                 return checks.current
 
-        # Before any test module makes its app; what mixes into an app's own client builds on this.
-        LigandQuart.test_client_class = Watched  # type: ignore[assignment]  # Quart's protocol leaves the constructor open
+        # Before any test module makes its app.
+        LigandQuart.test_client_class = Watched
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self) -> Iterator[None]:

@@ -15,7 +15,7 @@ from ligand_async.web.operation import INPUTS_ATTRIBUTE, operation
 from ligand_async.web.output import BODILESS, Media, media_types_of
 from ligand_async.web.problems import init_problems, render_problem
 from ligand_async.web.proxies import TrustedProxies
-from ligand_async.web.quart import LigandQuart, init_test_client
+from ligand_async.web.quart import LigandClient, LigandQuart
 from ligand_async.web.request import StrictRequest
 from ligand_async.web.services import app_scope, init_services, services_of
 from ligand_async.web.stages import Reply, Stage
@@ -33,6 +33,7 @@ __all__ = [
     "Form",
     "Guard",
     "Inputs",
+    "LigandClient",
     "LigandQuart",
     "Media",
     "OperationError",
@@ -52,7 +53,6 @@ __all__ = [
     "init_limits",
     "init_problems",
     "init_services",
-    "init_test_client",
     "is_limited",
     "make_audit_blueprint",
     "media_types_of",
