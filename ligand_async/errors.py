@@ -6,6 +6,7 @@ status do not suffice for.
 
 import functools
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -15,6 +16,14 @@ from werkzeug import exceptions
 from werkzeug.datastructures import Headers
 
 PROBLEM_JSON = "application/problem+json"
+SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+"""The headers that every response carries, unless a handler has set them; problems of the server itself too."""
+
 RESERVED_MEMBERS = frozenset({"type", "title", "status", "detail", "instance", "errors", "request_id"})
 
 # RFC 9110's names where the standard library's differ from one Python to the next.
@@ -25,6 +34,8 @@ TITLES = {
     418: "I'm a Teapot",
     422: "Unprocessable Content",
 }
+
+_UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def title_of(status: int) -> str:
@@ -113,14 +124,19 @@ class Problem(exceptions.HTTPException):
         """The title: the class's own, else the status's phrase."""
         return self.title or title_of(self.code)
 
-    def document(self, *, instance: str | None = None, request_id: str | None = None) -> dict[str, Any]:
-        """Return the problem document as JSON values."""
+    def document(self, *, request_id: str | None = None) -> dict[str, Any]:
+        """Return the problem document as JSON values.
+
+        Args:
+            request_id: The request's. As a URN (RFC 9562) it is the `instance` too, if it is a UUID. The path is not:
+                it is what the client sent, and that is not repeated.
+        """
         document: dict[str, Any] = {"type": self.type, "title": self.name, "status": self.code}
         if self.description is not None:
             document["detail"] = self.description
-        if instance is not None:
-            document["instance"] = instance
         if request_id is not None:
+            if _UUID_TEXT.fullmatch(request_id):
+                document["instance"] = f"urn:uuid:{request_id}"
             document["request_id"] = request_id
         if self.errors:
             document["errors"] = [part.document() for part in self.errors]
@@ -128,11 +144,22 @@ class Problem(exceptions.HTTPException):
 
     def get_body(self, environ: Any = None, scope: Any = None) -> str:  # noqa: ARG002  (werkzeug's signature)
         """Return the document as JSON text: an app without our handlers still answers with it."""
-        return json.dumps(self.document(), separators=(",", ":"))
+        return problem_bytes(self).decode()
 
     def get_headers(self, environ: Any = None, scope: Any = None) -> list[tuple[str, str]]:  # noqa: ARG002  (the same)
         """Return the response headers."""
         return [("Content-Type", PROBLEM_JSON), *self.headers.to_wsgi_list()]
+
+
+def problem_bytes(problem: Problem, *, request_id: str | None = None) -> bytes:
+    """Return a problem document as JSON in UTF-8.
+
+    Raises:
+        TypeError: An extension member is not a JSON value.
+        ValueError: The same, for numbers that are not finite.
+    """
+    document = problem.document(request_id=request_id)
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 class BadRequest(Problem, exceptions.BadRequest):

@@ -18,7 +18,6 @@ each of them a test that fails on the day when hypercorn does better itself.
 """
 
 import asyncio
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,16 +36,9 @@ from hypercorn.protocol.ws_stream import ASGIWebsocketState, WSStream
 from uuid_utils.compat import uuid7
 from wsproto.frame_protocol import CloseReason
 
-from ligand_async.errors import PROBLEM_JSON, problem_for
+from ligand_async.errors import PROBLEM_JSON, SECURITY_HEADERS, problem_bytes, problem_for
 from ligand_async.ops.logs import Access, client_of, path_of
 
-_SAFE_HEADERS = (
-    (b"cache-control", b"no-store"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-content-type-options", b"nosniff"),
-)
 _DETAILS = {
     400: "the request is not well-formed HTTP",
     408: "the request did not arrive in time",
@@ -82,12 +74,12 @@ class _OwnReply:
         """
         identity = str(uuid7())
         problem = problem_for(status, detail or _DETAILS.get(status))
-        document = problem.document(instance=f"urn:uuid:{identity}", request_id=identity)
-        body = json.dumps(document, separators=(",", ":")).encode()
+        body = problem_bytes(problem, request_id=identity)
         headers = [
             (b"content-type", PROBLEM_JSON.encode()),
             (b"content-length", b"%d" % len(body)),
-            *_SAFE_HEADERS,
+            (b"cache-control", b"no-store"),
+            *SECURITY_HEADERS,
             (b"x-request-id", identity.encode()),
         ]
         return cls(status, identity, headers, body)

@@ -1,6 +1,5 @@
 """The guard: the outermost ASGI layer, through which every request comes and every answer leaves."""
 
-import json
 import logging
 import re
 from collections import Counter
@@ -11,9 +10,9 @@ from uuid_utils.compat import uuid7
 from werkzeug.exceptions import HTTPException
 
 from ligand_async.context import RequestState, request_state_var
-from ligand_async.errors import PROBLEM_JSON, ContentTooLarge, Problem, problem_for
+from ligand_async.errors import PROBLEM_JSON, ContentTooLarge, Problem, problem_bytes, problem_for
 from ligand_async.tasks import NO_DEADLINE, Containment, Deadline
-from ligand_async.web.problems import instance_of, problem_of_http
+from ligand_async.web.problems import is_of_the_body, problem_of_http
 from ligand_async.web.stages import Headers, Reply, Stage
 
 logger = logging.getLogger(__name__)
@@ -23,10 +22,6 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}")
 _JSON_TYPE = re.compile(rb"application/(?:[\w.+-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
 _NDJSON = b"application/x-ndjson"
 _EVENT_STREAM = b"text/event-stream"
-_OF_THE_BODY = frozenset(
-    {b"content-type", b"content-length", b"content-encoding", b"content-range", b"content-disposition"}
-    | {b"etag", b"last-modified", b"transfer-encoding", b"trailer"}
-)
 
 
 def _identify(headers: Sequence[tuple[bytes, bytes]]) -> str:
@@ -140,8 +135,8 @@ class _Exchange:
         content_type = next((value for name, value in headers if name.lower() == b"content-type"), b"")
         if status >= 400 and not _JSON_TYPE.match(content_type):
             self._replaced = True
-            kept = [field for field in headers if field[0].lower() not in _OF_THE_BODY]
-            await self._write(status, self._document(problem_for(status)), kept)
+            kept = [field for field in headers if not is_of_the_body(field[0].decode("latin-1"))]
+            await self._write(status, problem_bytes(problem_for(status), request_id=self.request_id), kept)
             return
         self._content_type = content_type
         self._complete(status, headers)
@@ -163,8 +158,14 @@ class _Exchange:
     async def refuse(self, problem: Problem) -> None:
         """Answer with a problem."""
         self._replaced, self._held = True, None
+        try:
+            document = problem_bytes(problem, request_id=self.request_id)
+        except (TypeError, ValueError):
+            logger.exception("a member of %s is not a JSON value", type(problem).__name__)
+            problem = problem_for(500)
+            document = problem_bytes(problem, request_id=self.request_id)
         headers = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in problem.headers]
-        await self._write(problem.status, self._document(problem), headers)
+        await self._write(problem.status, document, headers)
 
     async def break_off(self) -> None:
         """End an answer that has begun and cannot be finished: the client must be able to tell."""
@@ -172,7 +173,7 @@ class _Exchange:
         if self.scope["type"] == "websocket":
             await self._send({"type": "websocket.close", "code": 1011})
         elif self._content_type.startswith(_NDJSON):
-            record = b"\n" + self._document(problem_for(500)) + b"\n"
+            record = b"\n" + problem_bytes(problem_for(500), request_id=self.request_id) + b"\n"
             await self._send({"type": "http.response.body", "body": record, "more_body": False})
 
     async def _write(self, status: int, document: bytes, headers: Headers) -> None:
@@ -200,10 +201,6 @@ class _Exchange:
                 stage.after(self.scope, status, headers)
             except Exception:
                 logger.exception("stage %s failed after the answer to %r %s", type(stage).__name__, *self._named())
-
-    def _document(self, problem: Problem) -> bytes:
-        document = problem.document(instance=instance_of(self.request_id), request_id=self.request_id)
-        return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
     def _cannot_answer(self) -> bool:
         websocket = self.scope["type"] == "websocket"

@@ -6,15 +6,10 @@ CORS is that of the Fetch standard.
 from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any
 
+from ligand_async.errors import SECURITY_HEADERS
 from ligand_async.settings import ANY_ORIGIN
 from ligand_async.web.stages import Headers, Reply
 
-_ALWAYS = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-)
 _TRANSPORT = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 _NO_STORE = (b"cache-control", b"no-store")
 _REVALIDATE = (b"cache-control", b"private, no-cache")
@@ -36,7 +31,7 @@ class SecurityHeaders:
         """Complete the headers of an answer."""
         headers[:] = [field for field in headers if field[0].lower() != b"server"]
         present = {name.lower() for name, _ in headers}
-        wanted = [*_ALWAYS, _REVALIDATE if b"etag" in present else _NO_STORE]
+        wanted = [*SECURITY_HEADERS, _REVALIDATE if b"etag" in present else _NO_STORE]
         if scope.get("scheme") == "https":
             wanted.append(_TRANSPORT)
         headers.extend(field for field in wanted if field[0] not in present)

@@ -1,8 +1,6 @@
 """Every error of a request, raised or returned, answered as a problem document and named to error trackers."""
 
-import json
 import logging
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,42 +21,33 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from ligand_async.auth import add_challenges
 from ligand_async.context import current_request_id, state_of
 from ligand_async.data import problem_of
-from ligand_async.errors import PROBLEM_JSON, InternalServerError, Problem, problem_for
+from ligand_async.errors import PROBLEM_JSON, InternalServerError, Problem, problem_bytes, problem_for
 from ligand_async.protocols import ProblemRenderer
 from ligand_async.web.invalid import Place, refuse
 
 logger = logging.getLogger(__name__)
 
-_OF_THE_BODY = {
-    "content-type",
-    "content-length",
-    "content-encoding",
-    "etag",
-    "last-modified",
-}  # of another body than ours
-_UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_HEADERS_OF_THE_BODY = frozenset(
+    {"content-type", "content-length", "content-encoding", "content-disposition"}
+    | {"etag", "last-modified", "transfer-encoding", "trailer"}
+)
+
+
+def is_of_the_body(header: str) -> bool:
+    """Return True if a header describes the body, so that it goes when a problem takes the body's place.
+
+    `Content-Range` stays: a 416 says by it how long the resource is (RFC 9110 section 14.4).
+    """
+    return header.lower() in _HEADERS_OF_THE_BODY
 
 
 def render_problem(problem: Problem) -> Response:
     """Write a problem as `application/problem+json` (RFC 9457), with its headers and the request's id."""
-    request_id = current_request_id()
-    document = problem.document(instance=instance_of(request_id), request_id=request_id)
-    response: Response = current_app.response_class(
-        json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode(),
-        status=problem.status,
-        content_type=PROBLEM_JSON,
-    )
+    body = problem_bytes(problem, request_id=current_request_id())
+    response: Response = current_app.response_class(body, status=problem.status, content_type=PROBLEM_JSON)
     for name, value in problem.headers:
         response.headers.add(name, value)
     return response
-
-
-def instance_of(request_id: str | None) -> str | None:
-    """Return what names this occurrence of a problem: the request's id as a URN (RFC 9562), where it is a UUID.
-
-    The path is none: it is what was sent, and that is not repeated.
-    """
-    return f"urn:uuid:{request_id}" if request_id is not None and _UUID_TEXT.fullmatch(request_id) else None
 
 
 def renderer_of(app: Quart) -> ProblemRenderer:
@@ -84,7 +73,7 @@ def problem_of_http(error: HTTPException) -> Problem:
     problem = problem_for(status, _own_words(error))
     headers = error.response.headers if error.response is not None else error.get_headers()
     for name, value in headers.items() if hasattr(headers, "items") else headers:
-        if name.lower() not in _OF_THE_BODY:
+        if not is_of_the_body(name):
             problem.headers.add(name, value)
     return problem
 
@@ -203,7 +192,7 @@ def problem_of_answer(result: Any, response: Response | WerkzeugResponse) -> Pro
         return None
     problem = problem_for(response.status_code, _detail_of(result))
     for name, value in response.headers:
-        if name.lower() not in _OF_THE_BODY:
+        if not is_of_the_body(name):
             problem.headers.add(name, value)
     return problem
 
@@ -224,9 +213,8 @@ def _detail_of(result: Any) -> str | None:
 
 def last_answer() -> Response:
     """Make the 500 that is left when nothing else could be made: of constants alone."""
-    request_id = current_request_id()
-    document = InternalServerError().document(instance=instance_of(request_id), request_id=request_id)
-    return Response(json.dumps(document, separators=(",", ":")), 500, content_type=PROBLEM_JSON)
+    body = problem_bytes(InternalServerError(), request_id=current_request_id())
+    return Response(body, 500, content_type=PROBLEM_JSON)
 
 
 @contextmanager

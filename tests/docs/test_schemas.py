@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
+from uuid import uuid4
 
 import pytest
 from openapi_schema_validator import OAS31Validator
@@ -140,7 +141,7 @@ def test_our_problems_fit_their_schema(document: dict[str, Any]) -> None:
     """What an error answers is what the document says about problems."""
     schema = {"$ref": "#/components/schemas/Problem", "components": document["components"]}
     problem = Conflict("taken", errors=[InvalidPart(detail="taken", code="unique", pointer="/name")], key="name")
-    members = problem.document(instance="/toys/1", request_id="x")
+    members = problem.document(request_id=str(uuid4()))
     OAS31Validator(schema).validate(members)
     described = document["components"]["schemas"]["Problem"]["properties"].keys()
     assert members.keys() - {"key"} == described

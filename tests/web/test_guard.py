@@ -106,6 +106,14 @@ async def test_headers_of_a_refusal_are_sent() -> None:
         assert ((b"connection", b"close") in start["headers"]) is closes
 
 
+@pytest.mark.parametrize("value", [object(), float("nan")])
+async def test_a_problem_that_cannot_be_written_is_a_500(value: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A refusal whose members JSON cannot hold is answered with a 500, and logged."""
+    head, body = await serve(fine, Recorder("a", [], Conflict("taken", left=value)))
+    assert (head["status"], json.loads(body["body"])["title"]) == (500, "Internal Server Error")
+    assert "Conflict" in caplog.text
+
+
 async def test_a_websocket_is_refused_as_its_server_can() -> None:
     """With a problem where the server has the extension for it, else by closing."""
     refusal = Recorder("a", [], Conflict("no"))
