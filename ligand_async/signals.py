@@ -23,7 +23,7 @@ from blinker import ANY, NamedSignal, Namespace
 from quart import Quart, current_app, has_app_context
 
 from ligand_async.context import service_of, state_of, unit_var
-from ligand_async.tasks import Containment
+from ligand_async.tasks import ContainedExits
 
 logger = logging.getLogger(__name__)
 
@@ -166,7 +166,7 @@ class Signal:
             unit.after_commit(functools.partial(deliver, self._signal, app, **values))
 
 
-GRACE = 0.25  # seconds, for a receiver that was cancelled to end
+_CANCEL_SECONDS = 0.25  # seconds, for a receiver that was cancelled to end
 
 Receiver = Callable[..., Any]
 
@@ -199,7 +199,7 @@ async def consult(signal: NamedSignal, app: Quart, /, **values: Any) -> None:
     """
     for receiver in receivers_of(signal, app):
         seconds = seconds_of(app)
-        with Containment():
+        with ContainedExits():
             try:
                 async with asyncio.timeout(seconds) as limit:
                     await call(receiver, app, values)
@@ -220,7 +220,7 @@ async def deliver(signal: NamedSignal, app: Quart, /, **values: Any) -> None:
     """
     tasks = begin(signal, app, values)
     if tasks:
-        await asyncio.wait(tasks, timeout=seconds_of(app) + GRACE)
+        await asyncio.wait(tasks, timeout=seconds_of(app) + _CANCEL_SECONDS)
 
 
 def announce(signal: NamedSignal, app: Quart, /, **values: Any) -> None:
@@ -242,7 +242,7 @@ async def tell(receiver: Receiver, signal: NamedSignal, app: Quart, values: dict
     seconds = seconds_of(app)
     limit = asyncio.timeout(seconds)
     try:
-        with Containment():
+        with ContainedExits():
             async with limit:
                 await call(receiver, app, values)
             if limit.expired():

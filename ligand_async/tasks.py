@@ -1,4 +1,4 @@
-"""Time and cancellation: deadlines, stray exits, work that runs to completion, work that several callers share."""
+"""Time and cancellation: deadlines, contained exits, work that runs to completion, work that several callers share."""
 
 import asyncio
 import contextvars
@@ -17,13 +17,13 @@ from ligand_async.errors import DeadlineExceeded, Problem
 
 logger = logging.getLogger(__name__)
 
-GRACE = 1.0  # seconds, for cleaning up and for what follows the work
+CLEANUP_SECONDS = 1.0  # past the deadline, to clean up and to answer
 
 
 class Deadline:
-    """The moment at which a request's work is stopped, in whichever of its tasks it is done.
+    """The moment at which the work on a request is stopped, in every task that works on it.
 
-    A commit holds it: once that has begun, the answer waits for it.
+    A commit suspends it: once the commit has begun, the response waits for it.
 
     Args:
         seconds: From now; None for no deadline.
@@ -39,41 +39,41 @@ class Deadline:
 
     @property
     def committing(self) -> bool:
-        """Whether a commit is under way."""
+        """True while a commit is under way."""
         return self._commits > 0
 
     @property
     def seconds_left(self) -> float | None:
-        """How long there is; None for ever."""
+        """The time left; None without a deadline."""
         return None if self._at == math.inf else max(0.0, self._at - asyncio.get_running_loop().time())
 
     def problem(self) -> Problem:
-        """Return what work that was stopped is answered with."""
+        """Return the problem that answers a request whose work was stopped."""
         return self._problem or DeadlineExceeded("the request was not served in time")
 
     def stop(self, problem: Problem) -> None:
-        """Stop the work now, unless its commit has begun: it is answered with a problem."""
+        """Stop the work now, unless its commit has begun, and answer the request with a problem."""
         self._problem = self._problem or problem
         self._at = now = asyncio.get_running_loop().time()
         for limit in self._limits.values():
             if limit.when() is not None and not limit.expired():  # not held
                 limit.reschedule(now)
 
-    def limit(self, *, at_least: float = 0.0) -> "_Limit":
-        """Cancel what is done within (`async with`) at the deadline.
+    def limit(self, *, at_least: float = 0.0) -> "_DeadlineLimit":
+        """Return an async context manager that cancels its block at the deadline.
 
-        Inside another limit of the same task it is that one that counts.
+        Inside another limit of the same task only the outer one counts.
 
         Args:
-            at_least: Seconds that there are even if the deadline is nearer.
+            at_least: Seconds that the block has even if the deadline is nearer.
 
         Raises:
-            Problem: The time is up (504), or somebody stopped the work.
+            Problem: The deadline was reached (504), or `stop` was called.
         """
-        return _Limit(self, at_least)
+        return _DeadlineLimit(self, at_least)
 
     def enter(self, task: asyncio.Task[Any], at_least: float) -> asyncio.Timeout | None:
-        """Return the timeout of a task that enters a limit; None where it needs none."""
+        """Return the timeout of a task that enters a limit; None without a deadline or inside another limit."""
         if self._at == math.inf or task in self._limits:
             return None
         timeout = self._limits[task] = asyncio.timeout_at(self._no_earlier_than(at_least))
@@ -85,12 +85,12 @@ class Deadline:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Let what is done within go on past the deadline: it has a limit of its own.
+        """Let the block go on past the deadline, because it has a time limit of its own.
 
         Raises:
-            Problem: It is too late to begin.
+            Problem: The deadline has passed already.
         """
-        limit = self._limits.get(_current_task())
+        limit = self._limits.get(_require_task())
         if limit is None:
             yield
             return
@@ -100,14 +100,14 @@ class Deadline:
         try:
             yield
         finally:
-            limit.reschedule(self._no_earlier_than(GRACE))
+            limit.reschedule(self._no_earlier_than(CLEANUP_SECONDS))
 
     @contextmanager
     def commit(self) -> Iterator[None]:
         """Hold the deadline for a commit.
 
         Raises:
-            Problem: It is too late to begin.
+            Problem: The deadline has passed already.
         """
         with self.hold():
             self._commits += 1
@@ -120,9 +120,7 @@ class Deadline:
         return max(self._at, asyncio.get_running_loop().time() + seconds) if seconds else self._at
 
 
-class _Limit:
-    """What `Deadline.limit` returns; a class, because a request enters several."""
-
+class _DeadlineLimit:  # not a generator, because a request enters several
     __slots__ = ("_at_least", "_deadline", "_task", "_timeout")
 
     def __init__(self, deadline: Deadline, at_least: float) -> None:
@@ -130,7 +128,7 @@ class _Limit:
         self._at_least = at_least
 
     async def __aenter__(self) -> None:
-        self._task = _current_task()
+        self._task = _require_task()
         self._timeout = self._deadline.enter(self._task, self._at_least)
         if self._timeout is not None:
             await self._timeout.__aenter__()
@@ -147,18 +145,13 @@ class _Limit:
         except TimeoutError as stopped:
             raise self._deadline.problem() from stopped
         if timeout.expired() and (error is None or isinstance(error, Exception)):
-            raise self._deadline.problem() from error  # the work went on as if nobody had cancelled it
+            raise self._deadline.problem() from error  # the block swallowed the cancellation
 
 
-def _current_task() -> asyncio.Task[Any]:
-    """Return the running task.
-
-    Raises:
-        RuntimeError: There is none.
-    """
+def _require_task() -> asyncio.Task[Any]:
     task = asyncio.current_task()
     if task is None:
-        raise RuntimeError("a deadline limits a task, and none is running")
+        raise RuntimeError("a deadline limits an asyncio task, but no task is running; await this in one")
     return task
 
 
@@ -166,13 +159,13 @@ NO_DEADLINE = Deadline(None)
 
 
 class StrayExit(RuntimeError):
-    """Code of a request raised what only the interpreter and the event loop should: SystemExit, CancelledError."""
+    """Code of a request raised an exception meant for the interpreter or the event loop: SystemExit, CancelledError."""
 
 
-class Containment:
-    """Turn stray exits into errors like any other.
+class ContainedExits:
+    """A context manager that turns a `SystemExit` or a stray `CancelledError` of its block into a `StrayExit`.
 
-    A cancellation that somebody asked for passes, and so do KeyboardInterrupt and the closing of a coroutine.
+    A cancellation that was requested passes, and so do `KeyboardInterrupt` and the closing of a coroutine.
     """
 
     __slots__ = ("_task",)
@@ -194,7 +187,6 @@ class Containment:
 
 
 def _running_task() -> asyncio.Task[Any] | None:
-    """Return the task that is running, if a loop is."""
     try:
         return asyncio.current_task()
     except RuntimeError:
@@ -204,65 +196,65 @@ def _running_task() -> asyncio.Task[Any] | None:
 T = TypeVar("T")
 
 
-async def finish_regardless(work: Coroutine[Any, Any, T]) -> T:
-    """Await work that goes on to its end even when the awaiting task is cancelled.
+async def run_to_completion(work: Coroutine[Any, Any, T]) -> T:
+    """Await work that runs to its end even if the awaiting task is cancelled.
 
-    A client that goes away cancels the request. The unit of work goes on, so that what was begun is either committed
-    with its callbacks or rolled back, and no connection is torn down in the middle of a statement. The app waits for it
-    when it stops.
+    A client that goes away cancels the request. The unit of work goes on, so that it is either committed with its
+    callbacks or rolled back, and no connection is closed in the middle of a statement. The app waits for it when it
+    stops.
     """
-    task = asyncio.ensure_future(_contain(work))
+    task = asyncio.ensure_future(_run_contained(work))
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        _keep_in_background(task)
+        _finish_in_background(task)
         raise
 
 
-async def finish_in_time(work: Coroutine[Any, Any, T], deadline: Deadline) -> T:
-    """Await work as `finish_regardless` does, until shortly after the deadline: the work watches that itself.
+async def run_until_deadline(work: Coroutine[Any, Any, T], deadline: Deadline) -> T:
+    """Await work as `run_to_completion` does, until `CLEANUP_SECONDS` after the deadline.
 
-    Work that was stopped has a second to clean up, and then does so behind the answer: a database that has fallen
-    silent does not answer a rollback either. A commit that has begun is waited for.
+    The work watches the deadline itself. If it is stopped and its clean-up takes longer, it goes on in the background
+    and the request is answered: a database that hangs does not answer a rollback either. A commit that has begun is
+    awaited.
 
     Raises:
-        Problem: The work was stopped and is not back.
+        Problem: The work was stopped and has not ended.
     """
     seconds = deadline.seconds_left
     if seconds is None:
-        return await finish_regardless(work)
+        return await run_to_completion(work)
     with deadline.hold():
-        task = asyncio.ensure_future(_contain(work))
+        task = asyncio.ensure_future(_run_contained(work))
         try:
             done, _ = await asyncio.wait({task}, timeout=seconds)
             while not done:
-                done, _ = await asyncio.wait({task}, timeout=GRACE)
+                done, _ = await asyncio.wait({task}, timeout=CLEANUP_SECONDS)
                 if not done and not deadline.committing:
-                    _keep_in_background(task)
+                    _finish_in_background(task)
                     raise deadline.problem()
         except asyncio.CancelledError:
-            _keep_in_background(task)
+            _finish_in_background(task)
             raise
         return task.result()
 
 
-async def _contain(work: Coroutine[Any, Any, T]) -> T:
-    """Await work that cannot end the server: a task that raises SystemExit would."""
-    with Containment():
+async def _run_contained(work: Coroutine[Any, Any, T]) -> T:
+    # A task that raises SystemExit ends the event loop.
+    with ContainedExits():
         return await work
 
 
-def _keep_in_background(task: asyncio.Task[Any]) -> None:
-    """Let the app wait for a task when it stops."""
+def _finish_in_background(task: asyncio.Task[Any]) -> None:
     app = current_app._get_current_object()  # type: ignore[attr-defined]  # a werkzeug LocalProxy
-    # Quart stops at the first background task that fails, and would leave the engines open: this one never does.
-    waiter = asyncio.ensure_future(_wait_for(task))
+    # The app waits for it when it stops. Quart stops waiting at the first background task that fails, and would leave
+    # the engines open: this one never fails.
+    waiter = asyncio.ensure_future(_log_failure(task))
     app.background_tasks.add(waiter)
     waiter.add_done_callback(app.background_tasks.discard)
 
 
-async def _wait_for(task: asyncio.Task[Any]) -> None:
-    """Wait for a task that nobody awaits any more, and log its error."""
+async def _log_failure(task: asyncio.Task[Any]) -> None:
     await asyncio.gather(task, return_exceptions=True)
     if not task.cancelled() and (error := task.exception()) is not None:
         logger.warning("a unit of work whose client had gone was rolled back: %s", type(error).__name__)

@@ -20,7 +20,7 @@ from ligand_async.data.idempotency import make_idempotency_table
 from ligand_async.data.unit import UnitOfWork, may_run_again, pause_before
 from ligand_async.marks import SessionMode
 from ligand_async.settings import Settings
-from ligand_async.tasks import finish_regardless
+from ligand_async.tasks import run_to_completion
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ class Database:
         async with UnitOfWork(self.engines().write, app=_this_app()) as unit:
             yield unit.session
             with current_deadline().commit():  # in this task, which the deadline would cancel
-                await finish_regardless(unit.commit())
+                await run_to_completion(unit.commit())
 
     @asynccontextmanager
     async def read(self, *, mode: SessionMode = "read") -> AsyncIterator[AsyncSession]:
@@ -157,7 +157,7 @@ class Database:
     async def run(self, work: _Work[T], *, mode: SessionMode, retry_safe: bool = False) -> T:
         """Run work in a unit of work and commit it, in the calling task.
 
-        `finish_in_time` shields it from a client that goes away. The deadline stops the work, but not a commit.
+        `run_until_deadline` shields it from a client that goes away. The deadline stops the work, but not a commit.
 
         Args:
             work: Takes the unit; what it returns is returned after the commit.

@@ -18,7 +18,7 @@ from ligand_async.context import Unit, current_deadline, unit_var
 from ligand_async.data.change_signals import ChangeSignals
 from ligand_async.data.errors import ConnectionLost, StatementTimedOut, is_stale_plan, sqlstate_of
 from ligand_async.data.sessions import UnitSession
-from ligand_async.tasks import Containment, finish_regardless
+from ligand_async.tasks import ContainedExits, run_to_completion
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ class UnitOfWork:
             error.add_note("load the attribute with the query (selectinload), while its session is open")
         if not self._committing:
             self.ended = True
-            await finish_regardless(self._close())
+            await run_to_completion(self._close())
 
     async def _close(self, *, tell: bool = True) -> None:
         self.session.belong_to_current_task()
@@ -178,7 +178,7 @@ async def _run_callback(callback: _Callback) -> None:
     """Run one callback; its failure is logged and goes no further."""
     name = getattr(callback, "__qualname__", repr(callback))
     try:
-        with Containment():
+        with ContainedExits():
             async with asyncio.timeout(CALLBACK_TIMEOUT):
                 result = callback()
                 if inspect.isawaitable(result):

@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from ligand_async.context import RequestState, request_state_var
 from ligand_async.errors import PROBLEM_JSON, ContentTooLarge, Problem, problem_bytes, problem_for
-from ligand_async.tasks import NO_DEADLINE, Containment, Deadline
+from ligand_async.tasks import NO_DEADLINE, ContainedExits, Deadline
 from ligand_async.web.problems import is_of_the_body, problem_of_http
 from ligand_async.web.stages import Headers, Reply, Stage
 
@@ -256,7 +256,7 @@ class Guard:
         )
         token = request_state_var.set(state)  # a request made inside another one has its own
         try:
-            with Containment():
+            with ContainedExits():
                 await self.let_in(app, exchange)
         except Exception as error:  # noqa: BLE001  (nobody is left to pass it on to)
             await self.answer_failure(exchange, error)

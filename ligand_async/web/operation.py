@@ -30,7 +30,7 @@ from ligand_async.context import current_deadline, current_principal, service_of
 from ligand_async.data import Database, UnitOfWork
 from ligand_async.errors import Problem
 from ligand_async.marks import OperationMark, SessionMode, idempotent_mark, is_conditional, stamp_operation
-from ligand_async.tasks import finish_in_time
+from ligand_async.tasks import run_until_deadline
 from ligand_async.web.conditional import SAFE_METHODS, expect_preconditions, preconditions_var, validate
 from ligand_async.web.fields import refuse_unknown
 from ligand_async.web.idempotency import attempt_var, read_attempt
@@ -195,7 +195,7 @@ class _Run:
         services = {name: kind for name, kind in self.inputs.others.items() if name not in path}
         if not services and self.inputs.session is None:
             return self.answer(await self.handler(*instance, **arguments))
-        return await finish_in_time(self.run_with_services(instance, arguments, services), current_deadline())
+        return await run_until_deadline(self.run_with_services(instance, arguments, services), current_deadline())
 
     async def read_arguments(self, path: dict[str, Any]) -> dict[str, Any]:
         """Read what comes from the request: principal, query string, headers, cookies, body; 401 comes before 422."""

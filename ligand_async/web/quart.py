@@ -36,7 +36,7 @@ from ligand_async.signals import (
     service_draining,
     service_started,
 )
-from ligand_async.tasks import GRACE, Containment
+from ligand_async.tasks import CLEANUP_SECONDS, ContainedExits
 from ligand_async.web.guard import Guard, ResponseTimedOut
 from ligand_async.web.problems import (
     blueprints_of_current,
@@ -62,7 +62,7 @@ class _HTTPConnection(ASGIHTTPConnection):
         Raises:
             ResponseTimedOut: The response took longer than RESPONSE_TIMEOUT; a stream of events never does.
         """
-        with Containment():
+        with ContainedExits():
             response = await self.app.handle_request(request)
             seconds = self._timeout_of(response)
             limit = asyncio.timeout(seconds)
@@ -152,7 +152,7 @@ class LigandQuart(Quart):
         """Run a function in the background. In Quart a `SystemExit` there ends the server."""
 
         async def run() -> None:
-            with Containment():
+            with ContainedExits():
                 await self.ensure_async(func)(*args, **kwargs)
 
         super().add_background_task(run)
@@ -173,7 +173,7 @@ class LigandQuart(Quart):
         names = [None, *(request_context or request_ctx).request.blueprints]
         if not any(self.before_request_funcs[name] or self.url_value_preprocessors[name] for name in names):
             return None
-        with Containment():
+        with ContainedExits():
             async with current_deadline().limit():
                 return await super().preprocess_request(request_context)
 
@@ -182,7 +182,7 @@ class LigandQuart(Quart):
         request = (request_context or request_ctx).request
         if isinstance(request.routing_exception, RequestRedirect):
             return self._redirect(request.routing_exception, request.host)
-        with Containment():
+        with ContainedExits():
             async with current_deadline().limit():
                 return await super().dispatch_request(request_context)
 
@@ -226,8 +226,8 @@ class LigandQuart(Quart):
         saves = not self.session_interface.is_null_session(session)
         if not functions and not saves:
             return response
-        with Containment():
-            async with current_deadline().limit(at_least=GRACE):
+        with ContainedExits():
+            async with current_deadline().limit(at_least=CLEANUP_SECONDS):
                 for function in functions:
                     if function in failed:
                         continue
@@ -242,8 +242,8 @@ class LigandQuart(Quart):
 
     async def handle_user_exception(self, error: Exception) -> Any:
         """Run the error handler of an exception, until the deadline."""
-        with Containment():
-            async with current_deadline().limit(at_least=GRACE):
+        with ContainedExits():
+            async with current_deadline().limit(at_least=CLEANUP_SECONDS):
                 return await super().handle_user_exception(error)
 
     async def handle_exception(self, error: Exception) -> Any:
@@ -256,7 +256,7 @@ class LigandQuart(Quart):
             result = await self.handle_user_exception(error)
             response = await self.finalize_request(result, from_error_handler=True)
         else:
-            with Containment():
+            with ContainedExits():
                 response = await self._answer_unhandled(error, got_request_exception, self.finalize_request)
         _complete_operation(self, request_ctx.request, response.status_code)
         return response
@@ -266,7 +266,7 @@ class LigandQuart(Quart):
         if isinstance(error, HTTPException):
             result = await self.handle_user_exception(error)
             return await self.finalize_websocket(result, from_error_handler=True)
-        with Containment():
+        with ContainedExits():
             return await self._answer_unhandled(error, got_websocket_exception, self.finalize_websocket)
 
     async def _answer_unhandled(self, error: Exception, signal: Any, finalize: Callable[..., Any]) -> Any:
@@ -306,12 +306,12 @@ class LigandQuart(Quart):
 
     async def preprocess_websocket(self, websocket_context: WebsocketContext | None = None) -> Any:
         """Run the functions before the websocket's view."""
-        with Containment():
+        with ContainedExits():
             return await super().preprocess_websocket(websocket_context)
 
     async def dispatch_websocket(self, websocket_context: WebsocketContext | None = None) -> Any:
         """Run the websocket's view."""
-        with Containment():
+        with ContainedExits():
             return await super().dispatch_websocket(websocket_context)
 
     async def finalize_websocket(self, result: Any, *arguments: Any, **options: Any) -> Any:
@@ -353,8 +353,8 @@ class LigandQuart(Quart):
     async def _run_teardown(self, function: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> None:
         # A function that fails is logged; past the deadline it has a second.
         try:
-            with Containment():
-                async with current_deadline().limit(at_least=GRACE):
+            with ContainedExits():
+                async with current_deadline().limit(at_least=CLEANUP_SECONDS):
                     await function(*args, **options)
         except Exception:
             name = getattr(function, "__qualname__", repr(function))

@@ -11,7 +11,7 @@ from sqlalchemy.util import await_only
 from ligand_async import on_commit
 from ligand_async.data import UnitOfWork
 from ligand_async.data.errors import SessionMisused
-from ligand_async.tasks import finish_regardless
+from ligand_async.tasks import run_to_completion
 from tests.services import Item, count_checked_out, count_items, db, make_app, names, running
 
 
@@ -131,7 +131,7 @@ async def test_unit_that_fails_unseen_does_not_stop_the_stopping(
             await asyncio.sleep(0.05)
             raise ZeroDivisionError
 
-        task = asyncio.create_task(finish_regardless(fail()))
+        task = asyncio.create_task(run_to_completion(fail()))
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
