@@ -1,4 +1,4 @@
-"""`create_app`: the one place that knows the order, and wires the rooms to each other."""
+"""`create_app`: sets up the parts of a service in the right order and connects them."""
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,26 +48,26 @@ def create_app(
     config: Mapping[str, Any] | None = None,
     problem_renderer: ProblemRenderer = render_problem,
 ) -> LigandQuart:
-    """Make a service: a `quart.Quart` with everything in its place.
+    """Make a service: a `quart.Quart` with settings, database, authentication, documentation and health checks.
 
     Args:
         import_name: The service's `__name__`.
         title: Shown in the documentation.
         version: The service's own version.
-        description: What the service is for, in CommonMark: at the head of the documentation.
+        description: The purpose of the service, in CommonMark, shown at the head of the documentation.
         client_name: The package name of generated clients; by default the title in lower case with `-client`.
-        settings: As `Settings.load()` returns them, which is the default.
+        settings: The settings; by default those of `Settings.load()`.
         database: The service's `Database`, if it has one.
         blueprints: Registered in this order.
-        provide: What handlers may ask for by annotation: a factory per request, `app_scope(factory)` or an instance.
-        authenticators: How callers prove who they are, asked in this order; access tokens of the issuer in the settings
-            come first, unless one of these is a `BearerAuthenticator`.
-        deny_list: Asked on every request whether a principal is refused although its token is good.
-        config: More for `app.config`, for Quart and its extensions, in upper case.
+        provide: Services that handlers get by annotation: a factory per request, `app_scope(factory)` or an instance.
+        authenticators: Tried in this order to authenticate a caller. Access tokens of the issuer in the settings come
+            first, unless one of these is a `BearerAuthenticator`.
+        deny_list: Checked on every request; it can refuse a principal whose token is valid.
+        config: More keys of `app.config` for Quart and its extensions, in upper case.
         problem_renderer: Makes the response of each problem.
 
     Raises:
-        SettingsError: Settings are missing, wrong or unsafe for their environment; all of them at once.
+        SettingsError: Settings are missing, wrong or unsafe for their environment; it lists all of them.
     """
     settings = settings or Settings.load()
     app = LigandQuart(import_name)
@@ -104,7 +104,7 @@ def create_app(
     init_docs(app, title=title, version=version, description=description, servers=servers, role=settings.docs_role)
     init_problems(app, metadata=database.metadata if database else MetaData(), renderer=problem_renderer)
     app.register_blueprint(make_types_blueprint())
-    # Closed before anything else runs before requests; limits count by principal.
+    # Authentication runs before all other functions before requests; limits count by principal.
     checks = init_auth(app, settings, authenticators, deny_list=deny_list)
     init_limits(app, settings)
     init_deprecation(app)
@@ -118,7 +118,7 @@ def create_app(
 
 
 def _make_stages(settings: Settings, title: str) -> list[Stage]:
-    """Make the stages of the guard: who is asking first, then whether it is a request at all."""
+    # The client's address comes first: it stands in the log line of a refusal too.
     stages: list[Stage] = [TrustedProxies(settings.trusted_proxies), Syntax(settings, realm=title)]
     if settings.cors_origins:
         stages.append(CORS(settings.cors_origins, settings.cors_headers))
@@ -126,7 +126,6 @@ def _make_stages(settings: Settings, title: str) -> list[Stage]:
 
 
 def _servers_of(settings: Settings) -> dict[str, str]:
-    """Return where clients find the service, described, the public address first."""
     servers: dict[str, str] = {}
     for name, text in (("service_public_url", "Public"), ("service_private_url", "Private")):
         url = getattr(settings, name, None)  # the environment `cli` does without
@@ -136,7 +135,7 @@ def _servers_of(settings: Settings) -> dict[str, str]:
 
 
 async def _check_routes(app: Quart, services: Any) -> None:
-    """Check when the app starts: blueprints may be registered after `create_app`."""
+    # At the start of the app, because blueprints may be registered after `create_app`.
     check_access(app)
     check_operations(app, services)
     document_of(app)

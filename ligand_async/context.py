@@ -18,7 +18,7 @@ _EXTENSION = "ligand_async"  # the only key of ours in `app.extensions`
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AppState:
-    """What the rooms of the package keep for one app: at most one object of each class.
+    """The state that the rooms of the package keep for one app: at most one object of each class.
 
     An app made by `create_app` has a `Service`, which is its state too. A plain `quart.Quart` that uses parts of the
     package gets a bare `AppState` from `state_of` when a part first keeps something for it.

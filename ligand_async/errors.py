@@ -1,7 +1,7 @@
-"""Problems: RFC 9457 errors, a class for each status that handlers raise, those with a type of their own, `abort`.
+"""Problems, the errors of RFC 9457: a class for each status that handlers raise, classes with a type, and `abort`.
 
-There is no I/O and no request here. A type of its own (RFC 9457 section 3.1.1) is for problems that the words of a
-status do not suffice for.
+Nothing here does I/O or needs a request. A problem has a type of its own (RFC 9457 section 3.1.1) where the phrase of
+its status does not say enough.
 """
 
 import functools
@@ -72,11 +72,11 @@ class Problem(exceptions.HTTPException):
     """An error that is answered with a problem document (RFC 9457).
 
     Raise it anywhere in a request: the transaction is rolled back and the client gets `application/problem+json`.
-    A subclass sets `code` (the status, 400 to 599; 500 where it is silent) and, where RFC 9110's words do not suffice,
-    `type` (a URI) and `title`.
+    A subclass sets `code` (the status, 400 to 599; 500 by default) and, where the phrase of the status does not say
+    enough, `type` (a URI) and `title`.
 
     Args:
-        detail: What happened this time, for a human; never a secret, never a value that was sent.
+        detail: A sentence about this occurrence, for a human. Never a secret, never a value that was sent.
         errors: The parts of the request that were refused.
         headers: Response headers, such as `Retry-After`.
         **members: Extension members (RFC 9457 section 3.2), JSON values.
@@ -116,7 +116,7 @@ class Problem(exceptions.HTTPException):
 
     @property
     def detail(self) -> str | None:
-        """What happened this time."""
+        """A sentence about this occurrence, or None."""
         return self.description
 
     @property
@@ -169,19 +169,19 @@ class BadRequest(Problem, exceptions.BadRequest):
 
 
 class Unauthorized(Problem, exceptions.Unauthorized):
-    """Nobody was authenticated (RFC 9110 section 15.5.2); it needs a `WWW-Authenticate` header."""
+    """The caller is not authenticated (RFC 9110 section 15.5.2). It needs a `WWW-Authenticate` header."""
 
     code = 401
 
 
 class Forbidden(Problem, exceptions.Forbidden):
-    """Whoever was authenticated may not do this (RFC 9110 section 15.5.4)."""
+    """The caller is authenticated but may not do this (RFC 9110 section 15.5.4)."""
 
     code = 403
 
 
 class NotFound(Problem, exceptions.NotFound):
-    """There is no such resource (RFC 9110 section 15.5.5)."""
+    """The resource does not exist (RFC 9110 section 15.5.5)."""
 
     code = 404
 
@@ -193,7 +193,7 @@ class Conflict(Problem, exceptions.Conflict):
 
 
 class Gone(Problem, exceptions.Gone):
-    """There was such a resource, and it will not come back (RFC 9110 section 15.5.11)."""
+    """The resource was deleted and will not come back (RFC 9110 section 15.5.11)."""
 
     code = 410
 
@@ -217,19 +217,19 @@ class UnsupportedMediaType(Problem, exceptions.UnsupportedMediaType):
 
 
 class UnprocessableContent(Problem, exceptions.UnprocessableEntity):
-    """The request is well-formed, and means something that cannot be done (RFC 9110 section 15.5.21)."""
+    """The request is well-formed but cannot be carried out (RFC 9110 section 15.5.21)."""
 
     code = 422
 
 
 class PreconditionRequired(Problem, exceptions.PreconditionRequired):
-    """The request must say which state it is about (RFC 6585 section 3)."""
+    """The request needs a precondition such as `If-Match` (RFC 6585 section 3)."""
 
     code = 428
 
 
 class TooManyRequests(Problem, exceptions.TooManyRequests):
-    """The caller asks too often (RFC 6585 section 4)."""
+    """The caller sends too many requests (RFC 6585 section 4)."""
 
     code = 429
 
@@ -241,28 +241,28 @@ class InternalServerError(Problem, exceptions.InternalServerError):
 
 
 class BadGateway(Problem, exceptions.BadGateway):
-    """A service behind this one gave a wrong answer (RFC 9110 section 15.6.3)."""
+    """A service behind this one sent an invalid response (RFC 9110 section 15.6.3)."""
 
     code = 502
 
 
 class ServiceUnavailable(Problem, exceptions.ServiceUnavailable):
-    """The service cannot answer now (RFC 9110 section 15.6.4); it may have a `Retry-After` header."""
+    """The service is not available now (RFC 9110 section 15.6.4). It may have a `Retry-After` header."""
 
     code = 503
 
 
 class GatewayTimeout(Problem, exceptions.GatewayTimeout):
-    """A service behind this one gave no answer in time (RFC 9110 section 15.6.5)."""
+    """A service behind this one did not respond in time (RFC 9110 section 15.6.5)."""
 
     code = 504
 
 
 @functools.cache
 def problem_class(status: int) -> type[Problem]:
-    """Return the problem of a status: the class above, else one of the same kind made for it.
+    """Return the class of a status: one of those above, or one like them made for it.
 
-    Each inherits werkzeug's exception of its status, where there is one: `@app.errorhandler(404)` means both.
+    Each inherits werkzeug's exception of its status, if there is one, so that `@app.errorhandler(404)` handles both.
 
     Args:
         status: 400 to 599; any other number is a fault of the service and becomes a 500.
@@ -282,7 +282,7 @@ def problem_for(status: int, detail: str | None = None, **members: Any) -> Probl
 
     Args:
         status: 400 to 599; any other number is a fault of the service and becomes a 500.
-        detail: What happened this time.
+        detail: A sentence about this occurrence.
         **members: Extension members, and the options of `Problem`.
     """
     return problem_class(status)(detail, **members)
@@ -293,24 +293,24 @@ def abort(status: int, detail: str | None = None, **members: Any) -> NoReturn:
 
     Args:
         status: Any error code of `http.HTTPStatus`, or another from 400 to 599.
-        detail: What happened this time.
+        detail: A sentence about this occurrence.
         **members: Extension members (RFC 9457 section 3.2), and the options of `Problem`: `errors` and `headers`.
 
     Raises:
         Problem: Always.
-        ValueError: The status is no error's.
+        ValueError: The status is not from 400 to 599.
     """
     if not 400 <= status <= 599:
-        raise ValueError(f"abort({status}): a problem has a status from 400 to 599; return other answers")
+        raise ValueError(f"abort({status}): a problem has a status from 400 to 599; return other responses")
     raise problem_for(status, detail, **members)
 
 
 PREFIX = "/problems/"
-"""Types that begin so are documented by the service itself, each at its own address."""
+"""The service documents types with this prefix itself, each at its own address."""
 
 
 class MalformedBody(BadRequest):
-    """The body is not what its media type says, or two parsers would read it differently."""
+    """The body does not fit its media type, or two parsers would read it differently."""
 
     type = PREFIX + "malformed-body"
     title = "Malformed Body"
@@ -324,7 +324,7 @@ class ValidationFailed(UnprocessableContent):
 
 
 class AlreadyExists(Conflict):
-    """Something with these values is stored already; `errors` names the fields."""
+    """A row with these values exists already. `errors` names the fields."""
 
     type = PREFIX + "already-exists"
     title = "Already Exists"
@@ -338,35 +338,35 @@ class BrokenReference(Conflict):
 
 
 class ChangedMeanwhile(Conflict):
-    """Somebody else changed the resource since it was read: read it again."""
+    """The resource was changed since it was read. Read it again."""
 
     type = PREFIX + "changed-meanwhile"
     title = "Changed Meanwhile"
 
 
 class RequestInProgress(Conflict):
-    """The same request is being served at the moment: ask again as `Retry-After` says, and get its reply."""
+    """The same request is being served. Send it again after `Retry-After` seconds to get its reply."""
 
     type = PREFIX + "request-in-progress"
     title = "Request in Progress"
 
 
 class IdempotencyKeyReused(UnprocessableContent):
-    """Another request had this idempotency key: a new request needs a new one."""
+    """Another request had this idempotency key. A new request needs a new key."""
 
     type = PREFIX + "idempotency-key-reused"
     title = "Idempotency Key Reused"
 
 
 class DatabaseUnavailable(ServiceUnavailable):
-    """The database cannot do the work now, and nothing was changed: come back as `Retry-After` says."""
+    """The database is not available and nothing was changed. Send it again after `Retry-After` seconds."""
 
     type = PREFIX + "database-unavailable"
     title = "Database Unavailable"
 
 
 class DatabaseTimeout(GatewayTimeout):
-    """The database did not answer in time."""
+    """The database did not respond in time."""
 
     type = PREFIX + "database-timeout"
     title = "Database Timeout"
@@ -380,19 +380,17 @@ class DeadlineExceeded(GatewayTimeout):
 
 
 def documented_types() -> dict[str, type[Problem]]:
-    """Return every problem whose type this service documents, by what follows the prefix; a service's own too."""
-    found = {problem.type.removeprefix(PREFIX): problem for problem in subclasses(Problem) if is_documented(problem)}
+    """Return the problems whose types the service documents, its own too, by the type without the prefix."""
+    found = {problem.type.removeprefix(PREFIX): problem for problem in _subclasses(Problem) if _is_documented(problem)}
     return dict(sorted(found.items()))
 
 
-def is_documented(problem: type[Problem]) -> bool:
-    """Tell whether a problem says itself that it has a type here."""
+def _is_documented(problem: type[Problem]) -> bool:
     own: str = vars(problem).get("type", "")
     return own.startswith(PREFIX)
 
 
-def subclasses(problem: type[Problem]) -> Iterator[type[Problem]]:
-    """Walk all classes below one."""
+def _subclasses(problem: type[Problem]) -> Iterator[type[Problem]]:
     for below in problem.__subclasses__():
         yield below
-        yield from subclasses(below)
+        yield from _subclasses(below)

@@ -1,4 +1,4 @@
-"""The audit trail over HTTP, for those who may read it."""
+"""The audit trail over HTTP."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -19,22 +19,17 @@ _Text = Annotated[str | None, Field(max_length=1024)]
 
 
 def _in_utc(moment: datetime | None) -> datetime | None:
-    """Return a moment in UTC, as the trail has it.
-
-    Raises:
-        ValueError: It is before the year 1 or after 9999 there.
-    """
     try:
         return None if moment is None else moment.astimezone(UTC)
     except OverflowError as error:
-        raise ValueError("no moment in UTC") from error
+        raise ValueError("out of range in UTC") from error
 
 
 _Moment = Annotated[AwareDatetime | None, AfterValidator(_in_utc)]
 
 
 class _AuditQuery(PageParams):
-    """Which events, and which page of them."""
+    """The filters of the list, and the page."""
 
     entity: Annotated[_Text, Field(description="Only of entities of this class.", examples=["Pet"])] = None
     key: Annotated[_Text, Field(description="Only of this primary key; of several columns a JSON array.")] = None
@@ -53,7 +48,7 @@ class AuditEventRead(BaseModel):
 
     id: UUID
     at: datetime
-    subject: Annotated[str | None, Field(description="Who did it; nobody where it was no request.")]
+    subject: Annotated[str | None, Field(description="The caller who did it; null outside a request.")]
     issuer: str | None
     client_id: str | None
     action: str
@@ -69,7 +64,8 @@ class AuditEventRead(BaseModel):
 def make_audit_blueprint(audit: AuditTrail, *, name: str = "audit", url_prefix: str = "/audit") -> Blueprint:
     """Make the blueprint of a trail: `GET /audit/`, the newest event first.
 
-    It carries no mark of who may read it. Give it one: the trail tells who did what, and what was there before.
+    It has no access decorator, so give it one, such as `requires(role("admin"))`: the trail shows who did what, and the
+    old values.
 
     Args:
         audit: The trail.
@@ -82,7 +78,6 @@ def make_audit_blueprint(audit: AuditTrail, *, name: str = "audit", url_prefix: 
 
 
 def _make_list(audit: AuditTrail) -> Callable[..., Any]:
-    """Make the view of the list of a trail's events."""
 
     @operation
     async def list_events(query_args: _AuditQuery, session: AsyncSession) -> Page[AuditEventRead]:

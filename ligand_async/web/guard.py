@@ -1,4 +1,4 @@
-"""The guard: the outermost ASGI layer, through which every request comes and every answer leaves."""
+"""The guard: the outermost ASGI layer. Every request enters and every response leaves through it."""
 
 import logging
 import re
@@ -25,7 +25,6 @@ _EVENT_STREAM = b"text/event-stream"
 
 
 def _identify(headers: Sequence[tuple[bytes, bytes]]) -> str:
-    """Return the caller's `X-Request-ID` if it is plain and short, else a new UUIDv7."""
     for name, value in headers:
         if name == _ID_HEADER and _SANE_ID.fullmatch(value):
             return str(value, "ascii")
@@ -33,7 +32,7 @@ def _identify(headers: Sequence[tuple[bytes, bytes]]) -> str:
 
 
 class _Exchange:
-    """What passes through the guard for one request.
+    """The messages of one request on their way through the guard.
 
     Args:
         scope: The request's.
@@ -75,19 +74,19 @@ class _Exchange:
     ) -> None:
         self.scope = scope
         self.request_id = request_id
-        self.started = False  # the head of an answer has gone to the server
+        self.started = False  # the head of a response has gone to the server
         self.ended = False  # and so has its last part
         self.gone = False  # the client has left
         is_http = scope["type"] == "http"
         self.prefix = "http.response" if is_http else "websocket.http.response"
         self._receive, self._send, self._stages = receive, send, stages
         self._max_body, self._state, self._received = max_body, state, 0
-        self._replaced = False  # the app's answer was not fit to be sent: another was
+        self._replaced = False  # the app's response was not fit to be sent; another was
         self._content_type = b""
-        self._held: Any = None  # the head of the app's answer, until its body begins
+        self._held: Any = None  # the head of the app's response, until its body begins
 
     async def receive(self) -> Any:
-        """Hand a message of the server to the app, and count the body."""
+        """Pass a message of the server to the app, and count the bytes of the body."""
         message = await self._receive()
         kind = message["type"]
         if kind == "http.request":
@@ -99,7 +98,7 @@ class _Exchange:
         return message
 
     async def send(self, message: Any) -> None:
-        """Hand a message of the app to the server: an error that is not JSON goes as a problem instead."""
+        """Pass a message of the app to the server; an error that is not JSON is replaced by a problem."""
         kind = message["type"]
         if kind == "http.response.start" or kind == "websocket.http.response.start":
             await self._send_start(message)
@@ -119,7 +118,6 @@ class _Exchange:
             await self._send(message)
 
     async def _release(self) -> None:
-        """Send the head that was held back until there was something to follow it."""
         if self._held is not None:
             message, self._held = self._held, None
             self.started = True
@@ -128,7 +126,7 @@ class _Exchange:
     async def _send_start(self, message: Any) -> None:
         status, headers = message["status"], list(message.get("headers", ()))
         if not isinstance(status, int) or not 200 <= status <= 599:
-            logger.error("the app answered %r %s with status %r, which is none", *self._named(), status)
+            logger.error("the app answered %r %s with the status %r, not one from 200 to 599", *self._named(), status)
             self._replaced = True
             await self.refuse(problem_for(500))
             return
@@ -140,13 +138,13 @@ class _Exchange:
             return
         self._content_type = content_type
         self._complete(status, headers)
-        # Until then an answer that fails, such as a stream before its first part, can still be another.
+        # Until the body begins, a response that fails (such as a stream before its first part) can be replaced.
         self._held = {**message, "headers": headers}
-        if content_type.startswith(_EVENT_STREAM):  # whose client waits for the head alone
+        if content_type.startswith(_EVENT_STREAM):  # its client waits for the head alone
             await self._release()
 
     async def reply(self, reply: Reply) -> None:
-        """Answer with what a stage gave."""
+        """Send the reply of a stage."""
         self._replaced, self._held = True, None
         headers = list(reply.headers)
         if self._cannot_answer():
@@ -168,7 +166,7 @@ class _Exchange:
         await self._write(problem.status, document, headers)
 
     async def break_off(self) -> None:
-        """End an answer that has begun and cannot be finished: the client must be able to tell."""
+        """End a response that has begun and cannot be finished, so that the client notices."""
         self.ended = True
         if self.scope["type"] == "websocket":
             await self._send({"type": "websocket.close", "code": 1011})
@@ -200,7 +198,7 @@ class _Exchange:
             try:
                 stage.after(self.scope, status, headers)
             except Exception:
-                logger.exception("stage %s failed after the answer to %r %s", type(stage).__name__, *self._named())
+                logger.exception("stage %s failed after the response to %r %s", type(stage).__name__, *self._named())
 
     def _cannot_answer(self) -> bool:
         websocket = self.scope["type"] == "websocket"
@@ -208,7 +206,7 @@ class _Exchange:
 
     async def _close(self) -> None:
         self.started = self.ended = True
-        await self._send({"type": "websocket.close", "code": 1008})  # the server makes a 403 of it
+        await self._send({"type": "websocket.close", "code": 1008})  # the server turns it into a 403
 
     def _named(self) -> tuple[str, str]:
         return self.scope.get("method", "websocket"), self.scope["path"]
@@ -219,19 +217,19 @@ _ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class ResponseTimedOut(Exception):
-    """An answer was not sent within RESPONSE_TIMEOUT: its client is too slow, or what streams it is."""
+    """A response was not sent within RESPONSE_TIMEOUT: the client, or the source of the stream, is too slow."""
 
 
 class Guard:
-    """What stands around an app: the request's id, its stages, its deadline; and an answer whatever happens inside.
+    """Gives each request an id and a deadline, runs the stages, and answers whatever happens inside the app.
 
     Args:
-        stages: Asked in this order, before the app and after it.
-        request_timeout: Seconds until the work on a request is stopped; None for ever.
-        max_body_bytes: The largest body.
+        stages: Run in this order, before the app and after it.
+        request_timeout: Seconds until the work on a request is stopped; None for no limit.
+        max_body_bytes: The largest body, in bytes.
 
     Attributes:
-        counts: What went wrong where no answer could say so: `stream_failed`, `response_timeout`.
+        counts: Failures that no response could report: `stream_failed`, `response_timeout`.
     """
 
     def __init__(self, stages: Sequence[Stage], *, request_timeout: float | None, max_body_bytes: int) -> None:
@@ -258,13 +256,13 @@ class Guard:
         try:
             with ContainedExits():
                 await self.let_in(app, exchange)
-        except Exception as error:  # noqa: BLE001  (nobody is left to pass it on to)
+        except Exception as error:  # noqa: BLE001  (this is the outermost layer)
             await self.answer_failure(exchange, error)
         finally:
             request_state_var.reset(token)
 
     async def let_in(self, app: _ASGIApp, exchange: _Exchange) -> None:
-        """Ask the stages, then the app."""
+        """Run the stages, then the app."""
         try:
             reply = self.ask_stages(exchange.scope)
         except Problem as problem:
@@ -279,7 +277,7 @@ class Guard:
             await exchange.refuse(problem_for(500))
 
     def ask_stages(self, scope: _Scope) -> Reply | None:
-        """Return the first reply that a stage has."""
+        """Return the first reply of a stage."""
         for stage in self.stages:
             reply = stage.before(scope)
             if reply is not None:
@@ -287,7 +285,7 @@ class Guard:
         return None
 
     async def answer_failure(self, exchange: _Exchange, error: Exception) -> None:
-        """Answer for an exception that nobody inside did: it is logged here, once, and goes no further."""
+        """Answer an exception that nothing inside handled. It is logged here, once, and goes no further."""
         if isinstance(error, HTTPException) and not exchange.started:
             await exchange.refuse(problem_of_http(error))
             return

@@ -1,7 +1,4 @@
-"""Headers of every answer: those that make it safe to receive, and CORS.
-
-CORS is that of the Fetch standard.
-"""
+"""The stages that add headers to every response: security headers, and CORS (the Fetch standard)."""
 
 from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any
@@ -16,10 +13,10 @@ _REVALIDATE = (b"cache-control", b"private, no-cache")
 
 
 class SecurityHeaders:
-    """The stage that adds what an answer does not say itself, and takes away the name of the server.
+    """The stage that adds security headers and `Cache-Control`, and removes the name of the server.
 
-    What a handler sets stays: the docs page has a policy and a caching of its own. There is no
-    `Cross-Origin-Opener-Policy`: it means something on pages only, and the docs page must keep the window that opened
+    A header that a handler sets stays: the docs page has a policy and caching of its own. There is no
+    `Cross-Origin-Opener-Policy`: it has a meaning for pages only, and the docs page must keep the window that opened
     its sign-in.
     """
 
@@ -28,7 +25,7 @@ class SecurityHeaders:
         return None
 
     def after(self, scope: Mapping[str, Any], status: int, headers: Headers) -> None:  # noqa: ARG002  (the same)
-        """Complete the headers of an answer."""
+        """Complete the headers of a response."""
         headers[:] = [field for field in headers if field[0].lower() != b"server"]
         present = {name.lower() for name, _ in headers}
         wanted = [*SECURITY_HEADERS, _REVALIDATE if b"etag" in present else _NO_STORE]
@@ -73,14 +70,14 @@ _OURS = frozenset({_ALLOW_ORIGIN, _ALLOW_CREDENTIALS, _EXPOSE_HEADERS})
 
 
 class CORS:
-    """The stage that answers preflights, and tells browsers which pages may read an answer.
+    """The stage that answers preflights and lets pages of the allowed origins read responses.
 
-    It stands in the guard, so that preflights come before authentication and that answers of every maker have the
-    headers: problems of the guard, of middleware, timeouts. quart-cors works in `after_request`, which none of those
-    reaches; a page would see a network error instead of a 400 or a 504. A service that wants rules by route uses
-    quart-cors, and leaves the setting alone.
+    It stands in the guard, so that preflights come before authentication and that every response has the headers, also
+    problems of the guard and of middleware, and timeouts. quart-cors works in `after_request`, which none of those
+    reaches: a page would see a network error instead of a 400 or a 504. A service that needs rules by route uses
+    quart-cors and leaves the setting empty.
 
-    Credentials are never allowed: callers show themselves by a header, which pages set, and not by a cookie.
+    Credentials are never allowed: callers authenticate by a header, which pages set, and not by a cookie.
 
     Args:
         origins: The exact origins that may, or `*` alone for all (the setting `cors_origins`).
@@ -108,7 +105,7 @@ class CORS:
         return Reply(204, fields)
 
     def after(self, scope: Mapping[str, Any], status: int, headers: Headers) -> None:  # noqa: ARG002  (the protocol's)
-        """Tell the browser whether the page may read this answer, and caches that it depends on the page."""
+        """Allow the page to read the response, and add `Origin` to `Vary`."""
         exposed = [*_EXPOSED, *_own_words(headers, _EXPOSE_HEADERS)]
         headers[:] = [field for field in headers if field[0].lower() not in _OURS]
         _add_vary(headers, "Origin")
@@ -118,7 +115,7 @@ class CORS:
             headers.append((_EXPOSE_HEADERS, ", ".join(dict.fromkeys(exposed)).encode("latin-1")))
 
     def allowed(self, scope: Mapping[str, Any]) -> bytes | None:
-        """Return what `Access-Control-Allow-Origin` says to this request; None where it says nothing."""
+        """Return the value of `Access-Control-Allow-Origin`, or None if the origin is not allowed."""
         origin = _value_of(scope, b"origin")
         if origin is None:
             return None
@@ -128,19 +125,17 @@ class CORS:
 
 
 def _value_of(scope: Mapping[str, Any], name: bytes) -> bytes | None:
-    """Return a header of the request; None where it is absent or sent twice."""
+    """Return a header of the request; None if it is absent or sent twice."""
     values: list[bytes] = [value for field, value in scope["headers"] if field.lower() == name]
     return values[0] if len(values) == 1 else None
 
 
 def _own_words(headers: Headers, name: bytes) -> list[str]:
-    """Return the members of a list header of the answer."""
     values = [value.decode("latin-1") for field, value in headers if field.lower() == name]
     return [word for value in values for member in value.split(",") if (word := member.strip())]
 
 
 def _add_vary(headers: Headers, name: str) -> None:
-    """Add a name to `Vary` unless it, or `*`, stands there."""
     words = _own_words(headers, b"vary")
     if "*" not in words and name.lower() not in {word.lower() for word in words}:
         headers[:] = [field for field in headers if field[0].lower() != b"vary"]

@@ -1,4 +1,4 @@
-"""Every error of a request, raised or returned, answered as a problem document and named to error trackers."""
+"""Errors of a request, raised or returned, become problem documents and are reported to error trackers."""
 
 import logging
 import sys
@@ -51,7 +51,7 @@ def render_problem(problem: Problem) -> Response:
 
 
 def renderer_of(app: Quart) -> ProblemRenderer:
-    """Return what makes the response of each problem of an app."""
+    """Return the function that makes the response of each problem of an app."""
     chosen = state_of(app).find(_Renderer)
     return render_problem if chosen is None else chosen.render
 
@@ -64,7 +64,7 @@ class _Renderer:
 
 
 def problem_of_http(error: HTTPException) -> Problem:
-    """Return the problem that an HTTP exception is, with the exception's own headers."""
+    """Return an HTTP exception as a problem, with the exception's own headers."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, RequestSchemaValidationError) and isinstance(error.validation_error, ValidationError):
@@ -79,13 +79,12 @@ def problem_of_http(error: HTTPException) -> Problem:
 
 
 def _own_words(error: HTTPException) -> str | None:
-    """Return what the service said; werkzeug's stock sentences say nothing, and one names the host that was sent."""
+    # Only the service's own sentence: werkzeug's say nothing, and one repeats the host that was sent.
     words = vars(error).get("description")
     return words if isinstance(words, str) and not isinstance(error, SecurityError) else None
 
 
 def _place_of(error: RequestSchemaValidationError) -> Place:
-    """Return where quart-schema found the values that it refused."""
     match error:
         case QuerystringValidationError():
             return "parameter"
@@ -98,8 +97,8 @@ def _place_of(error: RequestSchemaValidationError) -> Place:
 def init_problems(app: Quart, *, metadata: MetaData, renderer: ProblemRenderer = render_problem) -> None:
     """Answer HTTP exceptions, errors of the database and unhandled exceptions as problems.
 
-    A service's own `@app.errorhandler` goes before these: for a class, and for a status whatever the error was at
-    first. What it does not answer is rendered here.
+    A service's own `@app.errorhandler` goes before these, for a class and for a status, whatever the error was at
+    first. Other errors are rendered here.
 
     Args:
         app: The app.
@@ -138,10 +137,10 @@ def init_problems(app: Quart, *, metadata: MetaData, renderer: ProblemRenderer =
 
 
 def _handler_of(app: Quart, problem: Problem) -> Callable[[Any], Any] | None:
-    """Find who answers a problem that Quart did not see raised, or that it saw as another error.
+    """Find the handler of a problem that Quart did not see raised, or that it saw as another error.
 
-    As Quart looks: by status and then by class, blueprints first. And werkzeug's class of a status stands for it,
-    which Quart does not grant to a problem class of a service's own.
+    The order is Quart's: by status and then by class, blueprints first. A handler of werkzeug's class of the status
+    counts too; Quart ignores it for a problem class of a service's own.
     """
     kinds = [*type(problem).__mro__, default_exceptions.get(problem.status)]
     names = [*blueprints_of_current(), None]
@@ -160,28 +159,28 @@ _LONGEST_DETAIL = 500  # characters; what is longer is a page
 
 
 class InvalidStatus(RuntimeError):
-    """A view answered with a status that no final answer has."""
+    """A view returned a status that a final response cannot have."""
 
 
 def check_status(status: int) -> None:
-    """Refuse a status that no final answer has (RFC 9110 section 15).
+    """Refuse a status that a final response cannot have (RFC 9110 section 15).
 
     Raises:
         InvalidStatus: It is below 200 or above 599.
     """
     if not 200 <= status <= 599:
-        raise InvalidStatus(f"an answer has the status {status}; final ones are 200 to 599")
+        raise InvalidStatus(f"the response has the status {status}; return one from 200 to 599")
 
 
 def problem_of_answer(result: Any, response: Response | WerkzeugResponse) -> Problem | None:
-    """Return the problem that an answer is but does not look like, or None where the answer can stay as it is.
+    """Return the problem for an error response that is not JSON, or None if the response can stay as it is.
 
     Args:
-        result: What the view returned, or what its error was turned into.
-        response: What Quart made of it.
+        result: The value that the view or the error handler returned.
+        response: The response that Quart made of it.
 
     Raises:
-        InvalidStatus: Its status is none of a final answer.
+        InvalidStatus: Its status is not from 200 to 599.
     """
     check_status(response.status_code)
     if response.status_code < 400:
@@ -198,13 +197,12 @@ def problem_of_answer(result: Any, response: Response | WerkzeugResponse) -> Pro
 
 
 def _is_json(response: Response | WerkzeugResponse) -> bool:
-    """Tell whether an answer is JSON, of which a problem document is one kind."""
     mimetype = response.mimetype or ""
     return mimetype == "application/json" or (mimetype.startswith("application/") and mimetype.endswith("+json"))
 
 
 def _detail_of(result: Any) -> str | None:
-    """Return the sentence that a view gave with a status, as in `return "no such room", 404`; a page is none."""
+    # The sentence of a view, as in `return "no such room", 404`; a page of HTML is not one.
     text = result[0] if isinstance(result, tuple) else None
     if isinstance(text, str) and 0 < len(text) <= _LONGEST_DETAIL and not text.lstrip().startswith("<"):
         return text
@@ -212,14 +210,14 @@ def _detail_of(result: Any) -> str | None:
 
 
 def last_answer() -> Response:
-    """Make the 500 that is left when nothing else could be made: of constants alone."""
+    """Make a plain 500, for when making another response failed."""
     body = problem_bytes(InternalServerError(), request_id=current_request_id())
     return Response(body, 500, content_type=PROBLEM_JSON)
 
 
 @contextmanager
 def named_to_trackers() -> Iterator[None]:
-    """Tag what Sentry captures meanwhile with the request's id; without `sentry-sdk` there is nothing to do."""
+    """Tag the events that Sentry captures in the block with the request's id, if `sentry-sdk` is imported."""
     sentry = sys.modules.get("sentry_sdk")
     request_id = current_request_id()
     if sentry is None or request_id is None or not hasattr(sentry, "new_scope"):

@@ -1,4 +1,4 @@
-"""Who is really calling, where proxies stand in front: `X-Forwarded-For`, `-Proto` and `-Host`, believed or not."""
+"""The client's address, scheme and host behind trusted proxies: `X-Forwarded-For`, `-Proto` and `-Host`."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
@@ -21,13 +21,14 @@ _WEBSOCKET_SCHEMES = {"http": "ws", "https": "wss"}
 class TrustedProxies:
     """The stage that finds the client behind the proxies, and takes every forwarded header out of the request.
 
-    Proxies append to `X-Forwarded-For`: what stands at its right was written by the one nearest to us, what stands at
-    its left may be anybody's. So it is read from the right, as far as the trust goes, and never beyond. Of
-    `X-Forwarded-Proto` and `X-Forwarded-Host` the nearest proxy's word counts, the last. RFC 7239's `Forwarded` is
-    not read: two sources for one fact can be played against each other, and the proxies in use write the others.
+    Proxies append to `X-Forwarded-For`: the nearest proxy wrote the rightmost value, and a client can have written the
+    leftmost. So it is read from the right, and only as far as the proxies are trusted. Of `X-Forwarded-Proto` and
+    `X-Forwarded-Host` the last value counts, that of the nearest proxy. RFC 7239's `Forwarded` is not read: with two
+    sources for one fact an attacker can use one against the other, and the proxies in use write the others.
 
-    Without trust, or from a peer that is not trusted, the connection itself is the truth. In either case handlers
-    and extensions never see the headers: `request.remote_addr`, `request.scheme` and `request.host` are right.
+    Without trust, or from a peer that is not trusted, the connection's own address, scheme and host count. In either
+    case handlers and extensions never see the headers: `request.remote_addr`, `request.scheme` and `request.host` are
+    right.
 
     Args:
         trusted: One hop count, or networks; empty for no trust at all (the setting `trusted_proxies`).
@@ -41,13 +42,13 @@ class TrustedProxies:
     def before(self, scope: MutableMapping[str, Any]) -> Reply | None:
         """Put the client's address, the scheme and the host into the scope.
 
-        The stage `Syntax` comes after this one, and refuses a host that is none.
+        The stage `Syntax` comes after this one and refuses a malformed host.
         """
         fields: Headers = list(scope["headers"])
         peer = _address_of(scope)
         chain = _values_of(fields, b"x-forwarded-for")
         if len(chain) < self.hops or not (self.hops or self.is_trusted(peer)):
-            # Nobody we know passed it on; with a hop count: it did not come through all of them.
+            # The peer is not a proxy of ours, or the request did not pass as many as the hop count says.
             scope["headers"] = [field for field in fields if not _is_forwarded(field[0])]
             return None
         scope["headers"] = [field for field in fields if field[0].lower() not in _CONSUMED]
@@ -64,20 +65,20 @@ class TrustedProxies:
         return None
 
     def after(self, scope: Mapping[str, Any], status: int, headers: Headers) -> None:
-        """Leave the answer as it is."""
+        """Leave the response as it is."""
 
     def is_trusted(self, address: _Address | None) -> bool:
-        """Tell whether an address is that of one of our proxies."""
+        """Return True if an address is that of one of our proxies."""
         return address is not None and any(address in network for network in self.networks)
 
     def find_client(self, peer: _Address | None, chain: Sequence[str]) -> _Address | None:
         """Return the address that the last trusted proxy saw.
 
-        A value that is no address ends the search: the proxy that wrote it is the last that is known.
+        A value that is not an address ends the search: the proxy that wrote it is the last known address.
 
         Args:
-            peer: Who connected.
-            chain: What `X-Forwarded-For` says.
+            peer: The address of the connection.
+            chain: The values of `X-Forwarded-For`.
         """
         client = peer
         for depth, text in enumerate(reversed(chain), start=1):
@@ -91,7 +92,6 @@ class TrustedProxies:
 
 
 def _is_forwarded(name: bytes) -> bool:
-    """Tell whether a header speaks for somebody else than the peer."""
     return name.lower() in _CONSUMED or name.lower().startswith(_PREFIX)
 
 
@@ -101,7 +101,6 @@ def _values_of(fields: Iterable[tuple[bytes, bytes]], name: bytes) -> list[str]:
 
 
 def _split_members(values: Iterable[bytes]) -> Iterator[str]:
-    """Yield what stands between commas."""
     for value in values:
         for member in value.decode("latin-1").split(","):
             if text := member.strip(" \t"):
@@ -115,9 +114,9 @@ def _address_of(scope: Mapping[str, Any]) -> _Address | None:
 
 
 def _read_address(text: str) -> _Address | None:
-    """Read an address, alone or with a port; None where it is none.
+    """Read an address, alone or with a port; None if it is malformed or has a zone.
 
-    An IPv4 address that came over IPv6 is the IPv4 address; one with a zone is none.
+    An IPv4 address mapped into IPv6 is returned as the IPv4 address.
     """
     found = _WITH_PORT.fullmatch(text)
     if found is not None:

@@ -1,4 +1,4 @@
-"""pydantic's errors without the values that they hold, for logs and error trackers."""
+"""Errors of pydantic without the values that they hold, for logs and error trackers."""
 
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ E = TypeVar("E", bound=BaseException)
 
 
 def without_values(error: E) -> E:
-    """Return an exception whose text, and that of all that led to it, holds no value that was validated.
+    """Return an exception whose text holds no value that was validated; nor do those of its causes.
 
     Args:
         error: Any exception; it is returned itself, unless it is one of pydantic's or quart-schema's.
@@ -50,7 +50,6 @@ def _clean(error: Any, seen: set[int]) -> Any:
 
 
 def _hidden(error: ValidationError) -> ValidationError:
-    """Write a validation error anew: where, what and a code."""
     details: list[InitErrorDetails] = [
         {
             "type": PydanticCustomError(item["type"], sentence(item["type"], item["msg"], item["input"])),
@@ -64,12 +63,11 @@ def _hidden(error: ValidationError) -> ValidationError:
 
 
 def _is_hidden(error: ValidationError) -> bool:
-    """Tell whether a validation error holds no values any more."""
     return all(item["input"] is None for item in error.errors(include_url=False, include_context=False))
 
 
 def _response_invalid(error: ResponseSchemaValidationError) -> ResponseInvalid:
-    """Say which part of an answer its schema refused: quart-schema's own exception carries the whole answer along."""
+    # quart-schema's own exception holds the whole response.
     refused = error.validation_error
     where = ""
     if isinstance(refused, ValidationError):

@@ -1,4 +1,4 @@
-"""What handlers get by annotation besides sessions and principals: services, made by factories (svcs)."""
+"""Services: objects that handlers get by annotation, made by factories (svcs)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class Services:
 
         Raises:
             LookupError: The type was never provided.
-            TypeError: What is provided is none of these.
+            TypeError: `provided` is none of these.
         """
         if kind not in self._provided:
             raise LookupError(
@@ -80,7 +80,7 @@ class Services:
     def __contains__(self, kind: Any) -> bool:
         try:
             return kind in self._provided
-        except TypeError:  # an annotation that cannot be hashed is no service
+        except TypeError:  # an annotation that cannot be hashed is not a service
             return False
 
     def container(self) -> svcs.Container:
@@ -103,7 +103,6 @@ class Services:
 
 
 def _is_instance(provided: Any, kind: type) -> bool:
-    """Tell whether the service itself was provided rather than what makes it."""
     try:
         return isinstance(provided, kind)
     except TypeError:  # a protocol that does not check at run time

@@ -1,4 +1,4 @@
-"""Where the parts of the guard plug in: what a stage is, and the reply it may give."""
+"""The protocol of the guard's stages, and the reply that a stage may give."""
 
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ Headers = list[tuple[bytes, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer that a stage gives at once: the app never hears of the request."""
+    """A response that a stage gives at once; the app does not see the request."""
 
     status: int
     headers: Headers = field(default_factory=list)
@@ -18,17 +18,17 @@ class Reply:
 
 
 class Stage(Protocol):
-    """One part of the guard. It sees every request, HTTP or websocket, before the app, and the head of every answer."""
+    """One part of the guard: it sees every request, HTTP or websocket, and the head of every response."""
 
     def before(self, scope: MutableMapping[str, Any]) -> Reply | None:
-        """Look at a request, and change its scope where that is the stage's work.
+        """Check a request, or change its scope.
 
         Returns:
-            An answer, if there is one already; the stages and the app behind it are not asked.
+            A reply, if the stage has one; then the other stages and the app do not run. Else None.
 
         Raises:
             Problem: The request is refused.
         """
 
     def after(self, scope: Mapping[str, Any], status: int, headers: Headers) -> None:
-        """Add to the headers of an answer or take from them: of any, from the app, middleware or the guard."""
+        """Add or remove headers of a response, whether it comes from the app, from middleware or from the guard."""

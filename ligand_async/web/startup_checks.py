@@ -1,4 +1,4 @@
-"""Whether every operation fits the rules that lead to it: asked once, when the app starts."""
+"""Checks at the start of an app that every operation fits its rules and the app."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -21,7 +21,7 @@ _CONVERTER_NAMES = {int: "int", float: "float", UUID: "uuid"}
 
 
 def check_operations(app: Quart, services: Services) -> None:
-    """Refuse to start with an operation that could only fail.
+    """Refuse to start an app with an operation that cannot work.
 
     Raises:
         OperationError: For all of them at once, each with its function, parameter and rule.
@@ -39,7 +39,6 @@ def check_operations(app: Quart, services: Services) -> None:
 
 
 def _handlers_of(view: Callable[..., Any] | None, rule: Rule) -> Iterator[Callable[..., Any]]:
-    """Find what may be marked behind a rule: the view itself, and the methods of its class."""
     view_class = getattr(view, "view_class", None)
     methods = [*sorted(method.lower() for method in rule.methods or ()), "dispatch_request"]
     candidates = [view] if view_class is None else [view, *(getattr(view_class, method, None) for method in methods)]
@@ -47,7 +46,6 @@ def _handlers_of(view: Callable[..., Any] | None, rule: Rule) -> Iterator[Callab
 
 
 def _mistakes_of_handler(app: Quart, services: Services, rule: Rule, handler: Callable[..., Any]) -> Iterator[str]:
-    """List what is wrong with one handler under one rule."""
     mark = operation_mark(handler)
     if mark is not None:
         inputs: Inputs = getattr(handler, INPUTS_ATTRIBUTE)
@@ -61,21 +59,19 @@ def _mistakes_of_handler(app: Quart, services: Services, rule: Rule, handler: Ca
         name for name, found in (("conditional", is_conditional), ("idempotent", idempotent_mark)) if found(handler)
     ]
     for name in names:
-        yield f"is @{name} and no operation; mark with both the function or method that takes the request"
+        yield f"is @{name} but not an @operation; put both decorators on the function or method that takes the request"
 
 
 def _mistakes_of_conditional(inputs: Inputs, mark: OperationMark) -> Iterator[str]:
-    """List what keeps an operation from deciding preconditions."""
     if inputs.session is None:
-        yield "is @conditional and takes no session; the database decides, so add `session: AsyncSession`"
+        yield "is @conditional but takes no session; the database decides, so add `session: AsyncSession`"
     if mark.session == "replica":
-        yield 'is @conditional and session="replica"; a replica may be behind, so read from the primary'
+        yield 'is @conditional but has session="replica"; a replica may be behind, so read from the primary'
 
 
 def _mistakes_of_idempotent(
     app: Quart, rule: Rule, handler: Callable[..., Any], inputs: Inputs, mark: OperationMark
 ) -> Iterator[str]:
-    """List what keeps an operation from keeping its replies."""
     view_class = getattr(app.view_functions[rule.endpoint], "view_class", None)
     methods = {
         method
@@ -83,16 +79,15 @@ def _mistakes_of_idempotent(
         if view_class is None or getattr(view_class, method.lower(), None) is handler
     }
     if methods:
-        yield f"is @idempotent and answers {', '.join(sorted(methods))}; only POST and PATCH need to be made so"
+        yield f"is @idempotent but answers {', '.join(sorted(methods))}; only POST and PATCH need it"
     if inputs.session is None or mark.session not in {None, "write"}:
-        yield "is @idempotent and takes no session that writes; the reply is stored with the work, so add one"
+        yield "is @idempotent but takes no session that writes; the reply is stored with the work, so add one"
     database = service_of(app).database
     if database is not None and database.idempotency_key is None:
-        yield "is @idempotent, and nothing keeps its replies; write Database(Base, idempotency=True) and a migration"
+        yield "is @idempotent but the database keeps no replies; write Database(Base, idempotency=True) and a migration"
 
 
 def _mistakes_of(app: Quart, services: Services, rule: Rule, inputs: Inputs, mark: OperationMark) -> Iterator[str]:
-    """List what is wrong with one operation under one rule."""
     taken = {*inputs.others, *inputs.query_scalars}
     for name, hint in (inputs.others | inputs.query_scalars).items():
         if name in rule.arguments:
@@ -103,15 +98,14 @@ def _mistakes_of(app: Quart, services: Services, rule: Rule, inputs: Inputs, mar
                 f"put <{name}> into the rule, provide it, or give it a default to make it a query parameter"
             )
     for name in sorted(rule.arguments - taken):
-        yield f"the rule's variable {name!r} is no parameter of the handler; add it or remove it"
+        yield f"the handler has no parameter for the rule's variable {name!r}; add it, or remove it from the rule"
     if inputs.session is not None and service_of(app).database is None:
         yield f"parameter {inputs.session!r} is a session, and the app has no database; give create_app() one"
     if mark.location is not None and _endpoint_of(mark.location, rule) not in app.view_functions:
-        yield f"location={mark.location!r} is no endpoint of the app; one of the same blueprint is written '.name'"
+        yield f"location={mark.location!r} is not an endpoint of the app; one of the same blueprint is written '.name'"
 
 
 def _mistakes_of_path_variable(name: str, hint: Any, rule: Rule) -> Iterator[str]:
-    """Compare a path variable's annotation with what its converter makes."""
     converters: Mapping[str, Any] = rule._converters  # no public accessor in werkzeug 3.1
     if name not in converters:
         return  # a value that add_url_rule(defaults=…) gives

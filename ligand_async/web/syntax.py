@@ -1,4 +1,4 @@
-"""What a request must look like before anybody else looks at it: its target, its header fields, their sizes."""
+"""The syntax that every request must have: its target, its header fields, their sizes."""
 
 import re
 from collections.abc import Mapping, MutableMapping
@@ -30,11 +30,11 @@ _DIGITS = re.compile(rb"[0-9]{1,19}")
 
 
 class Syntax:
-    """The stage that refuses what no parser behind it should have to read.
+    """The stage that refuses malformed and oversized requests before any other parser reads them.
 
     Args:
         settings: Of the service; `max_body_bytes` and `trusted_hosts` are read.
-        realm: What a caller's credentials are good for: the service's title.
+        realm: The realm of the challenge: the service's title.
     """
 
     def __init__(self, settings: Settings, *, realm: str = "service") -> None:
@@ -51,7 +51,7 @@ class Syntax:
             Problem: 400, 413, 414, 421, 431, 501 or 505; the connection is closed.
         """
         if scope.get("http_version", "1.1") not in _VERSIONS:
-            _refuse(505, "HTTP/1.0, 1.1, 2 and 3 are understood")
+            _refuse(505, "HTTP versions 1.0, 1.1, 2 and 3 are supported")
         method = scope.get("method", "GET")
         if method in _UNKNOWN_METHODS:
             _refuse(501, "the method is not implemented")
@@ -67,7 +67,7 @@ class Syntax:
         return None
 
     def after(self, scope: Mapping[str, Any], status: int, headers: Headers) -> None:
-        """Leave answers as they are."""
+        """Leave responses as they are."""
 
     def check_headers(self, headers: Headers) -> bytes | None:
         """Check the header fields, and return the host."""
@@ -94,7 +94,7 @@ class Syntax:
         return fields.get(b"host")
 
     def take_absolute_target(self, scope: MutableMapping[str, Any], target: bytes) -> bytes:
-        """Take the absolute form of a target apart (RFC 9112 section 3.2.2): its host counts, not the header's."""
+        """Parse the absolute form of a target (RFC 9112 section 3.2.2). Its host counts, not that of the header."""
         parts = _ABSOLUTE_TARGET.fullmatch(target)
         if parts is None:
             _refuse(400, "the request target is not a path")
@@ -106,7 +106,7 @@ class Syntax:
         return host
 
     def check_host(self, host: bytes | None, scope: Mapping[str, Any]) -> None:
-        """Check the host, and that the service answers for it."""
+        """Check the host against the setting `trusted_hosts`."""
         if host is None:
             if scope.get("http_version") == "1.0" and self.any_host:
                 return
@@ -122,7 +122,7 @@ class Syntax:
 
 
 def _target_of(scope: Mapping[str, Any]) -> bytes:
-    """Return the path as it was sent; ASGI lets a server leave it out."""
+    # The path as it was sent; ASGI lets a server leave it out.
     raw: bytes | None = scope.get("raw_path")
     if raw is not None:
         # Some servers leave the query in, and websockets have their path alone.
@@ -150,9 +150,5 @@ def _check_target(path: bytes, query: bytes) -> None:
 
 
 def _refuse(status: int, detail: str, **headers: str) -> NoReturn:
-    """Refuse a request, and close its connection: what follows on it may be no request at all.
-
-    Raises:
-        Problem: Always.
-    """
+    # The connection is closed: the bytes that follow may not be a request at all.
     raise problem_for(status, detail, headers={"Connection": "close", **headers}) from None

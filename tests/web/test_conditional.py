@@ -399,8 +399,8 @@ class Unmarked(MethodView):
 @pytest.mark.parametrize(
     ("view", "words"),
     [
-        (no_operation, "is @conditional and no operation"),
-        (Unmarked.as_view("unmarked"), "is @conditional and no operation"),
+        (no_operation, "is @conditional but not an @operation"),
+        (Unmarked.as_view("unmarked"), "is @conditional but not an @operation"),
         (conditional(operation(session="replica")(handler)), "a replica may be behind"),
     ],
     ids=["function", "method", "replica"],

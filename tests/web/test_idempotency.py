@@ -336,12 +336,12 @@ class Class(MethodView):
 @pytest.mark.parametrize(
     ("view", "methods", "words"),
     [
-        (no_operation, ["POST"], "is @idempotent and no operation"),
+        (no_operation, ["POST"], "is @idempotent but not an @operation"),
         (idempotent(reads), ["POST"], "takes no session that writes"),
         (snapshot, ["POST"], "takes no session that writes"),
-        (writes, ["PUT", "POST"], "is @idempotent and answers PUT; only POST and PATCH"),
-        (Class.as_view("class"), ["PUT"], "is @idempotent and answers PUT; only POST and PATCH"),
-        (writes, ["POST"], "nothing keeps its replies"),
+        (writes, ["PUT", "POST"], "is @idempotent but answers PUT; only POST and PATCH"),
+        (Class.as_view("class"), ["PUT"], "is @idempotent but answers PUT; only POST and PATCH"),
+        (writes, ["POST"], "the database keeps no replies"),
     ],
     ids=["no operation", "no session", "snapshot", "put", "method", "no table"],
 )

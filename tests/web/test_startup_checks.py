@@ -80,7 +80,11 @@ async def start(app: Quart) -> str:
         ),
         (wants_a_list, "/", "parameter 'pets' is neither"),
         (wants_what_has_no_hash, "/", "parameter 'pets' is neither"),
-        (wants_nothing, "/<pet_id>", "/<pet_id> (wants_nothing): the rule's variable 'pet_id' is no parameter"),
+        (
+            wants_nothing,
+            "/<pet_id>",
+            "/<pet_id> (wants_nothing): the handler has no parameter for the rule's variable 'pet_id'",
+        ),
         (wants_an_id, "/<int:pet_id>", "'pet_id' is annotated UUID, and its converter makes int"),
         (wants_text, "/<uuid:pet_id>", "'pet_id' is annotated str, and its converter makes UUID"),
         (wants_an_int, "/<float:pet_id>", "'pet_id' is annotated int, and its converter makes float"),
@@ -88,8 +92,8 @@ async def start(app: Quart) -> str:
         (wants_an_id, "/<path:pet_id>", "'pet_id' is annotated UUID; write <uuid:pet_id> in the rule"),
         (wants_an_int_or_not, "/<pet_id>", "'pet_id' is annotated int; write <int:pet_id> in the rule"),
         (wants_a_session, "/", "parameter 'db_session' is a session, and the app has no database"),
-        (leads_nowhere, "/", "location='nowhere.at_all' is no endpoint of the app"),
-        (leads_nowhere_near, "/", "location='.nowhere' is no endpoint of the app"),
+        (leads_nowhere, "/", "location='nowhere.at_all' is not an endpoint of the app"),
+        (leads_nowhere_near, "/", "location='.nowhere' is not an endpoint of the app"),
     ],
 )
 async def test_a_mistake_keeps_the_app_from_starting(view: Any, rule: str, words: str) -> None:
