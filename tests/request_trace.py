@@ -11,9 +11,8 @@ from quart import Response
 from examples.petstore.app import create_app
 from examples.petstore.models import db
 from ligand_async.testing import authorization
-from tests.servers import ROOT
 
-PACKAGE = ROOT / "ligand_async"
+PACKAGE = Path(__file__).parents[1] / "ligand_async"
 WARM_UPS = 2
 
 

@@ -2,10 +2,11 @@
 
 import importlib
 import re
+from pathlib import Path
 
 import ligand_async
-from tests.servers import ROOT
 
+ROOT = Path(__file__).parents[1]
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
 MOVED = re.compile(r"^\| `(ligand_async\.[\w.]+)` \| (`[A-Za-z]\w*`.*) \|$", re.MULTILINE)
 LOGGER = re.compile(r"^\| `ligand_async\.[\w.]+` \| `(ligand_async\.[\w.]+)` \|$", re.MULTILINE)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import ROOT
-
+ROOT = Path(__file__).parents[1]
 FIRST_WORDS = re.compile(r"(Tell|What|Whoever)\b")
 # "There is no pet" is English; "the key is no pet" should be "the key is not a pet".
 IS_NO = re.compile(r"(?<!there) (is|are|was|were) no (?!longer\b|more than\b|less than\b)\w", re.IGNORECASE)
