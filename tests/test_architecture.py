@@ -233,7 +233,7 @@ def names_in(path: Path) -> set[str]:
             case ast.ClassDef():
                 functions = (one for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef))
                 names |= {node.name, *(f"{node.name}.{one.name}" for one in functions)}
-            case ast.Assign(targets=[ast.Name(id=name)]):
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
                 names.add(name)
     return names
 
