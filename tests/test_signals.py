@@ -313,7 +313,7 @@ async def read_report(session: AsyncSession) -> None:
 async def service(database_url: str) -> AsyncIterator[Quart]:
     """A started app with empty tables, in whose context the test runs."""
     views = routes(("POST", "/", write_report), ("POST", "/print", print_report), ("GET", "/", read_report))
-    app = make_app(database_url, views, settings={"signal_timeout": 0.2})
+    app = make_app(database_url, views, settings={"signal_timeout": 1.0})
     async with running(app):
         yield app
 
