@@ -1,30 +1,60 @@
-"""One service and its database: engines, sessions, models, faults."""
+"""The database of a service: engines, sessions, models, schemas, the audit trail, and errors."""
 
-from ligand_async.data.changes import Change
+from ligand_async.data.audit import AuditEvent, AuditTrail
+from ligand_async.data.changes import Change, observers_of, watch_session
 from ligand_async.data.database import Database
 from ligand_async.data.engines import is_sqlite, parse_database_url
-from ligand_async.data.errors import SessionMisused, WriteOnReadSession, is_key_taken, problem_of
-from ligand_async.data.flushes import observers_of, watch_session
+from ligand_async.data.errors import (
+    ConnectionLost,
+    DatabaseUnreachable,
+    LazyLoadRefused,
+    SessionMisused,
+    StatementTimedOut,
+    ValueRefused,
+    WriteOnReadSession,
+    is_key_taken,
+    problem_of,
+)
 from ligand_async.data.idempotency import Reply, prune_replies
 from ligand_async.data.models import Identified, Model, Timestamped, UTCDateTime, Versioned, utc_now
-from ligand_async.data.reading import Selection, first_or_404, get_or_404, is_column, one_or_404, select_into
-from ligand_async.data.sessions import OwnedSession
-from ligand_async.data.unit import UnitOfWork, on_commit
+from ligand_async.data.reading import (
+    IntoNotPossible,
+    Selection,
+    first_or_404,
+    get_or_404,
+    is_column,
+    one_or_404,
+    select_into,
+)
+from ligand_async.data.schemas import CreateSchema, PatchSchema, ReadSchema, UnknownColumnType
+from ligand_async.data.unit import OwnedSession, UnitOfWork, on_commit
 from ligand_async.data.versions import Origin, digest, is_flat, origin_of, origin_of_entity
 
 __all__ = [
+    "AuditEvent",
+    "AuditTrail",
     "Change",
+    "ConnectionLost",
+    "CreateSchema",
     "Database",
+    "DatabaseUnreachable",
     "Identified",
+    "IntoNotPossible",
+    "LazyLoadRefused",
     "Model",
     "Origin",
     "OwnedSession",
+    "PatchSchema",
+    "ReadSchema",
     "Reply",
     "Selection",
     "SessionMisused",
+    "StatementTimedOut",
     "Timestamped",
     "UTCDateTime",
     "UnitOfWork",
+    "UnknownColumnType",
+    "ValueRefused",
     "Versioned",
     "WriteOnReadSession",
     "digest",

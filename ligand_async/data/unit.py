@@ -1,4 +1,9 @@
-"""The unit of work: one session, one task, one commit, what follows it, and when it may run again."""
+"""The unit of work: one session, one task, one commit, and what follows it.
+
+Its life, from top to bottom: `Database` enters a `UnitOfWork`, which makes the session; the handler works with the
+session; `UnitOfWork.commit` flushes, commits, runs the `on_commit` callbacks and sends the signals. Leaving without
+`commit` rolls back.
+"""
 
 import asyncio
 import inspect
@@ -7,17 +12,34 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Token
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from quart import Quart
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.orm import ORMExecuteState, Session
 from sqlalchemy.orm.exc import DetachedInstanceError
+from sqlalchemy.util.concurrency import in_greenlet
 
 from ligand_async.context import Unit, current_deadline, unit_var
-from ligand_async.data.change_signals import ChangeSignals
-from ligand_async.data.errors import ConnectionLost, StatementTimedOut, is_stale_plan, sqlstate_of
-from ligand_async.data.sessions import UnitSession
+from ligand_async.data.changes import ChangeLog, observers_of, watch_session
+from ligand_async.data.errors import (
+    ConnectionLost,
+    LazyLoadRefused,
+    SessionMisused,
+    StatementTimedOut,
+    is_stale_plan,
+    sqlstate_of,
+)
+from ligand_async.signals import (
+    changes_committed,
+    changes_flushing,
+    changes_rolled_back,
+    consult,
+    deliver,
+    receivers_of,
+)
 from ligand_async.tasks import ContainedExits, run_to_completion
 
 logger = logging.getLogger(__name__)
@@ -26,7 +48,7 @@ _Callback = Callable[[], Awaitable[None] | None]
 _Send = Callable[[], Awaitable[None]]
 
 CALLBACK_TIMEOUT = 2.0  # seconds, for each callback after commit
-_MAX_FLUSHES = 10  # of one unit, because receivers change what they are told of
+_MAX_FLUSHES = 10  # of one unit, because receivers of changes_flushing may change more
 
 
 class UnitOfWork:
@@ -35,9 +57,9 @@ class UnitOfWork:
     Leaving the context without `commit()` rolls back. The task that enters it owns the session.
 
     Args:
-        engine: Where the session works.
+        engine: The engine of the session.
         commits: False for a unit that is never committed: `on_commit` then means the unit around it.
-        app: Whose signals tell of what it changes; without it nobody is told.
+        app: The sender of the signals about its changes; None sends none.
     """
 
     def __init__(self, engine: AsyncEngine, *, commits: bool = True, app: Quart | None = None) -> None:
@@ -48,34 +70,39 @@ class UnitOfWork:
         self._committing = False
         self._callbacks: list[_Callback] = []
         self._sends: list[_Send] = []
-        self._signals = None if app is None else ChangeSignals.watching(app, self.session)
+        self._signals = None if app is None else _ChangeSignals.watching(app, self.session)
         self._token: Token[Unit | None] | None = None
 
+    async def __aenter__(self) -> Self:
+        if self._commits:
+            self._token = unit_var.set(self)
+        return self
+
     def on_commit(self, callback: _Callback) -> None:
-        """Remember what to run once the work is durable."""
+        """Add a callback to run after the commit."""
         self._callbacks.append(callback)
 
     def after_commit(self, send: _Send) -> None:
-        """Remember a signal to send after the callbacks: it must not raise."""
+        """Add a signal to send after the callbacks; `send` must not raise."""
         self._sends.append(send)
 
     def abandon(self) -> None:
-        """Let `commit()` roll back: the answer is an error that the handler returned rather than raised."""
+        """Make `commit()` roll back: the handler returned an error instead of raising one."""
         self.abandoned = True
 
     async def flush(self) -> None:
-        """Send what is pending, so that the database has said what it thinks of it before there is an answer.
+        """Send pending changes to the database, so that its errors come before the response.
 
-        Then `changes_flushing` is sent; what its receivers change is flushed in turn.
+        Then `changes_flushing` is sent; changes made by its receivers are flushed in turn.
 
         Raises:
-            RuntimeError: They never cease to change something.
+            RuntimeError: The receivers made changes ten times in a row.
         """
         session = self.session
         for _ in range(_MAX_FLUSHES):
             if session.new or session.dirty or session.deleted:
                 await session.flush()
-            if self._signals is None or not await self._signals.consult():
+            if self._signals is None or not await self._signals.send_flushing():
                 return
         raise RuntimeError(
             f"receivers of changes_flushing changed the session {_MAX_FLUSHES} times over; "
@@ -83,19 +110,19 @@ class UnitOfWork:
         )
 
     def commit(self) -> Coroutine[Any, Any, None]:
-        """Make the work durable and run the callbacks; raise what the database raises, and then nothing runs.
+        """Commit, then run the callbacks and send the signals; if the commit fails, raise and run nothing.
 
-        From the call on, and not only from its first step, the session is the commit's to close: it may run in another
-        task.
+        From the call on, and not only from the first step of the coroutine, the commit closes the session: the
+        coroutine may run in another task.
         """
         self._committing = True
-        return self._commit()
+        return self._commit_in_time()
+
+    async def _commit_in_time(self) -> None:
+        with current_deadline().commit():
+            await self._commit()
 
     async def _commit(self) -> None:
-        with current_deadline().commit():
-            await self._commit_and_tell()
-
-    async def _commit_and_tell(self) -> None:
         self.session.belong_to_current_task()
         deciding = False
         try:
@@ -105,27 +132,22 @@ class UnitOfWork:
                 await self.session.commit_unit()
         except BaseException as error:
             self.ended = True
-            await self._close(tell=not (deciding and _may_have_committed(error)))
+            await self._close(rolled_back=not (deciding and _may_have_committed(error)))
             raise
         if self.abandoned:
             self.ended = True
-            await self._close()
+            await self._close(rolled_back=True)
             return
-        await self._close(tell=False)
+        await self._close(rolled_back=False)
         try:
             for callback in self._callbacks:
                 await _run_callback(callback)
         finally:
             self.ended = True
         if self._signals is not None:
-            await self._signals.tell_committed()
+            await self._signals.send_committed()
         for send in self._sends:
             await send()
-
-    async def __aenter__(self) -> Self:
-        if self._commits:
-            self._token = unit_var.set(self)
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -136,26 +158,26 @@ class UnitOfWork:
             error.add_note("load the attribute with the query (selectinload), while its session is open")
         if not self._committing:
             self.ended = True
-            await run_to_completion(self._close())
+            await run_to_completion(self._close(rolled_back=True))
 
-    async def _close(self, *, tell: bool = True) -> None:
+    async def _close(self, *, rolled_back: bool) -> None:
         self.session.belong_to_current_task()
         await self.session.end()
-        if tell and self._signals is not None:
-            await self._signals.tell_rolled_back()
+        if rolled_back and self._signals is not None:
+            await self._signals.send_rolled_back()
 
 
 def _may_have_committed(error: BaseException) -> bool:
-    """Tell whether a commit that failed with an error may have taken place: its connection broke."""
+    # The connection broke during COMMIT: the database may have carried it out.
     invalidated = isinstance(error, DBAPIError) and error.connection_invalidated
     return invalidated or isinstance(error, ConnectionLost | StatementTimedOut)
 
 
 def on_commit(callback: _Callback) -> None:
-    """Run something after the current unit of work has committed, or never.
+    """Run a function after the current unit of work has committed; after a rollback it does not run.
 
-    It runs before the answer leaves, in the order of registration, bounded to 2 seconds; what it raises is logged and
-    changes nothing.
+    It runs before the response is sent, in the order of registration, for 2 seconds at most. What it raises is logged
+    and changes nothing.
 
     Args:
         callback: A function or coroutine function without arguments.
@@ -169,13 +191,12 @@ def on_commit(callback: _Callback) -> None:
         raise RuntimeError("on_commit() needs a unit of work: an operation that takes a session, or db.transaction()")
     if unit.ended:
         raise RuntimeError(
-            "on_commit() came after its unit of work had ended: a task of its own needs db.transaction()"
+            "on_commit() was called after its unit of work had ended: a background task needs its own db.transaction()"
         )
     unit.on_commit(callback)
 
 
 async def _run_callback(callback: _Callback) -> None:
-    """Run one callback; its failure is logged and goes no further."""
     name = getattr(callback, "__qualname__", repr(callback))
     try:
         with ContainedExits():
@@ -189,17 +210,64 @@ async def _run_callback(callback: _Callback) -> None:
         logger.exception("on_commit callback %s failed; the commit stands", name)
 
 
+class _ChangeSignals:
+    """The signals about the changes of one unit of work.
+
+    Args:
+        app: Their sender.
+        session: The session of the unit.
+        log: The changes of that session.
+    """
+
+    def __init__(self, app: Quart, session: "UnitSession", log: ChangeLog) -> None:
+        self._app = app
+        self._session = session
+        self._log = log
+
+    @classmethod
+    def watching(cls, app: Quart, session: "UnitSession") -> Self | None:
+        """Watch a session for observers and receivers; return None if no signal has a receiver."""
+        signals = (changes_flushing, changes_committed, changes_rolled_back)
+        has_receivers = any(receivers_of(signal, app) for signal in signals)
+        log = watch_session(session.sync_session, observers_of(app), logs=has_receivers)
+        return None if log is None else cls(app, session, log)
+
+    async def send_flushing(self) -> bool:
+        """Send the changes that were flushed since the last time to receivers that may veto them.
+
+        Returns:
+            Whether a signal was sent: its receivers may have made more changes.
+
+        Raises:
+            Exception: The veto, or what else a receiver raised.
+        """
+        if not self._log.is_fresh or not receivers_of(changes_flushing, self._app):
+            return False
+        changes = self._log.take_fresh()
+        if changes:
+            await consult(changes_flushing, self._app, session=self._session, changes=changes)
+        return bool(changes)
+
+    async def send_committed(self) -> None:
+        if changes := self._log.kept():
+            await deliver(changes_committed, self._app, changes=changes)
+
+    async def send_rolled_back(self) -> None:
+        if changes := self._log.lost():
+            await deliver(changes_rolled_back, self._app, changes=changes)
+
+
 MAX_ATTEMPTS = 3
 _SERIALIZATION_FAILURES = {"40001", "40P01"}
 
 
 def may_run_again(error: SQLAlchemyError, attempt: int, *, reads: bool, retry_safe: bool) -> bool:
-    """Tell whether the unit that failed with an error is run once more.
+    """Return whether a unit of work that failed is run once more.
 
     Args:
-        error: What the database said.
-        attempt: How often it has run, from 1.
-        reads: Whether its session reads: then a dead connection or a stale plan is no reason to fail, once.
+        error: The error that the database or its driver raised.
+        attempt: How often the unit has run, from 1.
+        reads: Whether its session reads: then a dead connection or a stale plan is retried once.
         retry_safe: Whether the operation declares that it may run again.
     """
     if isinstance(error, ConnectionLost):
@@ -216,3 +284,102 @@ def may_run_again(error: SQLAlchemyError, attempt: int, *, reads: bool, retry_sa
 async def pause_before(attempt: int) -> None:
     """Wait a few random milliseconds, so that two units that collided do not collide again."""
     await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311  (not a secret)
+
+
+class OwnedSession(Session):
+    """The synchronous session inside a `UnitSession`. Every statement passes `get_bind`, which checks the owner."""
+
+    owner: asyncio.Task[Any] | None = None
+    ended = False
+    flushing = False
+
+    def flush(self, objects: Any = None) -> None:
+        """Flush; `flushing` is true meanwhile."""
+        self.flushing = True
+        try:
+            super().flush(objects)
+        finally:
+            self.flushing = False
+
+    def get_bind(self, mapper: Any = None, *, bind: Any = None, **options: Any) -> Engine | Connection:
+        """Return the engine, if the running task is the owner and the unit of work has not ended.
+
+        Raises:
+            SessionMisused: Another task uses the session: statements of two tasks would share one transaction. Or the
+                unit of work has ended: nothing would end a transaction that began now.
+        """
+        if self.ended:
+            raise SessionMisused(
+                "the unit of work of this session has ended; what runs later, such as a stream, an on_commit callback "
+                "or a background task, opens its own with `async with db.read()` or `db.transaction()`"
+            )
+        if self.owner is not None and asyncio.current_task() is not self.owner:
+            raise SessionMisused(
+                "one session, two tasks: a session belongs to the task that began its unit of work. "
+                "Await one statement after the other, or give each task its own with `async with db.read()` or "
+                "`db.transaction()`; to bound the time use asyncio.timeout(), which makes no task"
+            )
+        return bind or self.bind or super().get_bind(mapper, **options)
+
+
+class UnitSession(AsyncSession):
+    """The session that a handler gets. Only the unit of work commits it: after the handler, before the response."""
+
+    sync_session_class = OwnedSession
+    sync_session: OwnedSession
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        super().__init__(engine, expire_on_commit=False)
+        self.belong_to_current_task()
+
+    def belong_to_current_task(self) -> None:
+        """Make the running task the owner."""
+        self.sync_session.owner = asyncio.current_task()
+
+    async def commit(self) -> NoReturn:
+        """Refuse: half of the work would be kept whatever happens next.
+
+        Raises:
+            SessionMisused: Always.
+        """
+        raise SessionMisused(
+            "the unit of work commits, once, after the handler has returned; "
+            "call flush() to see errors of the database earlier, or use db.transaction() for a separate transaction"
+        )
+
+    async def commit_unit(self) -> None:
+        """Commit, on behalf of the unit of work."""
+        await super().commit()
+
+    async def end(self) -> None:
+        """Close for good, on behalf of the unit of work."""
+        try:
+            await self.close()
+        except SQLAlchemyError as error:
+            # Nothing is lost that was not lost before, and the error in hand, if there is one, says more.
+            logger.info("a connection broke while its work was rolled back: %s", type(error).__name__)
+            await self.invalidate()
+        finally:
+            self.sync_session.ended = True
+
+
+@event.listens_for(OwnedSession, "do_orm_execute")
+def _refuse_lazy_load(state: ORMExecuteState) -> None:
+    if in_greenlet():
+        return  # the load was awaited: it does not come from reading an attribute
+    parent = state.lazy_loaded_from
+    if parent is not None:
+        attribute: Any = state.loader_strategy_path[-1] if state.loader_strategy_path is not None else None
+        name = f"{parent.class_.__name__}.{getattr(attribute, 'key', '?')}"
+        raise LazyLoadRefused(
+            f"{name} was not loaded, and reading an attribute cannot await: load it with the query, "
+            f".options(selectinload({name})), or await session.refresh(entity, [{name}.key])"
+        )
+    entity = state.bind_mapper.class_.__name__ if state.bind_mapper is not None else "entity"
+    # SQLAlchemy 2.1 has no public name for what is being loaded; test_unit.py fails when this one moves.
+    options = getattr(state.statement, "_compile_options", None)
+    names = ", ".join(f"{entity}.{name}" for name in sorted(getattr(options, "_only_load_props", None) or ["?"]))
+    raise LazyLoadRefused(
+        f"{names} is expired or deferred, and reading an attribute cannot await: "
+        f"await session.refresh(entity) first, or load it with the query, .options(undefer({names}))"
+    )

@@ -15,10 +15,8 @@ from uuid_utils.compat import uuid7
 
 from ligand_async import Conflict, on_commit, operation
 from ligand_async.context import current_request_id
-from ligand_async.data import Change
-from ligand_async.data.changes import FlushObserver
-from ligand_async.data.errors import ConnectionLost
-from ligand_async.data.flushes import observe_flushes, watcher_of
+from ligand_async.data import Change, ConnectionLost
+from ligand_async.data.changes import FlushObserver, observe_flushes, watcher_of
 from ligand_async.signals import ReceiverTimedOut, changes_committed, changes_flushing, changes_rolled_back
 from ligand_async.tasks import StrayExit
 from tests.data.changing import hearing

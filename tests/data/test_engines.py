@@ -10,7 +10,7 @@ from sqlalchemy import NullPool, inspect, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import Settings
-from ligand_async.data.errors import WriteOnReadSession
+from ligand_async.data import WriteOnReadSession
 from ligand_async.testing import PostgresServer
 from tests.database_proxies import proxied
 from tests.services import Item, Shelf, db, make_app, running

@@ -12,8 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, mapped_column
 
 from ligand_async import Database, Identified, Model, get_or_404
-from ligand_async.data import first_or_404, one_or_404
-from ligand_async.data.errors import LazyLoadRefused
+from ligand_async.data import LazyLoadRefused, first_or_404, one_or_404
 from ligand_async.data.reading import IntoNotPossible, project
 from tests.data.statements import captured, columns_of
 from tests.services import Item, Shelf, db, make_app, running

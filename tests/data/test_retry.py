@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from ligand_async.data.errors import ConnectionLost, DatabaseUnreachable, StatementTimedOut
+from ligand_async.data import ConnectionLost, DatabaseUnreachable, StatementTimedOut
 from ligand_async.data.unit import MAX_ATTEMPTS, may_run_again
 
 

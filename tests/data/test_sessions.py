@@ -8,7 +8,7 @@ from sqlalchemy import inspect, select
 from sqlalchemy.orm import defer, joinedload, selectinload
 from sqlalchemy.orm.exc import DetachedInstanceError
 
-from ligand_async.data.errors import LazyLoadRefused
+from ligand_async.data import LazyLoadRefused
 from tests.services import Item, Shelf, db, make_app, running
 
 

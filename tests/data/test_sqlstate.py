@@ -13,8 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.exc import StaleDataError
 
-from ligand_async.data import problem_of
-from ligand_async.data.errors import ConnectionLost, DatabaseUnreachable, StatementTimedOut, WriteOnReadSession
+from ligand_async.data import ConnectionLost, DatabaseUnreachable, StatementTimedOut, WriteOnReadSession, problem_of
 from ligand_async.errors import InvalidPart, Problem
 from tests.services import Base, Item, Shelf, db, make_app, running
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import on_commit
-from ligand_async.data.errors import SessionMisused, WriteOnReadSession
+from ligand_async.data import SessionMisused, WriteOnReadSession
 from tests.services import Item, db, make_app, running
 
 

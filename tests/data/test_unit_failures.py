@@ -9,8 +9,7 @@ from sqlalchemy import event, select, text
 from sqlalchemy.util import await_only
 
 from ligand_async import on_commit
-from ligand_async.data import UnitOfWork
-from ligand_async.data.errors import SessionMisused
+from ligand_async.data import SessionMisused, UnitOfWork
 from ligand_async.tasks import run_to_completion
 from tests.services import Item, count_checked_out, count_items, db, make_app, names, running
 

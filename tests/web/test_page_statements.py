@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, joinedload, mapped_column, selectinload
 
 from ligand_async import CursorParams, Model, OffsetParams, paginate
-from ligand_async.data.reading import IntoNotPossible
+from ligand_async.data import IntoNotPossible
 from ligand_async.web.lists.cursor import write_value
 from ligand_async.web.lists.order import Key, PageNotPossible, order_of
 from tests.data.statements import captured

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from ligand_async import OffsetParams, Page, PageParams, operation, paginate
-from ligand_async.data.reading import IntoNotPossible
+from ligand_async.data import IntoNotPossible
 from tests.services import Item, Shelf, db, make_app, routes, running
 
 

@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session, SessionTransaction
 
 from ligand_async.context import current_operation_id
 from ligand_async.data.audit.table import NAME
-from ligand_async.data.flushes import watcher_of
-from ligand_async.data.sessions import OwnedSession
+from ligand_async.data.changes import watcher_of
+from ligand_async.data.unit import OwnedSession
 
 logger = logging.getLogger(__name__)
 

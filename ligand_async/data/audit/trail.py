@@ -26,8 +26,7 @@ from ligand_async.data.audit.events import (
 from ligand_async.data.audit.guard import OWN, OnBulk, StatementGuard, note_record
 from ligand_async.data.audit.refused import Attempts, Transaction
 from ligand_async.data.audit.table import PRUNES, make_audit_table, write_end_of_protection, write_protection
-from ligand_async.data.changes import Change
-from ligand_async.data.flushes import observe_flushes
+from ligand_async.data.changes import Change, observe_flushes
 
 _OPTIONS: Mapping[str, Any] = {OWN: True}
 

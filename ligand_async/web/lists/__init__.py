@@ -1,6 +1,7 @@
-"""Lists in pages: by cursor or by number."""
+"""Lists: pages by cursor or by number, filters and sorting."""
 
 from ligand_async.web.lists.filters import Filter, Sort
+from ligand_async.web.lists.order import PageNotPossible
 from ligand_async.web.lists.page import Page
 from ligand_async.web.lists.paginate import paginate
 from ligand_async.web.lists.params import CursorParams, OffsetParams, PageParams
@@ -10,6 +11,7 @@ __all__ = [
     "Filter",
     "OffsetParams",
     "Page",
+    "PageNotPossible",
     "PageParams",
     "Sort",
     "paginate",
