@@ -15,7 +15,7 @@ from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 from examples.petstore.app import create_app
 from examples.petstore.models import Pet, db
 from ligand_async.cli import ligand
-from tests.data.auditing import ADA, BOB, acting
+from tests.data.bank import ADA, BOB, acting
 
 Run = Callable[..., Result]
 REX = UUID("018f0000-0000-7000-8000-000000000001")

@@ -10,7 +10,7 @@ from quart.cli import ScriptInfo
 
 from ligand_async.cli import ligand
 from ligand_async.cli.db import db
-from tests.data.migrating import create_table, fetch, tables_of, write_migration
+from tests.data.migration_files import create_table, fetch, tables_of, write_migration
 
 Run = Callable[..., Result]
 

@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 from ligand_async import Settings
 from ligand_async.cli import ligand
 from ligand_async.data.migrations import autogenerate, create_directory, upgrade
-from tests.data.migrating import fetch, settings_for, tables_of, write_migration
+from tests.data.migration_files import fetch, settings_for, tables_of, write_migration
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "migrations.md").read_text()
 SERVICE, INDEX, PREPARE = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)

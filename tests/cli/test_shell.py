@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from examples.petstore.models import db
 from ligand_async.cli import ligand
 from ligand_async.data.migrations import upgrade
-from tests.data.migrating import fetch, settings_for
+from tests.data.migration_files import fetch, settings_for
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = "from ligand_async.cli import main; main()"

@@ -15,8 +15,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from ligand_async import AuditTrail, Database, Identified, Model, operation
 from ligand_async.context import service_of
 from ligand_async.data.audit import AuditWriteRefused
-from tests.data.auditing import ADA, BOB, Account, Key, Kind, Scratch, Seat, acting, audit, db, events, make_bank, told
-from tests.data.auditing import running_bank as running
+from tests.data.bank import ADA, BOB, Account, Key, Kind, Scratch, Seat, acting, audit, db, events, make_bank, told
+from tests.data.bank import running_bank as running
 from tests.data.statements import captured
 from tests.services import routes
 

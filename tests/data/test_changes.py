@@ -14,7 +14,7 @@ from sqlalchemy.orm import undefer
 
 from ligand_async.data import Change
 from ligand_async.signals import changes_committed, changes_rolled_back
-from tests.data.changing import Animal, Bird, Cage, Fish, House, Keeper, brief, hearing, open_zoo, zoo
+from tests.data.zoo import Animal, Bird, Cage, Fish, House, Keeper, brief, hearing, open_zoo, zoo
 
 
 @pytest.fixture

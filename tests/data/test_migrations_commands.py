@@ -20,7 +20,7 @@ from ligand_async.data.migrations import (
     upgrade,
 )
 from ligand_async.data.migrations.errors import reason_of
-from tests.data.migrating import EMPTY, create_table, fetch, settings_for, tables_of, write_migration
+from tests.data.migration_files import EMPTY, create_table, fetch, settings_for, tables_of, write_migration
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from ligand_async import Database, Identified, Model, ReadSchema, get_or_404
 from ligand_async.data.schemas import UnknownColumnType, column_annotation
 from ligand_async.docs.schemas import SchemaGenerator
 from ligand_async.web.output import Output
-from tests.data.kinds import KINDS, MODELS, TABLES, Base, Kind, create_schema, read_schema
+from tests.data.column_kinds import KINDS, MODELS, TABLES, Base, Kind, create_schema, read_schema
 from tests.services import make_app
 
 REFUSED = [(name, text) for name, kind in KINDS.items() for text in kind.refused]

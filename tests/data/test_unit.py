@@ -1,17 +1,27 @@
-"""The unit of work: committed whole with what follows, or not at all."""
+"""The unit of work: committed whole with what follows, or not at all; its session, and when it runs again."""
 
 import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 from quart import Quart
-from sqlalchemy import func, select, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import func, inspect, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import defer, joinedload, selectinload
+from sqlalchemy.orm.exc import DetachedInstanceError
 
 from ligand_async import on_commit
-from ligand_async.data import SessionMisused, WriteOnReadSession
-from tests.services import Item, db, make_app, running
+from ligand_async.data import (
+    ConnectionLost,
+    DatabaseUnreachable,
+    LazyLoadRefused,
+    SessionMisused,
+    StatementTimedOut,
+    WriteOnReadSession,
+)
+from ligand_async.data.unit import MAX_ATTEMPTS, may_run_again
+from tests.services import Item, Shelf, db, make_app, running
 
 
 @pytest.fixture
@@ -290,3 +300,153 @@ async def test_read_sees_what_was_committed_between(app: Quart) -> None:
         after = await session.scalar(select(func.count()).select_from(Item))
 
     assert (before, after) == (0, 1)
+
+
+@pytest.fixture
+async def stocked(database_url: str) -> AsyncIterator[Quart]:
+    """A started app with a cup on a shelf, in whose context the test runs."""
+    app = make_app(database_url)
+    async with running(app):
+        async with db.transaction() as session:
+            session.add(Shelf(label="top", items=[Item(name="cup", price=3)]))
+        yield app
+
+
+async def test_collection_that_was_not_loaded(stocked: Quart) -> None:
+    """The error names the relationship, `selectinload` with it, and `refresh`."""
+    async with db.read() as session:
+        shelf = (await session.scalars(select(Shelf))).one()
+        with pytest.raises(
+            LazyLoadRefused, match=r"^Shelf\.items was not loaded.*selectinload\(Shelf\.items\).*refresh"
+        ):
+            _ = shelf.items
+
+
+async def test_reference_that_was_not_loaded(stocked: Quart) -> None:
+    """A many-to-one is loaded by key, and refused the same."""
+    async with db.read() as session:
+        item = (await session.scalars(select(Item))).one()
+        with pytest.raises(LazyLoadRefused, match=r"^Item\.shelf was not loaded"):
+            _ = item.shelf
+
+
+async def test_expired_column(stocked: Quart) -> None:
+    """The error of an expired attribute names it and `refresh`."""
+    async with db.read() as session:
+        item = (await session.scalars(select(Item))).one()
+        session.expire(item, ["price", "name"])
+        with pytest.raises(LazyLoadRefused, match=r"^Item\.name, Item\.price is expired.*session\.refresh\(entity\)"):
+            _ = item.price
+
+
+async def test_deferred_column(stocked: Quart) -> None:
+    """The error of a deferred column names it and `undefer`."""
+    async with db.read() as session:
+        item = (await session.scalars(select(Item).options(defer(Item.price)))).one()
+        with pytest.raises(LazyLoadRefused, match=r"^Item\.price is expired or deferred.*undefer\(Item\.price\)"):
+            _ = item.price
+
+
+async def test_remedies_work(stocked: Quart) -> None:
+    """What the errors recommend does load."""
+    async with db.read() as session:
+        shelf = (await session.scalars(select(Shelf).options(selectinload(Shelf.items)))).one()
+        assert [item.name for item in shelf.items] == ["cup"]
+        item = shelf.items[0]
+        session.expire(item)
+        await session.refresh(item)
+        assert item.price == 3
+        await session.refresh(item, [Item.shelf.key])
+        assert item.shelf is shelf
+
+
+async def test_loading_where_one_may_await_is_allowed(stocked: Quart) -> None:
+    """`run_sync` and eager options load as in any SQLAlchemy."""
+    async with db.read() as session:
+        shelf = (await session.scalars(select(Shelf))).one()
+        assert await session.run_sync(lambda _: [item.name for item in shelf.items]) == ["cup"]
+    async with db.read() as session:
+        item = (await session.scalars(select(Item).options(joinedload(Item.shelf)))).one()
+        assert item.shelf is not None
+
+
+async def test_nothing_expires_with_the_commit(stocked: Quart) -> None:
+    """What was written can be read after its transaction: ids, defaults, moments, version."""
+    async with db.transaction() as session:
+        item = Item(name="pot")
+        session.add(item)
+
+    assert (item.price, item.version, item.shelf_id) == (0, 1, None)
+    assert item.created_at == item.updated_at
+    assert inspect(item).expired_attributes == set()
+
+
+async def test_lazy_load_after_the_session_names_the_attribute(stocked: Quart) -> None:
+    """After its session, an entity's relationship cannot load: SQLAlchemy's own error names it."""
+    async with db.read() as session:
+        item = (await session.scalars(select(Item))).one()
+
+    with pytest.raises(DetachedInstanceError, match="attribute 'shelf'"):
+        _ = item.shelf
+
+
+async def test_detached_entity_in_a_unit_comes_with_a_note(stocked: Quart) -> None:
+    """Where that error leaves a unit of work, a note adds the remedy."""
+    async with db.read() as session:
+        item = (await session.scalars(select(Item))).one()
+
+    with pytest.raises(DetachedInstanceError) as caught:
+        async with db.transaction():
+            _ = item.shelf
+    assert "selectinload" in caught.value.__notes__[0]
+
+
+class Refusal(Exception):
+    """A driver's error with a SQLSTATE."""
+
+    def __init__(self, sqlstate: str | None = None) -> None:
+        self.sqlstate = sqlstate
+
+
+class InvalidCachedStatementError(Exception):
+    """Named as SQLAlchemy's asyncpg dialect names a stale plan."""
+
+
+DEADLOCK = DBAPIError("", {}, Refusal("40P01"))
+SERIALIZATION = DBAPIError("", {}, Refusal("40001"))
+UNIQUE = DBAPIError("", {}, Refusal("23505"))
+STALE = DBAPIError("", {}, InvalidCachedStatementError())
+DEAD = DBAPIError("", {}, Refusal("57P01"), connection_invalidated=True)
+LOST = ConnectionLost("")
+
+
+@pytest.mark.parametrize("error", [DEAD, LOST, STALE])
+def test_reads_run_again_once(error: SQLAlchemyError) -> None:
+    """A read that met a dead connection or a stale plan runs a second time, not a third."""
+    assert may_run_again(error, 1, reads=True, retry_safe=False)
+    assert not may_run_again(error, 2, reads=True, retry_safe=False)
+
+
+@pytest.mark.parametrize("error", [DEADLOCK, UNIQUE, StatementTimedOut(""), DatabaseUnreachable("")])
+def test_reads_do_not_run_again_for_other_reasons(error: SQLAlchemyError) -> None:
+    """A timeout would only double the wait, and a database that is down stays down for a while."""
+    assert not may_run_again(error, 1, reads=True, retry_safe=False)
+
+
+@pytest.mark.parametrize("error", [DEADLOCK, SERIALIZATION, STALE, DEAD, LOST, UNIQUE])
+def test_writes_do_not_run_again_unasked(error: SQLAlchemyError) -> None:
+    """A handler that writes may have done more than write: it runs once."""
+    assert not may_run_again(error, 1, reads=False, retry_safe=False)
+
+
+@pytest.mark.parametrize("error", [DEADLOCK, SERIALIZATION, STALE])
+def test_safe_writes_run_three_times_in_all(error: SQLAlchemyError) -> None:
+    """What declares itself `retry_safe` gets three attempts."""
+    attempts = [may_run_again(error, attempt, reads=False, retry_safe=True) for attempt in range(1, MAX_ATTEMPTS + 1)]
+    assert attempts == [True, True, False]
+
+
+@pytest.mark.parametrize("error", [DEAD, LOST, UNIQUE, StatementTimedOut("")])
+def test_safe_writes_do_not_run_again_after_a_lost_connection(error: SQLAlchemyError) -> None:
+    """A connection lost at commit leaves open whether it was committed: running again could write twice."""
+    assert not may_run_again(error, 1, reads=False, retry_safe=True)

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from ligand_async import operation
 from ligand_async.data import Change
 from ligand_async.signals import changes_committed
-from tests.data.auditing import Account, Seat, audit, db, make_bank
+from tests.data.bank import Account, Seat, audit, db, make_bank
 from tests.http import send
 from tests.servers import serving
 from tests.services import routes

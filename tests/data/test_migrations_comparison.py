@@ -16,7 +16,7 @@ from ligand_async.data.migrations import (
     upgrade,
     write_sql,
 )
-from tests.data.migrating import EMPTY, create_table, fetch, make_base, settings_for, write_migration
+from tests.data.migration_files import EMPTY, create_table, fetch, make_base, settings_for, write_migration
 
 
 def make_pets(*items: Any) -> Database:

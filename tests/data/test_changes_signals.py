@@ -19,7 +19,7 @@ from ligand_async.data import Change, ConnectionLost
 from ligand_async.data.changes import FlushObserver, observe_flushes, watcher_of
 from ligand_async.signals import ReceiverTimedOut, changes_committed, changes_flushing, changes_rolled_back
 from ligand_async.tasks import StrayExit
-from tests.data.changing import hearing
+from tests.data.zoo import hearing
 from tests.services import Item, Shelf, count_items, db, make_app, make_service, post, routes, running
 
 

@@ -28,6 +28,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.types import TypeDecorator
 
 from ligand_async import CursorParams, OffsetParams, paginate
+from ligand_async.web.lists import PageNotPossible
 from ligand_async.web.lists.cursor import read_value, write_value
 from tests.data.statements import captured
 from tests.web.things import Box, Mood, Thing, Walk, db, make_things_app, running, store
@@ -291,3 +292,9 @@ def test_values_come_back_the_same(value: Any) -> None:
     back = read_value(json.loads(json.dumps(write_value(value))), Enum(Mood))
 
     assert (type(back), repr(back)) == (type(value), repr(value))
+
+
+def test_a_value_that_no_text_brings_back_is_not_sorted_by() -> None:
+    """Of a class that nobody knows to compare."""
+    with pytest.raises(PageNotPossible, match="cannot hold a dict; sort by something else"):
+        write_value({})

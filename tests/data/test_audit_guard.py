@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async.context import service_of
 from ligand_async.data.audit import UnrecordedStatement
-from tests.data.auditing import Account, Scratch, Seat, audit, db, events, make_bank, told
-from tests.data.auditing import running_bank as running
+from tests.data.bank import Account, Scratch, Seat, audit, db, events, make_bank, told
+from tests.data.bank import running_bank as running
 
 Way = Callable[[AsyncSession], Awaitable[object]]
 

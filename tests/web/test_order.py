@@ -21,7 +21,6 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, joinedload, mapped_
 
 from ligand_async import CursorParams, Model, OffsetParams, paginate
 from ligand_async.data import IntoNotPossible
-from ligand_async.web.lists.cursor import write_value
 from ligand_async.web.lists.order import Key, PageNotPossible, order_of
 from tests.data.statements import captured
 from tests.web.things import Box, Thing, Walk, db, make_things_app, running, store
@@ -385,9 +384,3 @@ async def test_a_cursor_that_nobody_could_send_back_is_not_made(database_url: st
         async with db.read() as session:
             with pytest.raises(PageNotPossible, match="longer than 2048 characters; sort by shorter columns"):
                 await Walk(session, select(Thing).order_by(Thing.word), 2).page()
-
-
-def test_a_value_that_no_text_brings_back_is_not_sorted_by() -> None:
-    """Of a class that nobody knows to compare."""
-    with pytest.raises(PageNotPossible, match="cannot hold a dict; sort by something else"):
-        write_value({})

@@ -24,7 +24,7 @@ from ligand_async.data.migrations import (
     upgrade,
     write_sql,
 )
-from tests.data.migrating import (
+from tests.data.migration_files import (
     EMPTY,
     create_table,
     fetch,

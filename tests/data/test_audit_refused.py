@@ -9,7 +9,7 @@ from sqlalchemy import text
 from ligand_async.data.audit import refused
 from ligand_async.errors import Unauthorized
 from ligand_async.signals import access_denied, authentication_failed, deliver
-from tests.data.auditing import ADA, acting, db, events, make_bank, running_bank
+from tests.data.bank import ADA, acting, db, events, make_bank, running_bank
 
 REQUIREMENT = "role('admin')"
 

@@ -15,9 +15,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from ligand_async import AuditTrail, Database, Model
 from ligand_async.data.audit import trail
 from ligand_async.data.migrations import autogenerate, check, create_directory, downgrade, upgrade, write_sql
-from tests.data.auditing import Seat, audit, db, events, make_bank, told
-from tests.data.auditing import running_bank as running
-from tests.data.migrating import fetch, schema_of, settings_for
+from tests.data.bank import Seat, audit, db, events, make_bank, told
+from tests.data.bank import running_bank as running
+from tests.data.migration_files import fetch, schema_of, settings_for
 
 ATTACKS = ["UPDATE audit_event SET subject = 'eve'", "DELETE FROM audit_event"]
 ON_POSTGRESQL = ["TRUNCATE audit_event", "DELETE FROM ONLY audit_event"]

@@ -8,7 +8,7 @@ from pydantic import MISSING, BaseModel, Field, ValidationError
 
 from ligand_async import PatchSchema
 from ligand_async.data.schemas.derived import merge
-from tests.data.library import Card, Everyday, Film, Loan, Reader, Ticket
+from tests.data.library_models import Card, Everyday, Film, Loan, Reader, Ticket
 
 
 class ReaderPatch(PatchSchema, model=Reader):

@@ -13,7 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from ligand_async import CreateSchema, Model, ReadSchema
 from ligand_async.errors import ValidationFailed
-from tests.data.library import Card, Everyday, Film, Loan, Reader, Song, Ticket, Work, db
+from tests.data.library_models import Card, Everyday, Film, Loan, Reader, Song, Ticket, Work, db
 from tests.services import make_app
 
 

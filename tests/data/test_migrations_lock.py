@@ -24,7 +24,7 @@ from ligand_async.data.migrations import (
     upgrade,
 )
 from ligand_async.data.migrations.lock import hold_migration_lock
-from tests.data.migrating import EMPTY, connected, create_table, fetch, settings_for, tables_of, write_migration
+from tests.data.migration_files import EMPTY, connected, create_table, fetch, settings_for, tables_of, write_migration
 
 ROOT = Path(__file__).parents[2]
 REPLICAS = 10

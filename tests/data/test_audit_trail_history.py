@@ -14,8 +14,8 @@ from pydantic import BaseModel
 from quart import Quart
 from sqlalchemy import insert, update
 
-from tests.data.auditing import Account, Kind, Seat, audit, db, events, make_bank
-from tests.data.auditing import running_bank as running
+from tests.data.bank import Account, Kind, Seat, audit, db, events, make_bank
+from tests.data.bank import running_bank as running
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 

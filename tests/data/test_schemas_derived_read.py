@@ -13,10 +13,9 @@ from sqlalchemy import ForeignKey, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from ligand_async import Identified, Model, ReadSchema, get_or_404, paginate
-from ligand_async.data import first_or_404
-from ligand_async.data.reading import IntoNotPossible, project
+from ligand_async.data import IntoNotPossible, first_or_404, select_into
 from ligand_async.web.lists import OffsetParams
-from tests.data.library import Card, Everyday, Film, Loan, Reader, Song, Work, db
+from tests.data.library_models import Card, Everyday, Film, Loan, Reader, Song, Work, db
 from tests.data.statements import captured, columns_of
 from tests.services import make_app
 
@@ -253,7 +252,7 @@ def test_a_schema_that_holds_itself_is_refused() -> None:
         children: list["NodeRead"]
 
     with pytest.raises(IntoNotPossible, match="NodeRead holds itself"):
-        project(select(Node), NodeRead)
+        select_into(select(Node), NodeRead)
 
 
 def test_json_may_be_written_otherwise() -> None:
