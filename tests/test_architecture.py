@@ -79,35 +79,8 @@ KNOWN_TRESPASSERS: set[str] = {
     "tests/auth/test_service_client_tokens.py",
     "tests/auth/test_signals.py",
     "tests/auth/verifying.py",
-<<<<<<< HEAD
-    "tests/data/test_audit_attempts.py",
-    "tests/data/test_audit_protection.py",
-    "tests/data/test_change_signals.py",
-    "tests/data/test_constraints.py",
-    "tests/data/test_engines.py",
-    "tests/data/test_into.py",
-=======
->>>>>>> 08b1a13 (tests: name the files of data and lists after the modules they test)
     "tests/data/test_migrations_commands.py",
     "tests/data/test_schemas_types.py",
-<<<<<<< HEAD
-    "tests/data/test_sessions.py",
-    "tests/data/test_sqlstate.py",
-    "tests/data/test_unit.py",
-    "tests/data/test_unit_failures.py",
-    "tests/web/test_keysets.py",
-    "tests/web/test_page_statements.py",
-    "tests/web/test_pagination.py",
-=======
-    "tests/faults/test_http_guard.py",
-    "tests/faults/test_tokens.py",
-    "tests/faults/test_tokens_outage.py",
-    "tests/web/test_binding.py",
-    "tests/web/test_cors.py",
-    "tests/web/test_guard.py",
-    "tests/web/test_headers.py",
-    "tests/web/test_operation.py",
->>>>>>> 08b1a13 (tests: name the files of data and lists after the modules they test)
 }
 
 

@@ -1,4 +1,4 @@
-"""The database of a service: engines per app, sessions for requests and for everything else."""
+"""The database of a service: its engines, and units of work for requests and for everything else."""
 
 import functools
 import logging
@@ -36,9 +36,9 @@ class Database:
 
     Args:
         base: The service's declarative base, with `Model` mixed in.
-        audit: What keeps who changed what; adds the table `audit_event`, for which a service has a migration like for
+        audit: The audit trail; adds the table `audit_event`, for which a service has a migration like for
             any other.
-        idempotency: Whether it keeps the replies of `@idempotent` operations: adds the table `idempotency_key`, for
+        idempotency: Whether to store the replies of `@idempotent` operations; adds the table `idempotency_key`, for
             which a service has a migration like for any other.
 
     Attributes:
@@ -65,7 +65,7 @@ class Database:
         """Open the engines when the app starts and close them when it stops.
 
         Raises:
-            SettingsError: The database URL is not one we can serve.
+            SettingsError: The database URL is not valid or names another database.
         """
         url = getattr(settings, "database_url", None)  # the environment `cli` does without
         if url is not None:
@@ -84,7 +84,7 @@ class Database:
         """
         opened = self._opened_in(app)
         if opened is None:
-            raise RuntimeError(f"app {app.name!r} does not know this database; create_app(database=…) makes it known")
+            raise RuntimeError(f"app {app.name!r} does not use this database; pass it to create_app(database=…)")
         opened.engines = Engines(opened.settings)
         if self.audit is not None:
             self.audit.guard(opened.engines.write, opened.settings.audit_bulk)
@@ -130,7 +130,7 @@ class Database:
         SQLite has one writer, so there the inner one waits for the pool in vain.
 
         Raises:
-            SQLAlchemyError: As the database says, also at the end of the block.
+            SQLAlchemyError: The database refused a statement or the commit at the end of the block.
             RuntimeError: There is no current app, or it has not been started.
         """
         async with UnitOfWork(self.engines().write, app=_this_app()) as unit:
@@ -166,8 +166,8 @@ class Database:
                 always run again once when their connection turns out to be dead.
 
         Raises:
-            SQLAlchemyError: As the database says; the work is rolled back.
-            Problem: The deadline has passed; the same.
+            SQLAlchemyError: The database refused a statement or the commit; the work is rolled back.
+            Problem: The deadline has passed; the work is rolled back.
         """
         engines = self.engines()
         app = None if mode != "write" else _this_app()
@@ -190,13 +190,13 @@ class Database:
         """Create the tables that are missing, for examples and tests; a service has migrations.
 
         Raises:
-            SQLAlchemyError: As the database says.
+            SQLAlchemyError: The database refused a statement.
         """
         async with self.transaction() as session:
             await (await session.connection()).run_sync(self.metadata.create_all)
 
     async def check(self) -> None:
-        """Ask the database for a sign of life; the caller bounds the time.
+        """Run `SELECT 1`; the caller bounds the time.
 
         Raises:
             SQLAlchemyError: It does not answer.

@@ -61,12 +61,11 @@ class Engines:
                 return self.read
 
     async def dispose(self) -> None:
-        """Close all connections at once, those that do not answer by force of leaving."""
+        """Close all connections at once; those that do not answer are left."""
         await asyncio.gather(*(_dispose_engine(engine) for engine in (self.write, self.read, *self.replicas)))
 
 
 async def _dispose_engine(engine: AsyncEngine) -> None:
-    """Close an engine's connections within `DISPOSE_TIMEOUT`."""
     try:
         async with asyncio.timeout(DISPOSE_TIMEOUT):
             await engine.dispose()
@@ -180,7 +179,7 @@ def parse_database_url(text: str) -> URL:
 
 
 def is_sqlite(url: URL) -> bool:
-    """Tell whether a URL names SQLite."""
+    """Return whether a URL names SQLite."""
     return url.get_backend_name() == "sqlite"
 
 
@@ -209,7 +208,6 @@ def _listen_on_reads(engine: AsyncEngine) -> None:
 
 
 def _connect_or_name_the_failure(dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
-    """Connect; a bare `OSError` of the driver becomes `DatabaseUnreachable`."""
     try:
         return dialect.connect(*arguments, **options)
     except OSError as error:  # TimeoutError and socket.gaierror are OSErrors
@@ -217,7 +215,7 @@ def _connect_or_name_the_failure(dialect: Any, _record: Any, arguments: Any, opt
 
 
 def _name_bare_errors(context: ExceptionContext) -> BaseException | None:
-    """Name what the drivers raise as Python's own errors, and give up the connection that it made useless."""
+    """Turn the plain Python errors of the drivers into ours, and give up the connection that they made useless."""
     error = context.original_exception
     match error:
         case TimeoutError():  # before OSError, which it is
@@ -234,7 +232,6 @@ def _name_bare_errors(context: ExceptionContext) -> BaseException | None:
 
 
 def _name_refused_writes(context: ExceptionContext) -> BaseException | None:
-    """Say what the handler did, where the database only says that it is read-only."""
     error = context.original_exception
     if getattr(error, "sqlstate", None) == "25006" or "readonly database" in str(error):
         return WriteOnReadSession(
@@ -251,7 +248,6 @@ def _refuse_closed_connection(dbapi_connection: Any, _record: Any, _proxy: Any) 
 
 
 def _refuse_session_changes(_connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
-    """Keep a read session a read session."""
     if _CHANGES_THE_SESSION.match(statement) or "set_config" in statement:
         raise WriteOnReadSession(
             "a read session cannot change its own state or transaction; ask for another with "
@@ -260,7 +256,7 @@ def _refuse_session_changes(_connection: Connection, _cursor: Any, statement: st
 
 
 def _give_up_connection_that_writes(connection: Connection, *_rest: Any) -> None:
-    """Catch what hid a change of `default_transaction_read_only`: the server reports it without being asked."""
+    # Catches a hidden change of default_transaction_read_only: the server reports the setting with each answer.
     driver: Any = connection.connection.driver_connection
     if getattr(driver.get_settings(), "default_transaction_read_only", "on") != "on":
         connection.invalidate()
@@ -290,7 +286,6 @@ def _listen_on_sqlite(engine: AsyncEngine, *, reads: bool, statement_timeout: fl
 
 
 def _set_pragmas(dbapi_connection: Any, _record: Any) -> None:
-    """Make SQLite keep its promises: foreign keys, and readers beside the writer."""
     cursor = dbapi_connection.cursor()
     for pragma in ("journal_mode=WAL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
@@ -298,7 +293,6 @@ def _set_pragmas(dbapi_connection: Any, _record: Any) -> None:
 
 
 def _set_read_pragmas(dbapi_connection: Any, record: Any) -> None:
-    """Set the same, and let SQLite itself refuse every write."""
     _set_pragmas(dbapi_connection, record)
     cursor = dbapi_connection.cursor()
     cursor.execute("PRAGMA query_only=ON")
@@ -311,14 +305,14 @@ def _begin_immediate(connection: Connection) -> None:
 
 
 def _begin_snapshot(connection: Connection) -> None:
-    """Begin where one moment was asked for; other reads are one statement each."""
+    # Only a snapshot has a transaction; other reads are one statement each.
     statement = connection.get_execution_options().get("ligand_begin")
     if statement is not None:
         connection.connection.dbapi_connection.cursor().execute(statement)  # type: ignore[union-attr]  # checked out, so there is one
 
 
 def _stop_and_roll_back(dbapi_connection: Any, *_rest: Any) -> None:
-    """End what a cancelled task left running in the connection's thread: SQLite's own close would leave it its lock."""
+    """Interrupt the statement of a cancelled task: closing the connection would leave its thread holding the lock."""
     if in_greenlet():
         dbapi_connection.run_async(lambda driver: driver.interrupt())
         dbapi_connection.run_async(lambda driver: driver.rollback())

@@ -20,7 +20,7 @@ from ligand_async.errors import (
 )
 
 _SQLITE_STATES = (
-    # What SQLite says in words, as the SQLSTATE that PostgreSQL would give.
+    # SQLite's messages, and the SQLSTATE that PostgreSQL has for the same.
     (re.compile(r"UNIQUE constraint failed|PRIMARY KEY must be unique"), "23505"),
     (re.compile(r"FOREIGN KEY constraint failed"), "23503"),
     (re.compile(r"NOT NULL constraint failed"), "23502"),
@@ -35,7 +35,7 @@ _SQLITE_STATES = (
 
 
 def sqlstate_of(error: DBAPIError) -> str | None:
-    """Return the SQLSTATE of an error, translated from SQLite's words where there is none."""
+    """Return the SQLSTATE of an error; for SQLite, which has none, the one that matches its message."""
     state: str | None = getattr(error.orig, "sqlstate", None)
     if state:
         return state
@@ -44,18 +44,18 @@ def sqlstate_of(error: DBAPIError) -> str | None:
 
 
 def is_stale_plan(error: DBAPIError) -> bool:
-    """Tell whether a prepared statement outlived a change of its table."""
+    """Return whether a prepared statement failed because its table was changed after it was prepared."""
     return type(error.orig).__name__ == "InvalidCachedStatementError"
 
 
 def is_key_taken(error: DBAPIError, metadata: MetaData) -> bool:
-    """Tell whether something with the same primary key is stored already."""
+    """Return whether the error is that a row with the same primary key exists already."""
     driver_error: Any = getattr(error.orig, "__cause__", None)
     return sqlstate_of(error) == "23505" and _is_primary_key(driver_error, str(error.orig), metadata)
 
 
 def problem_of(error: SQLAlchemyError, metadata: MetaData) -> Problem | None:
-    """Return the problem that an error of the database is to a client, or None where it is a fault of the service.
+    """Return the problem to answer a database error with, or None if the error is a bug in the service.
 
     Args:
         error: As SQLAlchemy raised it.
@@ -81,7 +81,6 @@ def problem_of(error: SQLAlchemyError, metadata: MetaData) -> Problem | None:
 
 
 def _problem_of_state(error: DBAPIError, metadata: MetaData) -> Problem | None:
-    """Classify an error that the database itself reported."""
     if is_stale_plan(error):
         return _unavailable("the schema is being changed", retry_after=1)
     state = sqlstate_of(error)
@@ -132,12 +131,10 @@ def _problem_of_condition(state: str) -> Problem | None:
 
 
 def _unavailable(detail: str, *, retry_after: int) -> DatabaseUnavailable:
-    """Make a 503 that says when to come back, in seconds."""
     return DatabaseUnavailable(detail, headers={"Retry-After": str(retry_after)})
 
 
 def _invalid_parts(error: DBAPIError, metadata: MetaData, detail: str, code: str) -> list[InvalidPart]:
-    """Name the fields of the constraint that an error is about, as pointers into the body."""
     driver_error: Any = getattr(error.orig, "__cause__", None)
     columns = columns_of(driver_error, str(error.orig), metadata, error.statement)
     return [InvalidPart(detail, code, pointer=f"/{column}") for column in columns]
@@ -150,13 +147,13 @@ _SQLITE_COLUMNS = re.compile(r"(?:UNIQUE|NOT NULL) constraint failed: ([\w., ]+)
 
 
 def columns_of(driver_error: Any, words: str, metadata: MetaData, statement: str | None = None) -> list[str]:
-    """Return the names of the columns, or nothing where neither the driver nor the metadata tells.
+    """Return the names of the columns, or an empty list if neither the driver nor the metadata has them.
 
     Args:
         driver_error: asyncpg's own exception, which names table and constraint; None for SQLite.
         words: SQLite's message, which names columns or the constraint.
         metadata: The service's tables.
-        statement: The SQL, for a broken reference on SQLite, of which the message tells nothing.
+        statement: The SQL, for a broken reference on SQLite, whose message names neither table nor column.
     """
     table_name = getattr(driver_error, "table_name", None)
     if table_name is not None:
@@ -174,7 +171,6 @@ def columns_of(driver_error: Any, words: str, metadata: MetaData, statement: str
 
 
 def _is_primary_key(driver_error: Any, words: str, metadata: MetaData) -> bool:
-    """Tell whether a uniqueness that was broken is that of a primary key; the arguments are those of `columns_of`."""
     match = _SQLITE_COLUMNS.search(words)
     name = getattr(driver_error, "table_name", None) or (match[1].partition(".")[0] if match else None)
     broken = set(columns_of(driver_error, words, metadata))
@@ -184,7 +180,7 @@ def _is_primary_key(driver_error: Any, words: str, metadata: MetaData) -> bool:
 
 
 def _columns_of_reference(metadata: MetaData, statement: str) -> list[str]:
-    """Name the columns of the only reference that a statement writes; of several, nobody knows which is broken."""
+    """Name the columns of the only foreign key that a statement writes; of several, any may be the broken one."""
     match = _WRITTEN_TABLE.match(statement)
     if match is None or match[1] not in metadata.tables:
         return []
@@ -194,7 +190,6 @@ def _columns_of_reference(metadata: MetaData, statement: str) -> list[str]:
 
 
 def _columns_of_constraint(metadata: MetaData, constraint: str | None, table_name: str | None = None) -> list[str]:
-    """Look a constraint or unique index up by its name."""
     for table in metadata.tables.values():
         if table_name in {None, table.name} and (columns := _columns_in_table(table, constraint)):
             return columns
@@ -202,7 +197,6 @@ def _columns_of_constraint(metadata: MetaData, constraint: str | None, table_nam
 
 
 def _columns_in_table(table: Table, name: str | None) -> list[str]:
-    """Return the columns of a table's constraint or index of that name."""
     items: list[Constraint | Index] = [*table.constraints, *table.indexes]
     for item in items:
         if str(item.name) == name:
@@ -228,15 +222,15 @@ class StatementTimedOut(SQLAlchemyError):
 
 
 class ValueRefused(SQLAlchemyError):
-    """The driver could not send a value: an integer too large, text that is no Unicode."""
+    """The driver could not send a value: an integer too large, text that is not valid Unicode."""
 
 
 class WriteOnReadSession(SQLAlchemyError):
-    """Something wrote, or tried to change the session's own state, on a session that reads."""
+    """A statement on a read session tried to write, or to change the state of the session."""
 
 
 class SessionMisused(SQLAlchemyError):
-    """A session was used in a way that would lose or mix up work: by two tasks, or committed by hand."""
+    """A session was used by two tasks, committed by hand, or used after its unit of work had ended."""
 
 
 class LazyLoadRefused(SQLAlchemyError):

@@ -30,7 +30,7 @@ PRUNED_AT_ONCE = 10_000  # rows of one transaction
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a request was answered with.
+    """The stored response to a request.
 
     Attributes:
         request: A digest of the request.
@@ -63,9 +63,9 @@ def make_idempotency_table(metadata: MetaData) -> Table:
 
 
 async def try_lock(session: AsyncSession, key: str) -> bool:
-    """Lock a key until the transaction ends, unless another transaction has; nobody waits.
+    """Lock a key until the transaction ends, unless another transaction holds it; do not wait.
 
-    SQLite has one writer, which the transaction is since it began: there is nobody to lock out.
+    SQLite has one writer, and this transaction is it: there is nothing to lock.
     """
     if session.get_bind().dialect.name == "sqlite":
         return True

@@ -167,15 +167,15 @@ def _complete_mapper_args(cls: Any, defaults: Callable[[Any], dict[str, Any]]) -
 
 
 _said: WeakKeyDictionary[type, Any] = WeakKeyDictionary()
-"""What classes said of their mappers themselves, before it was completed."""
+"""The mapper arguments as classes declared them, before they were completed."""
 
 
 def _has_those_of_its_parent(cls: type) -> bool:
-    """Tell whether a class would repeat what a mapped one above it says of itself; a `declared_attr` is for both."""
+    """Return whether a class only inherits the mapper arguments of a mapped parent; a `declared_attr` is for both."""
     owner = next((base for base in cls.__mro__[1:] if "__mapper_args__" in vars(base)), None)
     return owner is not None and _is_mapped(owner) and isinstance(_said.get(owner), dict)
 
 
 def _is_mapped(cls: type) -> bool:
-    """Tell whether a class is mapped itself."""
+    """Return whether a class is mapped itself."""
     return "__mapper__" in vars(cls)

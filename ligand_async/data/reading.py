@@ -122,7 +122,7 @@ class IntoNotPossible(TypeError):
 
 @dataclass(frozen=True, slots=True)
 class _Projection:
-    """What a statement selects for a schema: columns as rows, or entities with what they need and no more."""
+    """A statement narrowed to a schema: it selects columns as rows, or entities with only the attributes needed."""
 
     statement: Select[Any]
     entities: bool
@@ -350,5 +350,5 @@ def _without_loading(statement: Select[Any]) -> Select[Any]:
 
 
 def is_column(selected: Any) -> bool:
-    """Tell whether what is selected is a value of each row, and no entity."""
+    """Return whether a selected element is a column and not an entity."""
     return isinstance(selected, ColumnElement | QueryableAttribute)

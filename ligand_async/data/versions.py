@@ -1,4 +1,4 @@
-"""The version of what was read: from which stored thing a value comes."""
+"""The version of a response: the stored row that a value was read from."""
 
 import hashlib
 from collections.abc import Callable
@@ -17,13 +17,13 @@ _ATTRIBUTE = "_ligand_origin"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """One stored thing at one version.
+    """One stored row at one version.
 
     Attributes:
-        identity: Tells it from every other, of any kind. With `Timestamped`, what is stored again under the key of
-            something deleted is another.
+        identity: Differs from that of every other row of any table. With `Timestamped`, a row that is stored under the
+            key of a deleted one has another.
         version: The version, as characters that an entity tag can hold.
-        changed_at: When it was last changed, where the model says so.
+        changed_at: The time of the last change, if the model is `Timestamped`.
     """
 
     identity: str
@@ -60,7 +60,6 @@ def origin_of_entity(entity: Any) -> Origin | None:
 
 
 def _make_origin(mapper: Mapper[Any], read: Callable[[str], Any]) -> Origin | None:
-    """Make an origin of attributes by their names."""
     names = list(origin_names(mapper))
     if not names:
         return None
@@ -73,7 +72,7 @@ def _make_origin(mapper: Mapper[Any], read: Callable[[str], Any]) -> Origin | No
 
 
 def remember_origin(value: BaseModel, source: Any, origin: Origin | None = None) -> None:
-    """Note on a schema's instance what it was read from.
+    """Note the origin on a schema's instance.
 
     Args:
         value: The instance; what it equals and how it is written do not change.
@@ -91,7 +90,7 @@ def remember_entity(value: BaseModel, source: Any) -> None:
 
 
 def origin_of(value: Any) -> Origin | None:
-    """Return what a schema's instance was read from, as it is stored now, or None where nobody knows.
+    """Return the origin of a schema's instance, as it is stored now, or None if that is not known.
 
     `changed_at` is there only if nothing but the entity's own columns is in the instance: what else it shows may
     change at other times.
@@ -106,7 +105,7 @@ def origin_of(value: Any) -> Origin | None:
 
 
 def is_flat(schema: type[BaseModel], mapper: Mapper[Any]) -> bool:
-    """Tell whether every field of a schema is a column of its entity."""
+    """Return whether every field of a schema is a column of its entity."""
     names = {
         field.validation_alias if isinstance(field.validation_alias, str) else name
         for name, field in schema.model_fields.items()

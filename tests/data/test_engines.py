@@ -193,7 +193,7 @@ async def test_schema_can_be_inspected_on_a_read_session(database_url: str) -> N
 async def test_engines_live_from_start_to_stop(database_url: str) -> None:
     """Before the start and after the stop there is no engine, and the error says which app and what to do."""
     app = make_app(database_url)
-    closed = r"the database of app 'tests\.shop' is not open.*app\.test_app\(\).*app\.startup\(\)"
+    closed = r"the database of app 'tests\.services' is not open.*app\.test_app\(\).*app\.startup\(\)"
     async with app.app_context():
         with pytest.raises(RuntimeError, match=closed):
             db.engines()
@@ -208,7 +208,9 @@ async def test_engines_live_from_start_to_stop(database_url: str) -> None:
 
 async def test_app_must_know_the_database() -> None:
     """Starting a database for an app that was not given it says what was forgotten."""
-    with pytest.raises(RuntimeError, match=r"app 'stranger' does not know this database; create_app\(database=…\)"):
+    with pytest.raises(
+        RuntimeError, match=r"app 'stranger' does not use this database; pass it to create_app\(database=…\)"
+    ):
         await db.start(Quart("stranger"))
 
 

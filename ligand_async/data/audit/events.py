@@ -19,27 +19,28 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from ligand_async.context import current_operation_id, current_principal, current_request_id
 from ligand_async.data.changes import PRIVATE, Change
+from ligand_async.data.schemas.values import map_json
 from ligand_async.principal import Principal
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
-    """What somebody did to one entity, or tried to do.
+    """One action on an entity, or an attempt.
 
     Attributes:
-        at: When, in UTC, by the database's clock.
+        at: The time of it, in UTC, by the database's clock.
         id: Its UUIDv7.
-        subject: Who: the `sub` of the principal; None where nobody was authenticated, as outside requests.
-        issuer: Who vouched for that.
+        subject: The `sub` of the principal; None without a principal, as outside requests.
+        issuer: The issuer of the principal.
         client_id: The application that was used.
         action: `insert`, `update`, `delete`; `access_denied`, `authentication_failed`; or a word of the service's own.
         entity: The name of the mapped class.
         key: The primary key: the value of its column, or a JSON array of several.
-        old: What was there, as JSON: of an update the changed columns, of a delete all.
-        new: What is there: of an update the changed columns, of an insert all.
+        old: The values before, as JSON: of an update the changed columns, of a delete all.
+        new: The values after: of an update the changed columns, of an insert all.
         request_id: That of the request.
         operation_id: The operationId.
-        client_address: Where the request came from.
+        client_address: The address that the request came from.
     """
 
     at: datetime
@@ -68,10 +69,10 @@ class AuditEvent:
 
 
 def origin(principal: Principal | None = None) -> dict[str, Any]:
-    """Return who is at work here and by which request, as columns of the table.
+    """Return the principal and the request, as columns of the table.
 
     Args:
-        principal: Who it is, if that is known better than by the context.
+        principal: The principal, if it is not that of the context.
     """
     principal = principal or current_principal()
     address = None
@@ -113,15 +114,15 @@ def columns_of_change(change: Change) -> dict[str, Any] | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventFilter:
-    """Which events are asked for: those that are all of what is given.
+    """Selects events that match every given attribute.
 
     Attributes:
         entity: The name of a mapped class.
         key: A primary key, written as the trail writes it.
-        principal: The subject of who did it.
-        action: What was done.
-        since: The first moment.
-        until: The first moment that is too late.
+        principal: The subject of the principal.
+        action: The action.
+        since: The first moment, included.
+        until: The last moment, not included.
     """
 
     entity: str | None = None
@@ -172,7 +173,7 @@ def hidden_columns(mapper: Mapper[Any]) -> Mapping[str, _Hidden]:
     """Return the attributes whose values the trail does not hold, and why.
 
     Raises:
-        ValueError: A mark says something else.
+        ValueError: The `info` has another value.
     """
     found: dict[str, _Hidden] = {}
     for attribute in mapper.column_attrs:
@@ -190,13 +191,13 @@ def hidden_columns(mapper: Mapper[Any]) -> Mapping[str, _Hidden]:
 
 
 def is_audited(mapper: Mapper[Any]) -> bool:
-    """Tell whether the trail is of a class."""
+    """Return whether the changes of a class are recorded."""
     table = mapper.local_table
     return not isinstance(table, Table) or table.info.get(_MARK, True) is not False
 
 
 def redact(values: Mapping[str, Any], hidden: Mapping[str, _Hidden]) -> dict[str, Any]:
-    """Return what the trail may hold of some values."""
+    """Return the values without those that the trail must not hold."""
     shown = {}
     for name, value in values.items():
         match hidden.get(name):
@@ -216,24 +217,17 @@ def write_values(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write_value(value: Any) -> Any:
-    """Return one value as JSON holds it."""
     if value is None or type(value) in {str, int, bool}:  # most are
         return value
     written = to_jsonable_python(value, bytes_mode="base64", fallback=str)
-    return _name_not_finite(written)
+    return map_json(written, _name_not_finite) if isinstance(written, float | list | dict) else written
 
 
-def _name_not_finite(written: Any) -> Any:
-    """Name what is no number, which JSON has no word for and PostgreSQL refuses."""
-    match written:
-        case float() if not math.isfinite(written):
-            return "NaN" if math.isnan(written) else "Infinity" if written > 0 else "-Infinity"
-        case list():
-            return [_name_not_finite(item) for item in written]
-        case dict():
-            return {name: _name_not_finite(item) for name, item in written.items()}
-        case _:
-            return written
+def _name_not_finite(value: Any) -> Any:
+    # JSON has no such numbers, and PostgreSQL refuses them.
+    if not isinstance(value, float) or math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def write_key(key: Any) -> str:
@@ -245,11 +239,11 @@ def write_key(key: Any) -> str:
 
 
 def read_value(written: Any, type_: TypeEngine[Any]) -> Any:
-    """Return what a value was.
+    """Return the Python value of a written one.
 
     Args:
         written: As `_write_value` returned it.
-        type_: That of its column. What it does not know, as after a change of the column, stays as it was written.
+        type_: That of its column. A value that does not fit it, as after a change of the column, stays as written.
     """
     if written is None or isinstance(type_, JSON):
         return written
@@ -275,7 +269,6 @@ def _python_type(type_: TypeEngine[Any]) -> Any:
 
 @lru_cache(maxsize=256)
 def _adapter_of(kind: Any) -> TypeAdapter[Any] | None:
-    """Return what reads a type from JSON, or None where nothing does."""
     try:
         # An enumeration and the like bring a config of their own.
         return TypeAdapter(kind, config=_BASE64)

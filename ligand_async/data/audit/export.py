@@ -38,7 +38,7 @@ class NotAuthentic(ValueError):
 
 @dataclass(slots=True)
 class Tally:
-    """What is counted of the lines of an export, and signed in the end.
+    """The counts and the digest of the lines of an export, which are signed at its end.
 
     Attributes:
         events: How many there are.
@@ -113,10 +113,10 @@ def verify_export(lines: Iterator[bytes], key: Key) -> int:
         raise NotAuthentic("the signature is not of this key") from error
     if read.protected.get("typ") != _TYPE:
         raise NotAuthentic("the signature is not of an export")
-    told = json.loads(read.payload)
-    if told["events"] != tally.events:
-        raise NotAuthentic(f"{told['events']} events were signed, and there are {tally.events}")
-    if told != tally.document():
+    signed = json.loads(read.payload)
+    if signed["events"] != tally.events:
+        raise NotAuthentic(f"{signed['events']} events were signed, and there are {tally.events}")
+    if signed != tally.document():
         raise NotAuthentic("an event is not what was signed, or not in its place")
     return tally.events
 
@@ -133,7 +133,7 @@ def _read_signature(line: bytes) -> str:
         document = None
     signed = document.get(_SIGNATURE) if isinstance(document, dict) else None
     if not isinstance(signed, str):
-        raise NotAuthentic("the last line is no signature: the export was not signed, or its end is missing")
+        raise NotAuthentic("the last line is not a signature: the export was not signed, or its end is missing")
     return signed
 
 
@@ -153,11 +153,11 @@ def read_key(text: bytes) -> Key:
             return import_key(stripped, "oct")
     except (JoseError, ValueError, TypeError) as error:
         raise KeyNotUsable(f"the key cannot be read: {type(error).__name__}") from error
-    raise KeyNotUsable("the key is no JSON Web Key and no PEM, and a secret needs 32 bytes or more")
+    raise KeyNotUsable("the key is neither a JSON Web Key nor a PEM; a secret needs 32 bytes or more")
 
 
 def _read_pem(text: bytes) -> Key:
-    """Read a PEM, whatever kind of key it holds.
+    """Read a PEM with a key of any kind.
 
     Raises:
         JoseError: It holds none that signs.

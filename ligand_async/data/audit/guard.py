@@ -1,4 +1,4 @@
-"""What statements may write past the trail: none, or none in silence."""
+"""Statements that change audited rows without the trail are refused or logged."""
 
 import logging
 import re
@@ -28,21 +28,21 @@ _LONGEST_REMEMBERED = 4096  # characters of a statement whose tables are remembe
 
 
 class UnrecordedStatement(SQLAlchemyError):
-    """A statement would have changed rows that have a trail, and nothing of it was recorded."""
+    """A statement would have changed audited rows without an event in the trail."""
 
 
 class AuditWriteRefused(SQLAlchemyError):
-    """Something else than the trail wrote to its table."""
+    """A statement wrote to the table of the trail itself."""
 
 
 class StatementGuard:
-    """Looks at every statement of an engine that writes.
+    """Checks every statement of an engine that writes.
 
     It reads the SQL, so that no way to send it makes a difference: the ORM's, Core's, the connection's, or text.
 
     Args:
         tables: The names of the tables whose rows have a trail.
-        on_bulk: What to do about a statement that is not recorded.
+        on_bulk: How to treat a statement that is not recorded: ignore it, log a warning, or refuse it.
     """
 
     def __init__(self, tables: Collection[str], on_bulk: OnBulk) -> None:
@@ -51,13 +51,13 @@ class StatementGuard:
         self._remembered = lru_cache(maxsize=1024)(self._find_tables)
 
     def listen(self, engine: AsyncEngine) -> None:
-        """Look at an engine's statements from now on."""
+        """Check an engine's statements from now on."""
         event.listen(engine.sync_engine, "before_cursor_execute", self.check)
 
     def check(
         self, connection: Connection, _cursor: Any, statement: str, _parameters: Any, context: Any, _many: bool
     ) -> None:
-        """Let a statement pass, or not.
+        """Check one statement.
 
         Raises:
             AuditWriteRefused: It writes to the trail itself.
@@ -75,18 +75,18 @@ class StatementGuard:
             self.complain(missing)
 
     def complain(self, tables: Iterable[str]) -> None:
-        """Say that a statement writes past the trail.
+        """Refuse or log a statement that writes past the trail.
 
         Raises:
-            UnrecordedStatement: That is an error here.
+            UnrecordedStatement: `on_bulk` is `"error"`.
         """
-        told = (
+        message = (
             f"a statement changes {', '.join(tables)} without the audit trail, which only sees what the session "
             "flushes: call `await audit.record(…)` for it before, in the same transaction"
         )
         if self.on_bulk == "error":
-            raise UnrecordedStatement(told)
-        logger.warning("%s (%s)", told, current_operation_id() or "outside an operation")
+            raise UnrecordedStatement(message)
+        logger.warning("%s (%s)", message, current_operation_id() or "outside an operation")
 
     def tables_of(self, statement: str) -> tuple[str, ...]:
         """Return the tables with a trail that a statement writes to."""
@@ -118,20 +118,18 @@ def _pattern_of(tables: Collection[str]) -> str:
 
 
 _sessions: WeakKeyDictionary[Connection, Session] = WeakKeyDictionary()
-"""Whose statements a connection sends."""
+"""The session whose statements a connection sends."""
 
 _recorded: WeakKeyDictionary[SessionTransaction, set[str]] = WeakKeyDictionary()
 """The tables that `audit.record()` was called for, by transaction or savepoint."""
 
 
 @event.listens_for(OwnedSession, "after_begin")
-def remember_session(session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
-    """See a session begin a transaction."""
+def _remember_session(session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
     _sessions[connection] = session
 
 
 def _is_in_watched_flush(session: Session) -> bool:
-    """Tell whether a session is flushing, and the trail sees what."""
     return isinstance(session, OwnedSession) and session.flushing and watcher_of(session) is not None
 
 
@@ -143,7 +141,6 @@ def note_record(session: Session, tables: Iterable[str]) -> None:
 
 
 def _is_recorded(session: Session, table: str) -> bool:
-    """Tell whether something was recorded for a table, in this transaction or savepoint or one around it."""
     transaction = session.get_nested_transaction() or session.get_transaction()
     while transaction is not None:
         if table in _recorded.get(transaction, ()):

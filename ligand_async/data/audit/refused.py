@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 MOST_WAITING = 1000  # attempts
 MOST_AT_ONCE = 100  # of one transaction
-_PAUSE = 1.0  # seconds from one transaction to the next, so that nobody fills the disk with bad tokens
+_PAUSE = 1.0  # seconds from one transaction to the next, so that requests with bad tokens cannot fill the disk
 _TIME_LIMIT = 2.0  # seconds, for one transaction
 
 Transaction = Callable[[], AbstractAsyncContextManager[AsyncSession]]
@@ -72,9 +72,9 @@ class Attempts:
         """Keep that somebody's credentials are missing or wrong."""
         self._keep("authentication_failed", {"reason": reason})
 
-    def _keep(self, action: str, told: dict[str, Any], principal: Principal | None = None) -> None:
+    def _keep(self, action: str, details: dict[str, Any], principal: Principal | None = None) -> None:
         if len(self._waiting) < MOST_WAITING:
-            self._waiting.append({**_EMPTY, **origin(principal), "action": action, "new": told})
+            self._waiting.append({**_EMPTY, **origin(principal), "action": action, "new": details})
         else:
             self._left_out += 1
         self._arrived.set()

@@ -93,10 +93,10 @@ class AuditTrail:
 
     def observe(self, session: Session, changes: Sequence[Change]) -> None:
         """Write what a flush has changed, in the flush."""
-        told = [columns for change in changes if (columns := columns_of_change(change)) is not None]
-        if told:
+        audited = [columns for change in changes if (columns := columns_of_change(change)) is not None]
+        if audited:
             by = origin()
-            rows = [by | columns for columns in told]
+            rows = [by | columns for columns in audited]
             session.connection().execute(insert(self.table).inline(), rows, execution_options=_OPTIONS)
 
     async def record(
@@ -112,7 +112,7 @@ class AuditTrail:
         """Record what the session does not flush: call it before a bulk or Core statement, in its transaction.
 
         Statements on the tables of the class pass from then on until the end of the transaction or savepoint. It may
-        also record what is no change of rows at all.
+        also record an action that changes no rows.
 
         Args:
             session: The unit's.
@@ -125,13 +125,13 @@ class AuditTrail:
         """
         mapper: Mapper[Any] | None = None if isinstance(entity, str) else inspect(entity)
         hidden = {} if mapper is None else hidden_columns(mapper)
-        told = origin() | {
+        event = origin() | {
             "action": action,
             "entity": entity if isinstance(entity, str) else entity.__name__,
             "old": None if old is None else write_values(redact(old, hidden)),
             "new": None if new is None else write_values(redact(new, hidden)),
         }
-        rows = [told | {"key": key} for key in ([None] if keys is None else map(write_key, keys))]
+        rows = [event | {"key": key} for key in ([None] if keys is None else map(write_key, keys))]
         if rows:
             await session.execute(insert(self.table).inline(), rows, execution_options=_OPTIONS)
         if mapper is not None:
@@ -236,7 +236,7 @@ async def _rebuild(
 
 
 def _was_there(before: Sequence[AuditEvent], after: Sequence[AuditEvent]) -> bool:
-    """Tell whether an entity was there between two parts of its history; without any it may have been."""
+    """Return whether an entity existed between two parts of its history; without a history it may have."""
     if before:
         return before[-1].action != "delete"
     return not after or after[0].action != "insert"
@@ -292,7 +292,7 @@ async def prune(session: AsyncSession, table: Table, before: datetime) -> int:
     """Delete events that are older than a moment, up to 10,000, and return how many there were.
 
     PostgreSQL's trigger lets through who sets a parameter for the transaction. SQLite has no such thing: its trigger
-    is dropped and made again, in the transaction, which nobody else sees.
+    is dropped and made again in one transaction, which others cannot see.
     """
     old = select(table.c.at, table.c.id).where(table.c.at < before).order_by(table.c.at, table.c.id)
     statement = delete(table).where(tuple_(table.c.at, table.c.id).in_(old.limit(PRUNED_AT_ONCE))).returning(table.c.id)
@@ -309,7 +309,7 @@ async def prune(session: AsyncSession, table: Table, before: datetime) -> int:
     else:
         await session.execute(select(func.set_config(PRUNES, "off", True)))
     if pruned:
-        told = {"before": before.isoformat(), "count": pruned}
-        event = {**origin(), "action": "prune", "entity": None, "key": None, "old": None, "new": told}
+        pruning = {"before": before.isoformat(), "count": pruned}
+        event = {**origin(), "action": "prune", "entity": None, "key": None, "old": None, "new": pruning}
         await session.execute(insert(table).inline(), [event], execution_options=_PRUNING_OPTIONS)
     return pruned

@@ -71,7 +71,7 @@ def _written_enum(enum: Enum) -> str:
 
 
 def _is_utc_now(value: Any, context: AutogenContext) -> bool:
-    """Tell whether a default is the database's clock: as the models have it, or as the database gives it back."""
+    """Return whether a default is the database's clock, as the models or the database write it."""
     if isinstance(value, utc_now):
         return True
     if not isinstance(value, str | TextClause) or context.dialect is None:
@@ -92,7 +92,7 @@ def compare_server_default(
     _metadata_default: Any,
     rendered_metadata_default: str | None,
 ) -> bool | None:
-    """Tell whether a default differs from its column's; None leaves the answer to Alembic.
+    """Return whether a default differs from its column's; None leaves the answer to Alembic.
 
     PostgreSQL gives a default back with casts, SQLite without its parentheses. What then still differs in writing,
     Alembic lets PostgreSQL compare; but JSON has no equality, and texts with quotes in them Alembic does not escape.
@@ -118,7 +118,7 @@ def _plain(default: str) -> str:
 
 
 def _encloses(text: str) -> bool:
-    """Tell whether the first parenthesis is closed by the last."""
+    """Return whether the first parenthesis is closed by the last."""
     depth = 0
     for position, character in enumerate(text):
         depth += (character == "(") - (character == ")")
@@ -215,7 +215,7 @@ def _add_enum_operations(script: ops.MigrationScript, metadata: MetaData) -> Non
 
 
 def describe_labels(inspector: PGInspector, metadata: MetaData) -> Iterator[str]:
-    """Say which enum types of PostgreSQL have other labels than in the models; Alembic does not compare them."""
+    """Yield the enum types of PostgreSQL whose labels differ from the models; Alembic does not compare them."""
     declared = _types_of([(table.name, column) for table in metadata.tables.values() for column in table.columns])
     for enum in inspector.get_enums():
         wanted = declared.get(enum["name"], enum["labels"])
@@ -274,7 +274,7 @@ class _OnAuditTable(MigrateOperation):
 
     @property
     def arguments(self) -> str:
-        """What a migration writes between the parentheses."""
+        """The arguments that a migration writes between the parentheses."""
         return repr(self.table_name) if self.schema is None else f"{self.table_name!r}, schema={self.schema!r}"
 
 

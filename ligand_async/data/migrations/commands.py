@@ -138,7 +138,7 @@ async def auto_upgrade(
 
 
 def _is_behind(config: Config) -> bool:
-    """Tell whether migrations are missing that this release knows, in a database that holds none it does not know."""
+    """Return whether the database lacks migrations of this release and has none of a newer one."""
     script = ScriptDirectory.from_config(config)
     there = set(run_in_environment(config, MigrationContext.get_current_heads))
     unknown = there - {known.revision for known in script.walk_revisions()}
@@ -328,7 +328,7 @@ def _directories_up_to_project(start: Path) -> Iterator[Path]:
 
 
 def _is_ours(directory: Path) -> bool:
-    """Tell whether a directory's `env.py` calls this framework: others also call their directories `migrations`."""
+    """Return whether a directory's `env.py` calls this framework: other tools use the name `migrations`, too."""
     environment = directory / "env.py"
     return environment.is_file() and "run_environment" in environment.read_text(encoding="utf-8")
 

@@ -19,7 +19,7 @@ from ligand_async.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What `check` found.
+    """The result of `check`.
 
     Attributes:
         pending: Migrations that the database lacks, the oldest first.
@@ -41,7 +41,6 @@ async def check(database: Migrated, settings: Settings, directory: Path) -> Find
 
 
 def _compare(config: Config) -> Findings:
-    """Compare, in Alembic's environment."""
     script = ScriptDirectory.from_config(config)
 
     def work(context: MigrationContext) -> Findings:
@@ -55,7 +54,6 @@ def _compare(config: Config) -> Findings:
 
 
 def _differences(context: MigrationContext, metadata: MetaData) -> Iterator[str]:
-    """Yield what is different in a database, in words."""
     wanted = produce_migrations(context, metadata).upgrade_ops
     if wanted is not None:
         yield from _describe(wanted.ops)
@@ -65,10 +63,10 @@ def _differences(context: MigrationContext, metadata: MetaData) -> Iterator[str]
 
 
 def _describe(operations: Sequence[MigrateOperation]) -> Iterator[str]:
-    """Say what the database lacks, has too much, or has otherwise than the models.
+    """Describe the differences of the database from the models.
 
     Args:
-        operations: What would make the database what the models say.
+        operations: The operations that would bring the database in line with the models.
     """
     for operation in operations:
         if isinstance(operation, ops.OpContainer):
@@ -80,7 +78,6 @@ def _describe(operations: Sequence[MigrateOperation]) -> Iterator[str]:
 
 
 def _describe_one(operation: MigrateOperation) -> str:
-    """Say what one operation is about."""
     match operation:
         case ops.CreateTableOp():
             return f"table {operation.table_name} is missing"
@@ -107,7 +104,6 @@ def _describe_one(operation: MigrateOperation) -> str:
 
 
 def _describe_alteration(operation: ops.AlterColumnOp) -> Iterator[str]:
-    """Say what is different about one column."""
     column = f"column {operation.table_name}.{operation.column_name}"
     if operation.modify_type is not None:
         yield f"{column} has type {operation.existing_type!s}, the models say {operation.modify_type!s}"

@@ -1,4 +1,4 @@
-"""Errors of migrations, in words for whoever runs them, without a secret or a value."""
+"""Errors of migrations, for the people who run them, without secrets and values."""
 
 import os
 import socket
@@ -20,11 +20,11 @@ class MigrationError(RuntimeError):
 
 
 class MigrationsNotFound(MigrationError):
-    """There is no migrations directory where one was looked for, or none that could be made."""
+    """The migrations directory was not found, or could not be made."""
 
 
 class MigrationLockHeld(MigrationError):
-    """Another process kept migrating the same database for longer than this one would wait."""
+    """Another process was still migrating the same database when the time to wait was over."""
 
 
 class MigrationFailed(MigrationError):
@@ -32,7 +32,7 @@ class MigrationFailed(MigrationError):
 
 
 def explain_unreachable(url: URL, error: BaseException) -> str:
-    """Say which database cannot be reached, and why as far as that is known."""
+    """Return the message for a database that cannot be reached, with the reason as far as it is known."""
     return f"cannot reach the database {_name_of(url)}: {reason_of(error)}"
 
 
@@ -63,7 +63,7 @@ def _first_line(error: BaseException) -> str:
 
 @contextmanager
 def naming_failures(directory: Path) -> Iterator[None]:
-    """Say in which migration and line something failed.
+    """Return the migration and the line in which something failed.
 
     Raises:
         MigrationFailed: A migration raised.

@@ -118,7 +118,7 @@ def _lock_file(path: Path) -> int | None:
 
 
 def _unlock_file(path: Path, descriptor: int) -> None:
-    """Remove a locked file, then unlock it: in this order nobody removes another's."""
+    """Remove a locked file, then unlock it: in this order no process removes the lock of another."""
     path.unlink(missing_ok=True)
     os.close(descriptor)
 

@@ -40,7 +40,7 @@ _ATTRIBUTE = "ligand_async"  # under which alembic's Config carries an Environme
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What one run of `env.py` works on.
+    """The objects that one run of `env.py` works on.
 
     Attributes:
         metadata: The tables of the service, as its models declare them.
@@ -114,7 +114,6 @@ def _configuration(environment: Environment) -> dict[str, Any]:
 
 
 def _describe_step(step: MigrationInfo) -> str:
-    """Say what one step did to which migration."""
     verb = "stamped" if step.is_stamp else "applied" if step.is_upgrade else "undid"
     names = [f"{script.revision} {script.doc}" for script in step.up_revisions if isinstance(script, Script)]
     return f"{verb} {', '.join(names)}"
@@ -132,7 +131,7 @@ logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 class Migrated(Protocol):
-    """What migrations need of a `Database`."""
+    """The part of a `Database` that migrations need."""
 
     @property
     def metadata(self) -> MetaData:
@@ -252,7 +251,7 @@ PATIENCE = Patience()
 
 @dataclass(slots=True)
 class _Attempt:
-    """One try to migrate; tells whether it may be tried again.
+    """One try to migrate, and whether it may be tried again.
 
     Attributes:
         lock_timeout: Seconds that a statement waits for a table.
@@ -269,8 +268,8 @@ class _Attempt:
     def on_begin(self, connection: Connection) -> None:
         """Bound the waiting for locks in transactions.
 
-        Only there: what must run outside one, such as CREATE INDEX CONCURRENTLY, stops nobody while it waits, and
-        leaves an invalid index behind when it is interrupted.
+        Only there: a statement outside a transaction, such as CREATE INDEX CONCURRENTLY, blocks no other work while it
+        waits, and leaves an invalid index behind when it is interrupted.
         """
         self.announce()
         if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
@@ -279,7 +278,7 @@ class _Attempt:
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_milliseconds(self.lock_timeout)}ms'")
 
     def on_apply(self, context: MigrationContext, label: str) -> None:
-        """Check what SQLite was told not to check during the migration.
+        """Check the foreign keys that SQLite did not check during the migration.
 
         Raises:
             MigrationFailed: A row refers to nothing; the migration is rolled back.
@@ -380,5 +379,5 @@ async def _switch_foreign_keys_off(connection: AsyncConnection) -> None:
 
 
 def _is_lock_conflict(error: BaseException | None) -> bool:
-    """Tell whether another transaction was in the way."""
+    """Return whether another transaction held a lock that the migration needs."""
     return isinstance(error, DBAPIError) and sqlstate_of(error) in _LOCK_CONFLICTS

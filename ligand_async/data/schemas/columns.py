@@ -80,7 +80,7 @@ class MappedColumn:
 
     @property
     def is_nullable(self) -> bool:
-        """Whether it can be null; of an expression nobody knows."""
+        """Whether it can be null; of an expression that is not known, so it can."""
         return not self.columns or any(column.nullable for column in self.columns)
 
     @property
@@ -90,7 +90,7 @@ class MappedColumn:
 
     @property
     def description(self) -> str | None:
-        """What its `doc` or else its `comment` says."""
+        """Its `doc`, or else its `comment`."""
         texts = [text for column in self.columns for text in (column.doc, column.comment)]
         return next(filter(None, [self.mapped.doc, *texts]), None)
 
@@ -141,7 +141,7 @@ def columns_of(model: Any) -> dict[str, MappedColumn]:
     """Return the columns of a mapped class by their attributes: those of its parents too, none with an underscore.
 
     Raises:
-        TypeError: It is no mapped class.
+        TypeError: It is not a mapped class.
     """
     mapper = getattr(model, "__mapper__", None)
     if not isinstance(model, type) or not isinstance(mapper, Mapper) or mapper.class_ is not model:
@@ -157,7 +157,7 @@ def columns_of(model: Any) -> dict[str, MappedColumn]:
 
 
 def _is_set_by_database(column: Column[Any]) -> bool:
-    """Tell whether a column's value comes from SQL, or changes by itself, so that a client's would be in the way."""
+    """Return whether a column's value comes from SQL or changes by itself, so that clients must not send one."""
     default, server_default = column.default, column.server_default
     if column.computed is not None or column.identity is not None:
         return True
@@ -191,7 +191,7 @@ def default_of(column: MappedColumn) -> Any:
 
 
 def _constant_default(column: MappedColumn) -> _Constant | None:
-    """Return a default that is always the same, as the attribute has it, or None where there is no such.
+    """Return a default that is always the same, as the attribute has it, or None if there is none.
 
     Raises:
         TypeError: It is written in SQL and cannot be read.

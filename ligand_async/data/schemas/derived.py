@@ -85,7 +85,7 @@ class DerivedSchema(BaseModel):
 
     @classmethod
     def _takes(cls, column: MappedColumn) -> bool:
-        """Tell whether this kind of schema takes a column that was not asked for by name."""
+        """Return whether this kind of schema takes a column that is not declared by name."""
         raise NotImplementedError
 
     @classmethod
@@ -218,10 +218,10 @@ def _absent_allowed(column: MappedColumn, **options: Any) -> tuple[Any, FieldInf
 
 
 class CreateSchema(DerivedSchema):
-    """What a client says of a new row: `class PetCreate(CreateSchema, model=Pet): ...`.
+    """The body that creates a row: `class PetCreate(CreateSchema, model=Pet): ...`.
 
     It has the columns that a client may set: no key that is made for it, no timestamps, no version, nothing that the
-    database computes or sets. A key that nobody makes (a code, a pair of numbers) is the client's. Foreign keys stay.
+    database computes or sets. Foreign keys stay, and so does a key without a default.
     What is nullable or has a default may be absent, and is then `pydantic.MISSING`: `Pet(**data.model_dump())` leaves
     it to the column. Unknown keys are refused.
 
@@ -270,7 +270,7 @@ class CreateSchema(DerivedSchema):
 
 
 class PatchSchema(DerivedSchema):
-    """What a client changes about a row: `class PetPatch(PatchSchema, model=Pet): ...`, a JSON merge patch (RFC 7396).
+    """The body that changes a row: `class PetPatch(PatchSchema, model=Pet): ...`, a JSON merge patch (RFC 7396).
 
     It has the columns that a client may set when it makes a row, but no key. Each may be absent, and is then
     `pydantic.MISSING`; so are those that the body declares without a default. Null is a value of its own, and refused

@@ -1,4 +1,4 @@
-"""The types of columns, whatever they are wrapped in."""
+"""The Python types of columns, also of decorated and third-party column types."""
 
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
@@ -73,7 +73,7 @@ def _follow(type_: TypeDecorator[Any], name: str) -> Wire:
 
 
 def is_json(type_: TypeEngine[Any]) -> bool:
-    """Tell whether a column stores JSON, whatever it is wrapped in."""
+    """Return whether a column stores JSON, also by a type that decorates JSON."""
     while isinstance(type_, TypeDecorator):
         type_ = type_.impl_instance
     return isinstance(type_, types.JSON)
@@ -146,7 +146,7 @@ _UTILS = "sqlalchemy_utils"
 
 
 def _utils_wire(type_: TypeDecorator[Any]) -> Wire | None:
-    """Return how a type of sqlalchemy-utils travels that its column tells too little of."""
+    """Return the annotation of a sqlalchemy-utils type whose `python_type` is not enough."""
     for cls in type(type_).__mro__:
         if cls.__module__.partition(".")[0] == _UTILS and cls.__name__ in _BY_NAME:
             return _BY_NAME[cls.__name__](type_)
@@ -170,7 +170,7 @@ def _made_by(type_: TypeDecorator[Any]) -> Any:
 
 
 def _returned_by(function: Any) -> Any:
-    """Return what a function is annotated to return, null aside; None where nobody can know."""
+    """Return what a function is annotated to return, without null; None if it has no annotation."""
     try:
         returned = get_type_hints(function).get("return", Any)
     except (NameError, TypeError):

@@ -1,8 +1,9 @@
-"""Single values between JSON and the database: what is refused, and what is made of the rest."""
+"""Single values between JSON and the database: checks and conversions."""
 
 import math
 import sys
 from base64 import b64decode, b64encode
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from decimal import Context, Decimal
@@ -15,7 +16,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 _NUL = "\0"
-# PostgreSQL stores U+0000 in no text; the pattern tells clients.
+# PostgreSQL cannot store U+0000 in a text; the pattern is in the OpenAPI document.
 STORABLE = r"^[^\u0000]*$"
 # As a browser's e-mail field takes it (WHATWG HTML, "valid email address").
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
@@ -37,7 +38,7 @@ class _Documented:
 
 
 def documented(**members: Any) -> _Documented:
-    """Return a mark that adds members to the JSON Schema of a type: those that are not None."""
+    """Return an annotation that adds these members to the JSON Schema of a type, except those that are None."""
     return _Documented(tuple((name, value) for name, value in members.items() if value is not None))
 
 
@@ -50,12 +51,12 @@ def to_utc(value: datetime) -> datetime:
 
 
 def to_naive_utc(value: datetime) -> datetime:
-    """Move an aware moment to UTC, for a column that knows no time zone."""
+    """Move an aware moment to UTC and drop the time zone, for a column without one."""
     return to_utc(value).replace(tzinfo=None)
 
 
 def from_utc(value: datetime) -> datetime:
-    """Make a moment aware that was read from a column, or a database, that knows no time zone."""
+    """Return a moment in UTC; one without a time zone, from a column or database without it, is in UTC already."""
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
@@ -76,7 +77,7 @@ def time_to_utc(value: time) -> time:
 
 
 def time_from_utc(value: time) -> time:
-    """Make a time of day aware that SQLite gave back without its offset."""
+    """Return a time of day in UTC; SQLite returns it without its offset, in UTC already."""
     return value.replace(tzinfo=UTC) if value.tzinfo is None else time_to_utc(value)
 
 
@@ -93,7 +94,7 @@ class Places:
 
 
 def refuse_huge(value: Decimal) -> Decimal:
-    """Refuse a number beyond a double, as which SQLite stores it."""
+    """Refuse a number beyond the range of a double, which SQLite stores it as."""
     if abs(value) > Decimal(sys.float_info.max):
         raise PydanticCustomError("finite_number", "Input should be a finite number")
     return value
@@ -115,7 +116,7 @@ def encode_base64(value: bytes) -> str:
 
 
 def check_url(value: str) -> str:
-    """Refuse what is no absolute URL of the web; the text stays as it was written."""
+    """Refuse a text that is not an absolute URL (http, https, ftp, ftps); the text stays as it was written."""
     try:
         _URL.validate_python(value)
     except ValidationError:
@@ -124,7 +125,7 @@ def check_url(value: str) -> str:
 
 
 def check_uuid(value: str) -> str:
-    """Refuse what is no UUID, and write it as everybody does."""
+    """Refuse a text that is not a UUID, and return it in the canonical form (RFC 9562)."""
     try:
         return str(UUID(value))
     except ValueError:
@@ -149,7 +150,12 @@ def refuse_null(value: Any) -> Any:
 
 
 def check_json(value: Any) -> Any:
-    """Refuse JSON that no database stores: a number that is not finite, U+0000 in a text."""
+    """Refuse JSON that a database cannot store: a number that is not finite, U+0000 in a text."""
+    map_json(value, _check_json_leaf)
+    return value
+
+
+def _check_json_leaf(value: Any) -> Any:
     match value:
         case float() if not math.isfinite(value):
             raise PydanticCustomError("finite_number", "Input should be a finite number")
@@ -157,30 +163,34 @@ def check_json(value: Any) -> Any:
             raise PydanticCustomError("finite_number", "Input should be a finite number")
         case str() if _NUL in value:
             raise PydanticCustomError("nul_character", "Input should not contain U+0000")
-        case dict():
-            for key, part in value.items():
-                check_json(key)
-                check_json(part)
-        case list():
-            for part in value:
-                check_json(part)
     return value
 
 
-# What both databases hold: SQLite counts an interval from 1970 in a datetime.
+def map_json(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Return JSON with every key and every value that is not an object or array changed by a function."""
+    match value:
+        case dict():
+            return {change(key): map_json(part, change) for key, part in value.items()}
+        case list():
+            return [map_json(part, change) for part in value]
+        case _:
+            return change(value)
+
+
+# The bounds of both databases: SQLite stores an interval as a datetime, counted from 1970.
 _SHORTEST = datetime.min.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST = datetime.max.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def check_interval(value: timedelta) -> timedelta:
-    """Refuse a length of time that SQLite cannot count."""
+    """Refuse a duration that SQLite cannot store."""
     if not _SHORTEST <= value <= _LONGEST:
         raise PydanticCustomError("interval_range", "Input should be a duration within 1968 years back and 8029 on")
     return value
 
 
 def write_interval(value: timedelta) -> str:
-    """Write a length of time (ISO 8601) in days and less: a year of pydantic's is 365 days, which is nobody else's."""
+    """Write a duration (ISO 8601) in days and less: pydantic writes years of 365 days."""
     sign, length = ("-", -value) if value < timedelta() else ("", value)
     hours, seconds = divmod(length.seconds, 3600)
     minutes, seconds = divmod(seconds, 60)

@@ -1,4 +1,4 @@
-"""Cursors: positions in one list, signed, and the rows behind a position."""
+"""Cursors: signed positions in a list, and the conditions for the rows after a position."""
 
 import hashlib
 import hmac
@@ -29,11 +29,11 @@ MAX_LENGTH = 2048  # characters: a request's target has 8 KiB for everything
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where a page begins.
+    """The place where a page begins.
 
     Attributes:
-        values: The position: one value of each key. Without it the page begins at the end that is walked away from.
-        backward: Whether the page lies before it.
+        values: The position: one value for each key. None is the beginning of the list, or its end if `backward`.
+        backward: Whether the page lies before the position.
     """
 
     values: tuple[Any, ...] | None
@@ -41,14 +41,14 @@ class Cursor:
 
 
 class Seal:
-    """Writes cursors of one list and reads them.
+    """Writes and reads the cursors of one list.
 
-    The text is `base64url(tag || JSON)`. What the list is goes into the tag and not into the text, so a cursor of
-    another list, another order or another filter is refused like a forged one. It is signed and not encrypted.
+    The text is `base64url(tag || JSON)`. The list, its order and its filters are part of the tag and not of the text: a
+    cursor of another list is refused like a forged one. It is signed and not encrypted.
 
     Args:
         secret: The service's secret key.
-        binding: What the list is.
+        binding: Bytes that stand for the list, its order and its filters.
     """
 
     def __init__(self, secret: str, binding: bytes) -> None:
@@ -56,7 +56,7 @@ class Seal:
         self._binding = hashlib.sha256(binding).digest()
 
     def write(self, cursor: Cursor) -> str:
-        """Return a cursor's text.
+        """Return the text of a cursor.
 
         Raises:
             PageNotPossible: A value has no text, or is too long to be sent back.
@@ -69,14 +69,14 @@ class Seal:
         return text
 
     def read(self, text: str, types: Sequence[TypeEngine[Any]]) -> Cursor:
-        """Return the cursor of a text.
+        """Return the cursor that a text holds.
 
         Args:
-            text: As it was sent.
-            types: What each value was read by.
+            text: The text that the client sent.
+            types: The type that each value was read by.
 
         Raises:
-            ValidationFailed: We did not write it, or for another list.
+            ValidationFailed: The text is forged, or belongs to another list.
         """
         try:
             raw = b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
@@ -90,17 +90,16 @@ class Seal:
             return Cursor(None, bool(backward))
         try:
             read = tuple(read_value(value, type_) for value, type_ in zip(values, types, strict=True))
-        except KeyError:  # a member of an enumeration that is no more
+        except KeyError:  # a member that the enumeration no longer has
             raise _refuse_cursor() from None
         return Cursor(read, bool(backward))
 
     def tag(self, content: bytes) -> bytes:
-        """Return what nobody else can make of a content."""
+        """Return the HMAC tag of `content`."""
         return hmac.digest(self._key, self._binding + content, "sha256")[:_TAG_BYTES]
 
 
 def _refuse_cursor() -> ValidationFailed:
-    """Make the 422 of a cursor that is not of this list."""
     detail = "not a cursor of this list, its filters and its order; leave it out to begin anew"
     return ValidationFailed(DETAIL, errors=[InvalidPart(detail, "cursor_invalid", parameter=PARAMETER)])
 
@@ -109,15 +108,15 @@ _Condition = ColumnElement[bool]
 
 
 def conditions_after(keys: Sequence[Key], values: Sequence[Any], dialect: Dialect) -> list[_Condition]:
-    """Return conditions that together hold for every row behind a position, in the order in which rows follow.
+    """Return conditions that together hold for every row after a position, in the order in which rows follow.
 
     There are two where the first key may be null: rows with a value and rows without one are apart in every index, and
     a condition over both could only be tried on each row from the first.
 
     Args:
-        keys: What rows are sorted by, as they are walked.
+        keys: The keys that rows are sorted by, in the direction of the page.
         values: The position: one value of each key.
-        dialect: Of the database that will read them.
+        dialect: The dialect of the database.
     """
     first, value = keys[0], values[0]
     if not first.nullable:
@@ -132,7 +131,6 @@ def conditions_after(keys: Sequence[Key], values: Sequence[Any], dialect: Dialec
 
 
 def _behind(keys: Sequence[Key], values: Sequence[Any], dialect: Dialect) -> _Condition:
-    """Return what holds for the rows behind a position."""
     if not keys:
         return false()
     if not any(key.nullable for key in keys) and len({key.descending for key in keys}) == 1:
@@ -162,13 +160,12 @@ def _behind_as_row(keys: Sequence[Key], values: Sequence[Any], dialect: Dialect)
 
 
 def _bound(key: Key, value: Any, dialect: Dialect) -> _Condition:
-    """Return where the rows from a position on begin."""
     compare = le if key.descending else ge
     return compare(*_sides(key, value, dialect))  # type: ignore[no-any-return]  # operator knows no columns
 
 
 def _beyond(key: Key, value: Any, dialect: Dialect) -> _Condition | None:
-    """Return what holds for rows that are behind a value by this key, or None where there can be none."""
+    """Return the condition for rows after a value of this key, or None if there cannot be any."""
     if value is None:
         return key.expression.is_not(None) if key.nulls_first else None
     compare = lt if key.descending else gt
@@ -177,7 +174,6 @@ def _beyond(key: Key, value: Any, dialect: Dialect) -> _Condition | None:
 
 
 def _equal(key: Key, value: Any, dialect: Dialect) -> _Condition:
-    """Return what holds for rows that have this value."""
     if value is None:
         return key.expression.is_(None)
     one, other = _sides(key, value, dialect)
@@ -223,10 +219,10 @@ def comparable(type_: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
 
 
 def write_value(value: Any) -> Any:
-    """Return a value as JSON can hold it, with a tag where JSON has no such type.
+    """Return a value as JSON, with a tag if JSON has no such type.
 
     Raises:
-        PageNotPossible: It has no form that comes back the same.
+        PageNotPossible: A value of this class cannot be read back.
     """
     if isinstance(value, Enum):
         return ["e", value.name]
@@ -239,7 +235,7 @@ def write_value(value: Any) -> Any:
 
 
 def read_value(written: Any, type_: TypeEngine[Any]) -> Any:
-    """Return what a value was.
+    """Return the value of a written one.
 
     Args:
         written: As `write_value` returned it.

@@ -1,4 +1,4 @@
-"""What a list may be filtered and sorted by, declared on the query model and applied to a statement."""
+"""Filters and sorting, declared on the query model of a list and applied to a statement."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -129,7 +129,7 @@ class Filter:
         return handler(kind | None if optional else kind)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Say what is compared, where the field does not."""
+        """Add a description, if the field has none."""
         described = handler(schema)
         described.setdefault("description", _WORDS[self.operator])
         return described
@@ -152,7 +152,7 @@ class Filter:
 
 
 def _is_text(type_: TypeEngine[Any]) -> bool:
-    """Tell whether a type holds text; an enumeration's members are none."""
+    """Return whether a type holds text; the members of an enumeration are not text."""
     while isinstance(type_, TypeDecorator):
         type_ = type_.impl_instance
     return isinstance(type_, String) and not isinstance(type_, Enum)
@@ -177,7 +177,7 @@ def _bare_type(annotation: Any) -> Any:
 
 
 class ListParams(BaseModel):
-    """What a list is narrowed and sorted by: the fields with a `Filter`, and one annotated `Sort[…]`."""
+    """The filters and the sorting of a list: the fields with a `Filter`, and one annotated `Sort[…]`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -216,7 +216,7 @@ class _Sorted:
         return core_schema.no_info_after_validator_function(_refuse_repeated, apart)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Say how names are read, where the field does not say it otherwise."""
+        """Add a description of how names are read, if the field has none."""
         described = handler(schema)
         described.setdefault("description", "What is sorted by, in turn; `-` before a name: the largest come first.")
         return described

@@ -14,15 +14,15 @@ Sortable = ColumnElement[Any] | QueryableAttribute[Any]
 
 
 class PageNotPossible(TypeError):
-    """A statement that cannot be read page by page; the message says why, and what to do."""
+    """The statement cannot be read page by page; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Key:
-    """One thing that rows are sorted by.
+    """One expression that rows are sorted by.
 
     Attributes:
-        expression: What is compared.
+        expression: The expression that is compared.
         descending: Whether the largest come first.
         nullable: Whether it may be null.
         nulls_first: Where nulls are. By default they are larger than everything, as PostgreSQL's indexes have them.
@@ -39,7 +39,7 @@ class Key:
 
     @property
     def clause(self) -> ColumnElement[Any]:
-        """What ORDER BY says: nulls are named, because each database has its own idea of where they belong."""
+        """The ORDER BY clause, with the place of nulls, which differs between databases."""
         directed = self.expression.desc() if self.descending else self.expression.asc()
         if not self.nullable:
             return directed
@@ -127,7 +127,7 @@ class _Source:
         if self.repeats is None:
             return self.key
         raise PageNotPossible(
-            f"paginate() does not know what tells the rows of this statement apart: {self.repeats}. Pass "
+            f"paginate() needs columns that differ in every row, which the primary key is not: {self.repeats}. Pass "
             "paginate(…, unique=[…]) with columns that together differ in every row, or join along "
             "many-to-one relationships only, as in select(Pet).join(Pet.owner), and filter by others with any()"
         )
@@ -157,7 +157,6 @@ def _holds(columns: Iterable[ColumnElement[Any]], column: ColumnElement[Any]) ->
 
 
 def _read_clause(clause: Any, source: _Source, named: Mapping[str, Any]) -> Key:
-    """Take one element of ORDER BY apart."""
     descending, nulls_first = False, None
     while True:
         match clause:
@@ -174,18 +173,13 @@ def _read_clause(clause: Any, source: _Source, named: Mapping[str, Any]) -> Key:
             case _:
                 break
     if isinstance(clause, TextClause):
-        raise PageNotPossible("order_by(text(…)) cannot be read; order by columns or expressions")
+        raise PageNotPossible("order_by(text(…)) cannot be compared; order by columns or expressions")
     if any(isinstance(part, Over) for part in visitors.iterate(clause)):
         raise PageNotPossible("pages cannot be sorted by a window function; select it in a subquery and sort by that")
     return _make_key(clause, source, descending, nulls_first)
 
 
 def _find_named(name: str, named: Mapping[str, Any]) -> Any:
-    """Find what an order by name means.
-
-    Raises:
-        PageNotPossible: The statement selects nothing of that name.
-    """
     if name not in named:
         raise PageNotPossible(f"order_by({name!r}) names no label that the statement selects; order by the column")
     return _expression_of(named[name])
@@ -196,7 +190,6 @@ def _expression_of(selected: Any) -> Any:
 
 
 def _make_key(expression: ColumnElement[Any], source: _Source, descending: bool, nulls_first: bool | None) -> Key:
-    """Make a key, with nulls where PostgreSQL has them unless it is said otherwise."""
     is_filled = isinstance(expression, Column) and not expression.nullable
     nullable = not (is_filled and _is_among(expression.table, source.always))
     return Key(expression, descending, nullable, descending if nulls_first is None else nulls_first)

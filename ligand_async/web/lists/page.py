@@ -1,4 +1,4 @@
-"""One page of a list, as it is answered."""
+"""One page of a list, as it is sent."""
 
 from collections.abc import Mapping
 from typing import Annotated, Generic, Self, TypeVar
@@ -23,7 +23,7 @@ class Page(BaseModel, Generic[S]):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The headers that tell of other pages: `Link`, and `X-Pagination` for numbered ones.
+        """The headers with links to other pages: `Link`, and `X-Pagination` for numbered ones.
 
         An operation sends them by itself; a plain view returns them with the page.
         """

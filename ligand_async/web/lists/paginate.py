@@ -68,7 +68,7 @@ class _Rows(Generic[S]):
         statement: What selects them, in no order.
         selection: The same, of what the schema needs.
         keys: The keys that sort them.
-        schema: What is made of each.
+        schema: The schema of an item.
     """
 
     statement: Select[Any]
@@ -145,7 +145,7 @@ async def _read_by_cursor(
 async def _read_after(
     session: AsyncSession, rows: _Rows[Any], statement: Select[Any], cursor: Cursor, limit: int
 ) -> list[Row[Any]]:
-    """Read the rows behind a position, in the order in which they are walked."""
+    """Read the rows after a position, in the direction of the page."""
     keys: Sequence[Key] = rows.keys
     if cursor.backward:
         keys = [key.reversed() for key in keys]
@@ -168,7 +168,6 @@ async def _count(session: AsyncSession, rows: _Rows[Any], page: list[Row[Any]]) 
 
 
 def _position(row: Row[Any], keys: Sequence[Key]) -> tuple[Any, ...]:
-    """Return where a row is."""
     return tuple(getattr(row, f"{_KEY}{n}") for n in range(len(keys)))
 
 
@@ -197,27 +196,26 @@ async def _read_by_number(session: AsyncSession, rows: _Rows[S], params: OffsetP
 
 
 def _binding_of(params: CursorParams, keys: Sequence[Key], dialect: Dialect) -> bytes:
-    """Return the same bytes for the same list, in every worker, and others for every other.
+    """Return bytes that are the same for the same list in every worker, and differ for every other list.
 
-    Query parameters count by what they mean, so a default that is sent is no other list; how many items a page has
-    does not count. Those that the model does not know, as in a plain view, count as they are.
+    Query parameters count by their parsed values, so a default that is sent makes no difference; the page size does not
+    count. Parameters that the model does not declare, as in a plain view, count as they are.
     """
     known = params.model_dump(exclude=set(PLACE))
     operation: list[Any] = []
     if has_request_context():
         others = [pair for pair in request.args.items(multi=True) if pair[0] not in {*known, *PLACE}]
         operation = [request.endpoint, request.view_args, sorted(others)]
-    told = [operation, known, dialect.name, [_name_key(key, dialect) for key in keys]]
-    return json.dumps(told, default=_plain, sort_keys=True).encode()
+    facts = [operation, known, dialect.name, [_name_key(key, dialect) for key in keys]]
+    return json.dumps(facts, default=_plain, sort_keys=True).encode()
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON can hold of a value, the same in every process."""
+    """Return a value as JSON, the same in every process."""
     return sorted(map(str, value)) if isinstance(value, set | frozenset) else str(value)
 
 
 def _name_key(key: Key, dialect: Dialect) -> list[Any]:
-    """Return what a key is."""
     expression = key.expression
     if isinstance(expression, Column) and isinstance(expression.table, Table):
         name = f"{expression.table.fullname}.{expression.name}"

@@ -1,4 +1,4 @@
-"""Which page of a list is asked for, and links to the others: `Link` (RFC 8288) and `X-Pagination`."""
+"""The query parameters that select a page, and the links to other pages: `Link` (RFC 8288) and `X-Pagination`."""
 
 import json
 from collections.abc import Mapping
@@ -23,11 +23,11 @@ _PageSize = Annotated[int, Field(ge=1, le=100, description="How many items a pag
 
 
 def _hide_default(schema: JsonSchemaValue) -> None:
-    """Leave a default out of the document: generated clients send what they know of, and would ask for both kinds."""
+    # Generated clients send the defaults of the document, and would ask for both kinds of page.
     schema.pop("default", None)
 
 
-_UntoldSize = Annotated[_PageSize, Field(json_schema_extra=_hide_default)]
+_SizeWithoutDefault = Annotated[_PageSize, Field(json_schema_extra=_hide_default)]
 
 
 class OffsetParams(ListParams):
@@ -54,9 +54,9 @@ class CursorParams(ListParams):
 class PageParams(CursorParams):
     """Which page of a list, as the client likes: a page by cursor unless one is asked for by number."""
 
-    limit: _UntoldSize = 10
+    limit: _SizeWithoutDefault = 10
     page: _PageNumber | None = None
-    page_size: _UntoldSize = 10
+    page_size: _SizeWithoutDefault = 10
 
     @property
     def numbered(self) -> OffsetParams | None:
@@ -88,7 +88,7 @@ def make_link(parameter: str, values: Mapping[str, str | None]) -> dict[str, str
     client has reached, so no proxy on the way needs to be known.
 
     Args:
-        parameter: What tells pages apart.
+        parameter: The query parameter that selects a page.
         values: Its value by relation; None leaves it out.
     """
     if not has_request_context():
