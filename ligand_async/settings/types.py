@@ -67,7 +67,7 @@ def read_url(text: str, schemes: Container[str]) -> SplitResult | None:
 def is_base_url(text: str) -> bool:
     """Return whether a text is an http or https URL without user, query and fragment, to which paths can be added."""
     url = read_url(text, _HTTP)
-    return url is not None and url.username is None and text.isprintable() and not any(mark in text for mark in "?# ")
+    return url is not None and url.username is None and text.isprintable() and not any(mark in text for mark in "?#\\ ")
 
 
 def is_issuer(text: str) -> bool:

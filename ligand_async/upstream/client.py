@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
-from urllib.parse import urlsplit
 
 import httpx2
 from pydantic import TypeAdapter, ValidationError
@@ -15,6 +14,7 @@ from quart import has_request_context, has_websocket_context, request, websocket
 
 from ligand_async.auth import HTTPClient
 from ligand_async.context import current_request_id
+from ligand_async.settings import is_base_url
 from ligand_async.upstream.credentials import ClientCredentials, ForwardToken, outgoing_token_of
 from ligand_async.upstream.failures import bad_answer
 from ligand_async.upstream.retries import UpstreamCalls
@@ -232,17 +232,7 @@ _DOTS = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
 
 
 def _checked_base_url(base_url: str) -> str:
-    """Return the address of a service without a slash at its end.
-
-    Raises:
-        ValueError: It is none, or holds more than one; it is not repeated, as it may hold a password.
-    """
-    try:
-        url = urlsplit(base_url)
-        whole = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0 and url.username is None
-    except ValueError:
-        whole = False
-    if not whole or not base_url.isprintable() or any(mark in base_url for mark in "?#\\ "):
+    if not is_base_url(base_url):  # not repeated in the error, as it may hold a password
         raise ValueError("base_url: write it as https://host or https://host:port/path, no user, query or fragment")
     return base_url.rstrip("/")
 
