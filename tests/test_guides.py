@@ -21,9 +21,9 @@ from ligand_async import Database, Settings, create_app, signals
 from ligand_async.cli import ligand
 from ligand_async.testing import authorization, watch
 from tests.auth.issuing import AUDIENCE, Issuer
-from tests.auth.upstream import Reply, Upstream
 from tests.machine import leave_bare
 from tests.servers import ROOT
+from tests.upstream.service import Reply, Upstream
 
 GUIDES = ROOT / "docs"
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)

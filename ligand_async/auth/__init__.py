@@ -13,7 +13,7 @@ from ligand_async.auth.development import ENVIRONMENTS, LIFETIME, DevelopmentIss
 from ligand_async.auth.enforcement import add_challenges, enforcement_of, is_enforced
 from ligand_async.auth.errors import InsufficientScope, InvalidRequest, InvalidToken, bearer_challenge
 from ligand_async.auth.http_client import HTTPClient, UnusableExchange
-from ligand_async.auth.setup import init_auth
+from ligand_async.auth.setup import init_auth, trusted_issuers
 
 __all__ = [
     "ENVIRONMENTS",
@@ -41,4 +41,5 @@ __all__ = [
     "is_enforced",
     "issuer_of",
     "routes_of",
+    "trusted_issuers",
 ]

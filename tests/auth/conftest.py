@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from ligand_async.auth.tokens.introspection import IntrospectionVerifier
-from tests.auth.introspecting import IntrospectingIssuer, make_verifier
-from tests.auth.verifying import Clock
+from ligand_async.auth.tokens import IntrospectionVerifier
+from tests.auth.issuing import IntrospectingIssuer
+from tests.auth.verifying import Clock, make_verifier
 
 
 @pytest.fixture

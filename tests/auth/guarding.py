@@ -1,18 +1,29 @@
-"""What tests of enforcement share: callers with tokens of plain words, and a service that knows them."""
+"""Services whose routes are guarded, and callers with tokens of plain words, for tests of enforcement."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from quart import Blueprint, Quart
+from quart import Blueprint, Quart, g
 from quart.typing import TestClientProtocol as Client
 from werkzeug.datastructures import Headers
 
-from ligand_async import Principal
+from ligand_async import (
+    Principal,
+    claim,
+    current_principal,
+    operation,
+    public,
+    requires,
+    role,
+    scope,
+)
 from ligand_async.auth import BearerAuthenticator, InvalidToken
 from ligand_async.protocols import Authenticator
-from tests.services import NEVER_OPENED, make_app
+from tests.services import NEVER_OPENED, Answer, make_app, send
 
 PROBLEM = "application/problem+json"
+
 BAD = "bad"
 
 
@@ -60,3 +71,42 @@ async def statuses(client: Client, path: str, *words: str | None, method: str = 
     """Return the status that each caller gets."""
     asked: Any = client.open  # whose protocol asks for all arguments
     return [(await asked(path, method=method, headers=bearer(word))).status_code for word in words]
+
+
+REALM = 'Bearer realm="Shop"'
+
+
+@operation
+async def tell() -> dict[str, Any]:
+    """Tell who is calling, in every way that a handler can ask."""
+    principal = current_principal()
+    return {"current": principal and principal.subject, "g": g.principal and g.principal.subject}
+
+
+def app_of(**more: Any) -> Quart:
+    """Make a service with a route of each kind."""
+    blueprint = Blueprint("pets", __name__)
+    marks: dict[str, Callable[[Any], Any]] = {
+        "open": public,
+        "closed": lambda view: view,
+        "admin": requires(role("admin")),
+        "writer": requires(role("admin") | scope("pets:write")),
+        "both": requires(scope("pets:write") & scope("pets:delete") & ~scope("pets:suspended")),
+        "acme": requires(claim("tenant", "acme")),
+    }
+    for name, mark in marks.items():
+
+        async def view() -> Any:
+            return await tell()
+
+        blueprint.add_url_rule(f"/{name}", name, mark(view), methods=["GET", "POST"])
+    return guarded(blueprint, **more)
+
+
+async def get(app: Quart, path: str, word: str | None = None, **headers: str) -> Answer:
+    """Ask as somebody."""
+    return await send(app, "GET", path, headers={**bearer(word), **headers})
+
+
+async def hang(*_: Any) -> Any:
+    await asyncio.sleep(60)

@@ -18,6 +18,7 @@
 The metadata is at `METADATA` (OpenID Connect) and at `OAUTH_METADATA` (RFC 8414).
 """
 
+import base64
 import json
 import threading
 import time
@@ -29,6 +30,7 @@ from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import parse_qs, unquote_plus
 from uuid import uuid4
 
 from joserfc.errors import SecurityWarning
@@ -37,9 +39,13 @@ from joserfc.jws import JWSRegistry
 from joserfc.util import urlsafe_b64encode
 
 AUDIENCE = "https://api.example"
+
 METADATA = "/.well-known/openid-configuration"
+
 OAUTH_METADATA = "/.well-known/oauth-authorization-server"
+
 KEYS = "/keys"
+
 CURVES = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
 
 Key = RSAKey | ECKey | OKPKey | OctKey
@@ -295,3 +301,51 @@ class Issuer:
 def to_json(value: Any) -> bytes:
     """Return JSON, NaN and lone surrogates included."""
     return json.dumps(value, separators=(",", ":")).encode()
+
+
+INTROSPECTION = "/introspect"
+
+CLIENT = "petstore"
+
+SECRET = "s%cret+ /:"  # what only a careful client gets across
+
+
+class IntrospectingIssuer(Issuer):
+    """An issuer with an introspection endpoint (RFC 7662); `tokens` are those that are active, with what it says."""
+
+    def __init__(self, **members: Any) -> None:
+        super().__init__(**members)
+        self.tokens: dict[str, dict[str, Any]] = {}
+        self.secret = SECRET
+
+    def issue(self, value: str = "opaque-token", **claims: Any) -> str:
+        """Make a text an active token, and return it; a claim that is `...` is left out."""
+        said = {**self.claims(), "token_type": "Bearer", "scope": "pets:read pets:write", "roles": ["user"], **claims}
+        self.tokens[value] = {name: claim for name, claim in said.items() if claim is not ...}
+        return value
+
+    def respond(self, asked: Asked) -> Answer:
+        """Return the answer to a request."""
+        if asked.path != INTROSPECTION or asked.path in self.answers:
+            return super().respond(asked)
+        form = {name: values[0] for name, values in parse_qs(asked.body.decode()).items()}
+        if asked.method != "POST" or credentials(asked, form) != (CLIENT, self.secret):
+            return Answer(401, to_json({"error": "invalid_client"}))
+        known = self.tokens.get(form["token"])
+        return Answer(body=to_json({"active": False} if known is None else {"active": True, **known}))
+
+
+def credentials(asked: Asked, form: dict[str, str]) -> tuple[str, str]:
+    """Return who is asking, in either way that RFC 6749 section 2.3.1 has."""
+    scheme, _, encoded = asked.headers.get("Authorization", "").partition(" ")
+    if scheme == "Basic":
+        client, _, secret = base64.b64decode(encoded).decode().partition(":")
+        return unquote_plus(client), unquote_plus(secret)
+    return form.get("client_id", ""), form.get("client_secret", "")
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    """Return a token's claims."""
+    payload = token.split(".")[1]
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return claims

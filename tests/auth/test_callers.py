@@ -12,8 +12,7 @@ from ligand_async import (
     current_principal,
     public,
 )
-from tests.auth.asking import app_of, get
-from tests.auth.guarding import BAD, CALLERS, bearer, guarded
+from tests.auth.guarding import BAD, CALLERS, app_of, bearer, get, guarded
 from tests.services import running
 
 

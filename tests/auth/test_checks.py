@@ -16,7 +16,7 @@ from quart.views import MethodView
 from ligand_async import Principal, Settings, create_app, operation, public, requires, role
 from ligand_async.auth import AccessError, APIKeyAuthenticator, check_access
 from ligand_async.marks import access_mark
-from ligand_async.web.inputs import OperationError
+from ligand_async.web import OperationError
 from tests.auth.guarding import guarded
 from tests.services import NEVER_OPENED
 

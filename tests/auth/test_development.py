@@ -19,7 +19,7 @@ from ligand_async.auth.development import PATH, development_issuer_of
 from ligand_async.auth.tokens import Fetcher, discover
 from ligand_async.settings.environments import ENVIRONMENTS
 from ligand_async.testing import access_token, authorization
-from tests.auth.reading import claims_of
+from tests.auth.issuing import claims_of
 from tests.docs.documents import describe
 from tests.services import NEVER_OPENED
 

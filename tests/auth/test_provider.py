@@ -13,12 +13,17 @@ from quart.typing import TestClientProtocol as Client
 
 from examples.petstore.app import create_app
 from ligand_async.auth import InvalidToken
-from ligand_async.auth.tokens import AuthMethod, Fetcher, OAuthClient
-from ligand_async.auth.tokens.claims import PROFILES
-from ligand_async.auth.tokens.introspection import IntrospectionClient, IntrospectionVerifier
-from ligand_async.auth.tokens.keys import Pace
-from ligand_async.auth.tokens.token_cache import MAX_AGE
-from ligand_async.auth.tokens.verifier import TrustedIssuer
+from ligand_async.auth.tokens import (
+    MAX_AGE,
+    PROFILES,
+    AuthMethod,
+    Fetcher,
+    IntrospectionClient,
+    IntrospectionVerifier,
+    OAuthClient,
+    Pace,
+    TrustedIssuer,
+)
 from tests.provider.running import AUDIENCE, SECRET, Provider, running_provider
 from tests.servers import served
 

@@ -11,7 +11,7 @@ from quart import Blueprint, Quart, current_app
 
 from ligand_async import Principal, public, requires, role
 from ligand_async.auth import BasicAuthenticator, BasicCredentials, BearerAuthenticator
-from ligand_async.auth.tokens.keys import Pace
+from ligand_async.auth.tokens import Pace
 from ligand_async.protocols import Authenticator
 from ligand_async.signals import (
     access_denied,

@@ -1,4 +1,4 @@
-"""What tests of verification share: a clock to set, a verifier of a test's issuer, and a service that has one."""
+"""Clocks, verifiers and services for tests that verify tokens of an issuer."""
 
 import time
 from collections.abc import AsyncIterator
@@ -10,12 +10,22 @@ from quart import Blueprint, Quart, g
 
 from ligand_async import requires, role
 from ligand_async.auth import InvalidToken
-from ligand_async.auth.tokens import Fetcher, JWKSVerifier
-from ligand_async.auth.tokens.claims import PROFILES, ClaimProfile
-from ligand_async.auth.tokens.keys import DEFAULT_PACE, Pace
-from ligand_async.auth.tokens.verifier import TrustedIssuer
+from ligand_async.auth.tokens import (
+    DEFAULT_PACE,
+    PROFILES,
+    AuthMethod,
+    ClaimProfile,
+    Fetcher,
+    IntrospectionClient,
+    IntrospectionVerifier,
+    JWKSVerifier,
+    OAuthClient,
+    Pace,
+    TrustedIssuer,
+)
+from ligand_async.errors import ServiceUnavailable
 from ligand_async.principal import Principal
-from tests.auth.issuing import AUDIENCE, Issuer
+from tests.auth.issuing import AUDIENCE, CLIENT, SECRET, Issuer
 from tests.services import make_app
 
 PATIENCE = 2.0  # seconds
@@ -94,3 +104,37 @@ def make_service(database_url: str, issuer: Issuer, **settings: Any) -> Quart:
 def bearer(token: str, scheme: str = "Bearer") -> dict[str, str]:
     """Return the header that carries a token."""
     return {"Authorization": f"{scheme} {token}"}
+
+
+INTROSPECTION_PATIENCE = 0.3  # seconds
+
+
+def settings_for(issuer: Issuer, tokens: str = "opaque") -> dict[str, Any]:
+    """Return the settings of a service that asks this issuer."""
+    return {
+        "oidc_issuer": issuer.url,
+        "oidc_audience": AUDIENCE,
+        "oidc_tokens": tokens,
+        "oidc_client_id": CLIENT,
+        "oidc_client_secret": SECRET,
+        "oidc_timeout": 0.5,
+    }
+
+
+def make_verifier(
+    issuer: Issuer, clock: Clock, *, method: AuthMethod = "client_secret_basic", profile: str = "generic"
+) -> IntrospectionVerifier:
+    """Make what asks this issuer; only the test moves its clock on."""
+    own = OAuthClient(CLIENT, SECRET, method)
+    client = IntrospectionClient(issuer.url, fetcher=fetcher(INTROSPECTION_PATIENCE, client=own), clock=clock)
+    return IntrospectionVerifier(trust(issuer, profile), client, clock=clock, monotonic=clock)
+
+
+async def outcome(verifier: IntrospectionVerifier, token: str) -> str:
+    """Return the subject of a token, why it is refused, or `unknown`."""
+    try:
+        return (await verifier.verify(token)).subject
+    except InvalidToken as refusal:
+        return refusal.reason
+    except ServiceUnavailable:
+        return "unknown"

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from ligand_async import Settings, create_app
 from ligand_async.auth import issuer_of
 from ligand_async.cli import ligand
-from tests.auth.reading import claims_of
+from tests.auth.issuing import claims_of
 from tests.machine import leave_bare
 from tests.servers import LIGAND, ROOT
 

@@ -3,15 +3,19 @@
 import warnings
 from typing import Any
 
+import httpx2
 import pytest
 from joserfc.util import int_to_base64
 
-from ligand_async.auth.tokens.compact import read_compact
-from ligand_async.auth.tokens.keys import MAX_KEYS, KeySet, import_key_set
+from ligand_async.auth import InvalidToken
+from ligand_async.auth.tokens import Fetcher, FetchError, read_compact
+from ligand_async.auth.tokens.keys import MAX_KEYS, KeySet, KeySource, import_key_set
 from ligand_async.settings import DEFAULT_ALGORITHMS
-from tests.auth.issuing import Issuer, SigningKey, rsa_key
+from tests.auth.issuing import KEYS, Issuer, SigningKey, rsa_key, to_json
+from tests.auth.verifying import Clock, verifying
 
 ALL = (*DEFAULT_ALGORITHMS, "RS384", "RS512", "PS384", "PS512", "ES512", "Ed448")
+
 GOOD = SigningKey(key_id="good")
 
 
@@ -212,3 +216,56 @@ def test_sets_are_compared_by_what_they_verify() -> None:
     assert not imported(first).is_same(imported(second))
     assert not imported(first).is_same(imported({**second, "kid": "a"}))
     assert not imported(first).is_same(imported(first, second))
+
+
+async def test_keys_that_moved_are_found() -> None:
+    """After keys could not be fetched their address is asked for again."""
+    clock = Clock()
+    with Issuer() as issuer:
+        async with verifying(issuer, clock=clock) as verifier:
+            await verifier.verify(issuer.mint())
+            issuer.rotate()
+            issuer.members = {"jwks_uri": f"{issuer.origin}/elsewhere"}
+            issuer.answer("/elsewhere", body=to_json({"keys": [issuer.keys[0].published()]}))
+            issuer.answer(KEYS, status=404)
+            clock.forward(31)
+            with pytest.raises(InvalidToken):
+                await verifier.verify(issuer.mint())
+            clock.forward(31)
+
+            assert await verifier.verify(issuer.mint())
+
+
+async def test_keys_over_plain_http_are_refused() -> None:
+    """The address of the keys, which the metadata gives, is https like that of the issuer."""
+
+    class Local(httpx2.AsyncBaseTransport):
+        """Answers as if over TLS."""
+
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            asked.append(str(request.url))
+            return httpx2.Response(200, json={"issuer": "https://id.example", "jwks_uri": "http://id.example/keys"})
+
+    asked: list[str] = []
+    strict = Fetcher(timeout=1, allow_http=False, transport=Local())
+    source = KeySource("https://id.example", fetcher=strict, algorithms=DEFAULT_ALGORITHMS)
+    with pytest.raises(FetchError, match="not https"):
+        await source()
+
+    assert asked == ["https://id.example/.well-known/openid-configuration"]
+
+
+async def test_metadata_is_read_again_after_an_hour() -> None:
+    """Keys that moved while the old address still answers are found within the hour."""
+    clock = Clock()
+    with Issuer() as issuer:
+        async with verifying(issuer, clock=clock) as verifier:
+            await verifier.verify(issuer.mint())
+            old = to_json({"keys": [issuer.keys[0].published()]})
+            issuer.rotate()
+            issuer.members = {"jwks_uri": f"{issuer.origin}/elsewhere"}
+            issuer.answer("/elsewhere", body=to_json({"keys": [issuer.keys[0].published()]}))
+            issuer.answer(KEYS, body=old)
+            clock.forward(3601)
+
+            assert await verifier.verify(issuer.mint(iat=clock.now, exp=clock.now + 60))

@@ -10,7 +10,7 @@ import pytest
 
 from ligand_async.errors import BadGateway, GatewayTimeout
 from ligand_async.upstream import ServiceClient
-from tests.auth.upstream import HANG, RESET, Reply, Upstream, failure, raw
+from tests.upstream.service import HANG, RESET, Reply, Upstream, failure, raw
 
 MEBIBYTE = 1024 * 1024
 CONFIDENTIAL = b'{"confidential": "words of the other service"}'

@@ -8,7 +8,8 @@ from quart import Blueprint, Quart
 
 from ligand_async import current_principal, operation
 from ligand_async.settings import SettingsError
-from tests.auth.introspecting import INTROSPECTION, SECRET, IntrospectingIssuer, settings_for
+from tests.auth.issuing import INTROSPECTION, SECRET, IntrospectingIssuer
+from tests.auth.verifying import settings_for
 from tests.services import make_app, running
 
 callers = Blueprint("callers", __name__)

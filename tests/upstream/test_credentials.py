@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from examples.petstore.app import create_app
 from ligand_async import Problem, Settings
 from ligand_async.auth.tokens import Fetcher, OAuthClient
 from ligand_async.errors import BadGateway, ServiceUnavailable
 from ligand_async.settings import SettingsError
 from ligand_async.upstream import ClientCredentials, ForwardToken, ServiceClient
 from ligand_async.upstream.credentials import ClientToken
-from tests.auth.upstream import HANG, RESET, SECRET, TOKEN_PATH, Clock, Reply, Upstream, raw, wait_until
+from tests.provider.running import Provider
 from tests.services import NEVER_OPENED
+from tests.upstream.service import HANG, RESET, SECRET, TOKEN_PATH, Clock, Reply, Upstream, raw, wait_until
 
 METADATA = "/realm/.well-known/openid-configuration"
 
@@ -359,3 +361,22 @@ async def test_nothing_is_forwarded_outside_a_request(upstream: Upstream) -> Non
             await client.get("/items")
 
     assert upstream.requests == []
+
+
+pytestmark = pytest.mark.extended
+
+
+async def test_a_real_issuer_s_token_lets_a_service_in(provider: Provider) -> None:
+    """Whatever its secret is made of; and what it is sent, another service of ours takes."""
+    credentials = ClientCredentials("svc", provider.secret, issuer=provider.issuer, scope="pets:write")
+    with Upstream() as other:
+        async with ServiceClient(other.url, credentials=credentials) as client:
+            await asyncio.gather(*(client.get("/pets") for _ in range(20)))
+        sent = {asked.headers["Authorization"] for asked in other.requests}
+
+    settings = {"oidc_issuer": provider.issuer, "oidc_audience": provider.audience}
+    app = create_app("testing", database_url=NEVER_OPENED, **settings)
+    async with app.test_app():
+        told = await app.test_client().get("/me", headers={"Authorization": sent.pop()})
+
+    assert (told.status_code, (await told.get_json())["scopes"], sent) == (200, ["pets:write"], set())

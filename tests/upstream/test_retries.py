@@ -11,7 +11,7 @@ import pytest
 from ligand_async.errors import BadGateway, ServiceUnavailable
 from ligand_async.upstream import ServiceClient, retries
 from ligand_async.upstream.failures import UpstreamFailed
-from tests.auth.upstream import RESET, Reply, Upstream, failure, raw
+from tests.upstream.service import RESET, Reply, Upstream, failure, raw
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from ligand_async.auth import InvalidToken
-from ligand_async.auth.setup import trusted_issuers
-from ligand_async.auth.tokens.claims import PROFILES, ClaimProfile, adapt_profile, find_claim, principal_of
+from ligand_async.auth import InvalidToken, trusted_issuers
+from ligand_async.auth.tokens import PROFILES, ClaimProfile
+from ligand_async.auth.tokens.claims import adapt_profile, find_claim, principal_of
 from ligand_async.principal import Principal
 from ligand_async.settings import Settings
 from tests.auth.issuing import AUDIENCE, Issuer, SigningKey, rsa_key
