@@ -1,4 +1,4 @@
-"""Who is calling, and requirements on the caller, made of roles, scopes and claims."""
+"""`Principal`, the authenticated caller, and requirements on it, made of roles, scopes and claims."""
 
 import re
 from abc import ABC, abstractmethod
@@ -11,16 +11,16 @@ from typing import Any, NoReturn
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """An authenticated caller: a person or a service, as its access token tells (RFC 7519, RFC 9068).
+    """An authenticated caller, a person or a service, with the claims of its access token (RFC 7519, RFC 9068).
 
     Attributes:
         subject: The `sub` claim.
-        issuer: The `iss` claim: who vouches for it.
-        roles: What the caller is, by the issuer's claim profile.
-        scopes: What the token may be used for (RFC 6749 section 3.3).
+        issuer: The `iss` claim.
+        roles: The roles of the caller, from the claims of the issuer's profile.
+        scopes: The scopes of the token (RFC 6749 section 3.3).
         claims: All claims of the token, read only.
         client_id: The application that holds the token.
-        expires_at: When the token ends, in UTC.
+        expires_at: When the token expires, in UTC.
         token_id: The `jti` claim.
     """
 
@@ -38,20 +38,20 @@ SCOPE = re.compile(r"[!#-\[\]-~]+")  # RFC 6749 section 3.3
 
 
 class Requirement(ABC):
-    """What `requires` asks of a principal; made by `role`, `scope` and `claim`, joined by `&`, `|` and `~`."""
+    """A requirement on a principal, made by `role`, `scope` and `claim` and joined by `&`, `|` and `~`."""
 
     __slots__ = ()
 
     @abstractmethod
     def is_met(self, principal: Principal) -> bool:
-        """Tell whether a principal is what is asked for."""
+        """Return whether a principal meets the requirement."""
 
     def parts(self) -> Iterator["Requirement"]:
-        """Yield this requirement and all that it is made of."""
+        """Yield this requirement and all its parts."""
         yield self
 
     def scopes(self) -> frozenset[str]:
-        """Return scopes that a token must have; of alternatives, those of the first that asks for any."""
+        """Return the scopes that a token needs; of alternatives, those of the first that has any."""
         return frozenset()
 
     def __and__(self, other: "Requirement") -> "Requirement":
@@ -69,12 +69,12 @@ class Requirement(ABC):
 
 @dataclass(frozen=True, slots=True)
 class HasRole(Requirement):
-    """A role, as the issuer's claim profile tells."""
+    """A role, from the claims of the issuer's profile."""
 
     name: str
 
     def is_met(self, principal: Principal) -> bool:
-        """Tell whether the principal has it."""
+        """Return whether the principal has the role."""
         return self.name in principal.roles
 
     def __str__(self) -> str:
@@ -88,7 +88,7 @@ class HasScope(Requirement):
     name: str
 
     def is_met(self, principal: Principal) -> bool:
-        """Tell whether the token has it."""
+        """Return whether the token has the scope."""
         return self.name in principal.scopes
 
     def scopes(self) -> frozenset[str]:
@@ -107,7 +107,7 @@ class HasClaim(Requirement):
     value: str | int | bool
 
     def is_met(self, principal: Principal) -> bool:
-        """Tell whether the token says so; `true` is not `1`, and text is no number."""
+        """Return whether the claim has the value, and the same type: `true` is not `1`, and `"1"` is not `1`."""
         found: Any = principal.claims.get(self.name)
         values = found if isinstance(found, list | tuple) else (found,)
         return any(type(value) is type(self.value) and value == self.value for value in values)
@@ -124,11 +124,11 @@ class AllOf(Requirement):
     right: Requirement
 
     def is_met(self, principal: Principal) -> bool:
-        """Tell whether the principal meets both."""
+        """Return whether the principal meets both."""
         return self.left.is_met(principal) and self.right.is_met(principal)
 
     def parts(self) -> Iterator[Requirement]:
-        """Yield this requirement and all that it is made of."""
+        """Yield this requirement and all its parts."""
         yield self
         yield from self.left.parts()
         yield from self.right.parts()
@@ -149,11 +149,11 @@ class AnyOf(Requirement):
     right: Requirement
 
     def is_met(self, principal: Principal) -> bool:
-        """Tell whether the principal meets one."""
+        """Return whether the principal meets at least one."""
         return self.left.is_met(principal) or self.right.is_met(principal)
 
     def parts(self) -> Iterator[Requirement]:
-        """Yield this requirement and all that it is made of."""
+        """Yield this requirement and all its parts."""
         yield self
         yield from self.left.parts()
         yield from self.right.parts()
@@ -173,11 +173,11 @@ class Not(Requirement):
     part: Requirement
 
     def is_met(self, principal: Principal) -> bool:
-        """Tell whether the principal does not meet it."""
+        """Return whether the principal does not meet it."""
         return not self.part.is_met(principal)
 
     def parts(self) -> Iterator[Requirement]:
-        """Yield this requirement and what it denies."""
+        """Yield this requirement and the parts of the one that it negates."""
         yield self
         yield from self.part.parts()
 
@@ -189,12 +189,12 @@ def role(name: str) -> Requirement:
     """Require a role.
 
     Args:
-        name: Compared exactly; `allowed_roles`, where it is set, must have it.
+        name: The role, compared exactly. If `allowed_roles` is set, it must contain the role.
 
     Raises:
         ValueError: The name is empty, not printable, or begins or ends with a space.
     """
-    return HasRole(checked(name, "role"))
+    return HasRole(_checked(name, "role"))
 
 
 def scope(name: str) -> Requirement:
@@ -204,9 +204,9 @@ def scope(name: str) -> Requirement:
         name: One scope, such as `pets:write`.
 
     Raises:
-        ValueError: No token can have a scope of that name (RFC 6749 section 3.3).
+        ValueError: The name is not a valid scope (RFC 6749 section 3.3).
     """
-    return HasScope(checked(name, "scope"))
+    return HasScope(_checked(name, "scope"))
 
 
 def claim(name: str, value: str | int | bool) -> Requirement:
@@ -218,15 +218,14 @@ def claim(name: str, value: str | int | bool) -> Requirement:
 
     Raises:
         ValueError: The name is empty, not printable, or begins or ends with a space.
-        TypeError: The value is none of these types.
+        TypeError: The value has another type.
     """
     if not isinstance(value, str | int | bool):
-        raise TypeError("claim() compares with a text, a whole number, True or False")
-    return HasClaim(checked(name, "claim"), value)
+        raise TypeError("claim() takes a str, an int or a bool as the value")
+    return HasClaim(_checked(name, "claim"), value)
 
 
-def checked(name: str, kind: str) -> str:
-    """Return a name that some token can carry."""
+def _checked(name: str, kind: str) -> str:
     if not isinstance(name, str):
         raise TypeError(f"{kind}() takes a name; join several requirements by & or |")
     fits = SCOPE.fullmatch(name) if kind == "scope" else name and name.isprintable() and name == name.strip()

@@ -1,4 +1,4 @@
-"""Who may call a route: its nearest mark decides; without one a principal is needed. Every route with its access."""
+"""The access of routes: the nearest access decorator decides; without one a principal is needed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from ligand_async.principal import Requirement
 
 
 class AccessError(RuntimeError):
-    """Who may call a route is not said, or not in a way that holds."""
+    """The access rules of an app are contradictory, or cannot be enforced."""
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may call a route.
+    """The access rule of a route.
 
     Attributes:
-        is_public: Whether anyone may, authenticated or not.
-        requirement: What a principal must be; None where any will do.
+        is_public: Whether anyone may call it, authenticated or not.
+        requirement: The requirement on the principal; None if any principal may call it.
     """
 
     is_public: bool = False
@@ -37,15 +37,15 @@ _ANY_PRINCIPAL = Access()
 
 
 def access_of(app: Quart, endpoint: str, method: str) -> Access:
-    """Decide who may call a route.
+    """Return the access rule of a route.
 
     Args:
         app: The app.
         endpoint: The route's endpoint.
-        method: The HTTP method in capitals; a websocket's is GET.
+        method: The HTTP method in capitals; GET for a websocket.
 
     Raises:
-        AccessError: A class and its `decorators` have different marks.
+        AccessError: A class and its `decorators` have different access decorators.
     """
     view = app.view_functions[endpoint]
     check_class(view)
@@ -57,22 +57,23 @@ def access_of(app: Quart, endpoint: str, method: str) -> Access:
 
 
 def check_class(view: Any) -> None:
-    """Refuse a class of which one mark is its own and another is in its `decorators`: either may be an inherited one.
+    """Refuse the view of a class with two access decorators, one on the class and one in its `decorators`.
+
+    Either may be inherited, so neither is the nearer one.
 
     Raises:
-        AccessError: It is such a class's view.
+        AccessError: The class has two.
     """
     view_class = getattr(view, "view_class", None)
     of_class, of_view = access_mark(view_class), access_mark(view)
     if view_class is not None and of_class is not None and of_view not in (None, of_class):
         raise AccessError(
-            f"{view_class.__qualname__} has two marks of who may call, one on the class and one in `decorators`; "
-            "leave one"
+            f"{view_class.__qualname__} has two access decorators, one on the class and one in `decorators`; keep one"
         )
 
 
 def _is_static(view: Any) -> bool:
-    """Tell whether a view is Quart's own, which sends the files of a static folder."""
+    # Quart's own view, which sends the files of a static folder.
     return getattr(view, "__name__", "") == "send_static_file" and getattr(view, "__module__", "").startswith("quart.")
 
 
@@ -86,8 +87,8 @@ class Route:
     Attributes:
         path: The rule.
         method: The HTTP method; `_WEBSOCKET` for a websocket.
-        endpoint: What it is registered as.
-        access: Who may call it.
+        endpoint: The name that it is registered under.
+        access: Its access rule.
     """
 
     path: str
@@ -102,10 +103,10 @@ class Route:
 def routes_of(app: Quart) -> list[Route]:
     """List the routes of an app, sorted by path and method.
 
-    HEAD is told only where another may call it than GET, and OPTIONS only where a view answers it.
+    HEAD is listed only if its access differs from that of GET, and OPTIONS only if a view answers it.
 
     Raises:
-        AccessError: A class and its `decorators` have different marks.
+        AccessError: A class and its `decorators` have different access decorators.
     """
     rules = (
         rule for rule in app.url_map.iter_rules() if rule.endpoint in app.view_functions and _leads_to_a_view(rule)
@@ -114,7 +115,6 @@ def routes_of(app: Quart) -> list[Route]:
 
 
 def _routes_of_rule(app: Quart, rule: Any) -> Iterator[Route]:
-    """List the routes of one rule."""
     if rule.websocket:
         yield Route(rule.rule, _WEBSOCKET, rule.endpoint, access_of(app, rule.endpoint, "GET"))
         return
@@ -126,10 +126,8 @@ def _routes_of_rule(app: Quart, rule: Any) -> Iterator[Route]:
 
 
 def _leads_to_a_view(rule: Any) -> bool:
-    """Tell whether a request can reach a view by a rule."""
     return not rule.build_only and rule.redirect_to is None
 
 
 def _place_of(route: Route) -> tuple[str, str, str]:
-    """Return what a list of routes is sorted by."""
     return route.path, route.method, route.endpoint

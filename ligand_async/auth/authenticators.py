@@ -1,6 +1,6 @@
-"""Authenticators: access tokens, names and passwords (RFC 7617), API keys; the `Authorization` header.
+"""Authenticators for access tokens, names and passwords (RFC 7617), and API keys.
 
-The header is read strictly (RFC 9110 section 11.6.2).
+The `Authorization` header is read strictly (RFC 9110 section 11.6.2).
 """
 
 import base64
@@ -28,7 +28,7 @@ class BearerAuthenticator:
     """Access tokens in the `Authorization` header (RFC 6750 section 2.1), and nowhere else.
 
     Args:
-        verifier: Tells whom a token speaks for.
+        verifier: Verifies the tokens.
     """
 
     challenge: str | None = None  # the framework makes it, with the error that RFC 6750 wants
@@ -37,12 +37,12 @@ class BearerAuthenticator:
         self.verifier = verifier
 
     async def authenticate(self, connection: BaseRequestWebsocket) -> Principal | None:
-        """Return the principal of the request's token; None where there is none.
+        """Return the principal of the request's token, or None if it has none.
 
         Raises:
             InvalidRequest: There are two `Authorization` headers, two tokens in one, or a scheme without a token.
-            InvalidToken: The token is not to be trusted.
-            ServiceUnavailable: Nobody can tell now.
+            InvalidToken: The token is not valid.
+            ServiceUnavailable: The token cannot be verified now.
         """
         credentials = _credentials_of(connection)
         if credentials is None or credentials.scheme != "bearer":
@@ -69,9 +69,9 @@ class BasicAuthenticator:
     """A user's name and password (RFC 7617), in UTF-8.
 
     Args:
-        hook: Returns the principal of a name and a password, or None where they are wrong. Let it take as long for a
-            name that nobody has as for a wrong password.
-        realm: What the credentials are good for, such as the service's title.
+        hook: Returns the principal of a name and a password, or None if they are wrong. It should take as long for an
+            unknown name as for a wrong password.
+        realm: The protection space, such as the service's title (RFC 9110 section 11.5).
     """
 
     security_scheme = ("basic", {"type": "http", "scheme": "basic"})
@@ -81,11 +81,11 @@ class BasicAuthenticator:
         self.challenge: str | None = f'Basic realm="{quoted(realm)}", charset="UTF-8"'
 
     async def authenticate(self, connection: BaseRequestWebsocket) -> Principal | None:
-        """Return the principal of the request's name and password; None where there are none.
+        """Return the principal of the request's name and password, or None if it has none.
 
         Raises:
             InvalidRequest: There are two `Authorization` headers.
-            Unauthorized: Name or password are wrong, or cannot be read.
+            Unauthorized: The name or the password is wrong or malformed.
         """
         credentials = _credentials_of(connection)
         if credentials is None or credentials.scheme != "basic":
@@ -98,7 +98,6 @@ class BasicAuthenticator:
 
 
 def _read_basic(value: str) -> BasicCredentials | None:
-    """Return the name and password of an `Authorization` header; None where it is not one that RFC 7617 allows."""
     try:
         text = base64.b64decode(value.encode(), validate=True).decode()
     except (binascii.Error, UnicodeError):
@@ -113,8 +112,8 @@ class APIKeyAuthenticator:
     """A secret in a header of its own.
 
     Args:
-        hook: Returns the principal of a key, or None for a key that nobody has. Let it compare digests, or with
-            `hmac.compare_digest`: how long it takes must not tell how much of a key is right.
+        hook: Returns the principal of a key, or None for an unknown key. It should compare digests, or use
+            `hmac.compare_digest`: the time that it takes must not show how much of a key is right.
         header: The header's name.
     """
 
@@ -126,11 +125,11 @@ class APIKeyAuthenticator:
         self.security_scheme = ("apiKey", {"type": "apiKey", "in": "header", "name": header})
 
     async def authenticate(self, connection: BaseRequestWebsocket) -> Principal | None:
-        """Return the principal of the request's key; None where there is none.
+        """Return the principal of the request's key, or None if it has none.
 
         Raises:
-            Unauthorized: Nobody has that key.
-            BadRequest: There are two.
+            Unauthorized: The key is unknown.
+            BadRequest: There are two keys.
         """
         values = connection.headers.getlist(self.header)
         if not values:
@@ -147,11 +146,11 @@ _SCHEME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class Credentials(NamedTuple):
-    """What a header says.
+    """The credentials of an `Authorization` header.
 
     Attributes:
-        scheme: In lower case.
-        value: What follows it; empty where nothing does.
+        scheme: The scheme, in lower case.
+        value: The rest of the header, which may be empty.
     """
 
     scheme: str
@@ -159,10 +158,10 @@ class Credentials(NamedTuple):
 
 
 def _credentials_of(connection: BaseRequestWebsocket) -> Credentials | None:
-    """Return what a request or a handshake says in `Authorization`; None where it has no such header.
+    """Return the `Authorization` header of a request or a handshake, or None if there is none.
 
     Raises:
-        InvalidRequest: It has two, or one that does not begin with a scheme.
+        InvalidRequest: There are two, or it does not begin with a scheme.
     """
     values = connection.headers.getlist("Authorization")
     if not values:
@@ -180,17 +179,11 @@ _caller_token_var: ContextVar[tuple[Principal, SecretStr] | None] = ContextVar("
 
 
 def _keep_caller_token(principal: Principal, token: str) -> None:
-    """Remember a token that was verified.
-
-    Args:
-        principal: Whom it speaks for.
-        token: As it was sent.
-    """
     _caller_token_var.set((principal, SecretStr(token)))
 
 
 def current_caller_token() -> str | None:
-    """Return the token by which the current principal is known; None where it is known by something else."""
+    """Return the access token of the current principal, or None if it was authenticated in another way."""
     kept = _caller_token_var.get()
     if kept is None or kept[0] is not current_principal():
         return None

@@ -20,21 +20,20 @@ _STRICT = frozenset({"prod", "stage"})
 
 
 def check_access(app: Quart) -> None:
-    """Refuse to start where a mark is lost, where a role does not exist, and where nobody could ever be let in.
+    """Refuse to start an app with a lost access decorator, an unknown role, or a route that nobody can call.
 
     Raises:
-        AccessError: For all mistakes at once, each with its name and what to do.
+        AccessError: There are such mistakes; it lists them all, each with what to do.
     """
     mistakes = [*_torn_classes(app)]
-    if not mistakes:  # else who may call cannot be told
+    if not mistakes:  # else the routes have no definite access
         routes = routes_of(app)
         mistakes += [*_lost_marks(app), *_unknown_roles(routes, service_of(app).settings), *_unreachable(app, routes)]
     if mistakes:
-        raise AccessError("who may call cannot be enforced:\n  " + "\n  ".join(sorted(set(mistakes))))
+        raise AccessError("the access rules of this app cannot be enforced:\n  " + "\n  ".join(sorted(set(mistakes))))
 
 
 def _torn_classes(app: Quart) -> Iterator[str]:
-    """List the classes that have two marks."""
     for view in app.view_functions.values():
         try:
             check_class(view)
@@ -43,7 +42,6 @@ def _torn_classes(app: Quart) -> Iterator[str]:
 
 
 def _unknown_roles(routes: list[Route], settings: Settings) -> Iterator[str]:
-    """List the roles that some route asks for and nobody can have."""
     allowed = settings.allowed_roles
     if not allowed:
         return
@@ -57,7 +55,7 @@ def _unknown_roles(routes: list[Route], settings: Settings) -> Iterator[str]:
 
 
 def _unreachable(app: Quart, routes: list[Route]) -> Iterator[str]:
-    """List the routes that need a principal, in an app that cannot know any."""
+    """List the routes that need a principal, in an app without authenticators."""
     settings = service_of(app).settings
     if settings.environment not in _STRICT or enforcement_of(app).authenticators:
         return
@@ -65,7 +63,7 @@ def _unreachable(app: Quart, routes: list[Route]) -> Iterator[str]:
     for route in routes:
         if not route.access.is_public:
             yield (
-                f"{route} ({route.endpoint}) needs a principal, and nothing tells who is calling; "
+                f"{route} ({route.endpoint}) needs a principal, and the app has no authenticator; "
                 f"set {variable}, give create_app() authenticators, or mark the route @public"
             )
 
@@ -74,12 +72,12 @@ _LOCAL = "<locals>"
 
 
 def _lost_marks(app: Quart) -> Iterator[str]:
-    """List the marks that somebody wrote and that decide nothing in this app, each with what to do.
+    """List the access marks that have no effect in this app, each with what to do.
 
     Three kinds: a decorator without `functools.wraps` hides the mark of what is below it; a decorator above the route's
-    has made another function, and the mark is on that one; or what is marked was never registered at all. The last is
-    told only of what stands in a module beside this app, or beside one of its blueprints, as a global: anything else
-    may belong to another app of the process.
+    has made another function, and the mark is on that one; or the marked function was never registered at all. The
+    last is reported only for globals of a module that also has this app or one of its blueprints: anything else may
+    belong to another app of the process.
     """
     handlers = {endpoint: [*_handlers_of(view)] for endpoint, view in app.view_functions.items()}
     registered = _Registered(chain.from_iterable(handlers.values()))
@@ -95,13 +93,13 @@ def _lost_marks(app: Quart) -> Iterator[str]:
         if id(marked) not in told:
             name = f"{marked.__module__}.{marked.__qualname__}"
             yield (
-                f"{name}: no route leads to it, and its mark is {access_mark(marked)}; "
-                "put the route's decorator on top of all others, register it, or take the mark away"
+                f"{name}: it has the mark {access_mark(marked)} and is not registered as a route; "
+                "put the route's decorator on top of all others, register it, or remove the mark"
             )
 
 
 def _handlers_of(view: Any) -> Iterator[Any]:
-    """Yield a view, and of the view of a class the class's own functions and bases, too."""
+    """Yield a view; for a view of a class also the functions and bases of the class."""
     yield view
     view_class = getattr(view, "view_class", None)
     for base in view_class.__mro__ if view_class is not None else ():
@@ -110,7 +108,7 @@ def _handlers_of(view: Any) -> Iterator[Any]:
 
 
 class _Registered:
-    """What is registered with an app: handlers, and what their decorators kept by `functools.wraps`."""
+    """The functions registered with an app: handlers, and those that their decorators kept by `functools.wraps`."""
 
     def __init__(self, handlers: Iterable[Any]) -> None:
         self._ids = {id(found) for handler in handlers for found in copied_from(handler)}
@@ -129,7 +127,7 @@ def _marked_below(handler: Any, registered: _Registered) -> Iterator[tuple[Any, 
 
 
 def _marked_above(handler: Any, registered: _Registered) -> Iterator[tuple[Any, AccessMark]]:
-    """Find marks on functions that were made around a handler when it was registered already."""
+    """Find marks on functions that were made around a handler after it was registered."""
     for reference, mark in marked_around.get(handler, ()) if isinstance(handler, FunctionType) else ():
         marked = reference()  # gone by now, where a factory has dropped it
         if mark == access_mark(handler) or marked in registered:
@@ -139,9 +137,9 @@ def _marked_above(handler: Any, registered: _Registered) -> Iterator[tuple[Any, 
 
 
 def _is_known(marked: Any, definition: Any) -> bool:
-    """Tell whether a module knows what is marked by the name that a function or a class was defined by.
+    """Return whether a module still has the marked object under the name that it was defined by.
 
-    Else it may be left over, from another app of the process, and waits to be collected.
+    If not, it may be left over from another app of the process, and not collected yet.
     """
     found: Any = sys.modules.get(definition.__module__)
     for name in definition.__qualname__.split("."):
@@ -150,7 +148,7 @@ def _is_known(marked: Any, definition: Any) -> bool:
 
 
 def _never_registered(app: Quart, registered: _Registered) -> Iterator[Any]:
-    """Find what is marked beside this app or one of its blueprints, and is no part of any view there."""
+    """Find what is marked beside this app or one of its blueprints, and is not part of any view there."""
     modules = {owner.import_name: owner for owner in (app, *app.blueprints.values()) if _is_global(owner)}
     suspects = [
         marked
@@ -169,13 +167,13 @@ def _never_registered(app: Quart, registered: _Registered) -> Iterator[Any]:
 
 
 def _is_global(owner: Any) -> bool:
-    """Tell whether an app or a blueprint is a global of its module; else what is marked beside it may be another's."""
+    # An app that is not a global of its module may have been made by a factory, and the marks belong to another app.
     module = sys.modules.get(owner.import_name)
     return module is not None and any(found is owner for found in vars(module).values())
 
 
 def _views_of(found: Any) -> Iterator[Any]:
-    """Yield the views of an app or a blueprint; whatever else it is, nothing."""
+    """Yield the views of an app or a blueprint; nothing for any other object."""
     if isinstance(found, Quart):
         yield from found.view_functions.values()
     elif isinstance(found, Blueprint):

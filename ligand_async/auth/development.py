@@ -1,6 +1,6 @@
 """The development issuer: access tokens on a developer's own machine and in tests, and nowhere else.
 
-Its client credentials grant (RFC 6749 section 4.4) takes any client at its word.
+Its client credentials grant (RFC 6749 section 4.4) believes every client.
 """
 
 import functools
@@ -34,24 +34,24 @@ LIFETIME = 3600  # seconds
 
 
 class DevelopmentIssuer:
-    """An issuer with the key pair that follows from the secret key, so that all processes of a service agree.
+    """An issuer whose key pair is derived from the secret key, so that all processes of a service have the same.
 
-    It takes the part of a real issuer: metadata, keys and tokens are those of RFC 8414, RFC 7517 and RFC 9068.
+    It stands in for a real issuer, with metadata (RFC 8414), keys (RFC 7517) and tokens (RFC 9068).
 
     Args:
-        settings: Of the environment `local` or `testing`.
+        settings: The settings, of the environment `local` or `testing`.
 
     Attributes:
         issuer: The `iss` of its tokens, and where its metadata is found.
         audience: The `aud` of its tokens.
 
     Raises:
-        ValueError: The environment is another one.
+        ValueError: The environment is neither `local` nor `testing`.
     """
 
     def __init__(self, settings: Settings) -> None:
         if settings.environment not in ENVIRONMENTS:
-            raise ValueError(f"there is no development issuer in {settings.environment}; name a real one, oidc_issuer")
+            raise ValueError(f"there is no development issuer in {settings.environment}; set oidc_issuer to a real one")
         self.issuer = settings.service_public_url + PATH
         self.audience = settings.oidc_audience or (settings.service_public_url,)
         self._key = ECKey.derive_key(
@@ -74,17 +74,17 @@ class DevelopmentIssuer:
         """Return an access token (RFC 9068).
 
         Args:
-            subject: Who it speaks for.
-            roles: What that one is.
-            scopes: What it may be used for.
-            expires: Seconds from now until it ends.
-            claims: More claims; of the same name they take the place of those above.
+            subject: The `sub` claim.
+            roles: The roles of the subject.
+            scopes: The scopes of the token.
+            expires: Seconds from now until it expires.
+            claims: More claims, which replace those above of the same name.
 
         Raises:
-            TypeError: Roles or scopes are one text instead of several.
+            TypeError: Roles or scopes are a string instead of a list of strings.
         """
         if isinstance(roles, str) or isinstance(scopes, str):
-            raise TypeError('roles and scopes are several texts, such as ["admin"]')
+            raise TypeError('roles and scopes must be lists of strings, such as ["admin"]')
         now = int(time.time())
         names = {"roles": list(roles), "scope": " ".join(scopes)}
         payload = {
@@ -106,7 +106,7 @@ class DevelopmentIssuer:
         return {"keys": [self._key.as_dict(private=False)]}
 
     def metadata(self) -> dict[str, Any]:
-        """Return what clients read about the issuer (RFC 8414 section 2, OpenID Connect Discovery 1.0 section 3)."""
+        """Return the metadata of the issuer (RFC 8414 section 2, OpenID Connect Discovery 1.0 section 3)."""
         return {
             "issuer": self.issuer,
             "jwks_uri": f"{self.issuer}/jwks",
@@ -118,7 +118,7 @@ class DevelopmentIssuer:
 
 
 def development_issuer_of(settings: Settings) -> DevelopmentIssuer | None:
-    """Return the development issuer, or None where there is none: outside `local` and `testing`, beside a real one."""
+    """Return the development issuer, or None if `oidc_issuer` is set or the environment is not `local` or `testing`."""
     if settings.environment not in ENVIRONMENTS or settings.oidc_issuer:
         return None
     return DevelopmentIssuer(settings)
@@ -141,19 +141,17 @@ def init_development_issuer(app: Quart, issuer: DevelopmentIssuer) -> None:
 
 
 def issuer_of(app: Quart) -> DevelopmentIssuer | None:
-    """Return the development issuer that an app serves and trusts, if there is one."""
+    """Return the development issuer of an app, or None if it has none."""
     return state_of(app).find(DevelopmentIssuer)
 
 
 async def _warn(settings: Settings) -> None:
-    """Say in the log that the service believes whoever asks; a test is not warned of what it wants."""
     level = logging.INFO if settings.environment == "testing" else logging.WARNING
     variable = settings.vocabulary().variable("oidc_issuer")
-    logger.log(level, "the development issuer gives a token to whoever asks; %s names a real one", variable)
+    logger.log(level, "the development issuer gives a token to everyone who asks; set %s to a real issuer", variable)
 
 
 async def _read_metadata() -> Response:
-    """Return where everything is."""
     return jsonify(_current_issuer().metadata())
 
 
@@ -163,7 +161,6 @@ async def _read_keys() -> Response:
 
 
 async def _issue_token() -> Response:
-    """Issue a token, or say why not."""
     try:
         grant = await _read_grant(request)
     except GrantError as error:
@@ -177,7 +174,7 @@ async def _issue_token() -> Response:
 
 
 def _answer(document: dict[str, Any], status: int, headers: dict[str, str]) -> Response:
-    """Return an answer that nobody keeps (RFC 6749 section 5.1)."""
+    """Return a response that is not cached (RFC 6749 section 5.1)."""
     response = jsonify(document)
     response.status_code = status
     response.headers.update({"Cache-Control": "no-store", "Pragma": "no-cache", **headers})
@@ -185,7 +182,6 @@ def _answer(document: dict[str, Any], status: int, headers: dict[str, str]) -> R
 
 
 def _current_issuer() -> DevelopmentIssuer:
-    """Return the issuer of the app that serves this request."""
     return state_of(current_app).get(DevelopmentIssuer)
 
 
@@ -196,11 +192,11 @@ _PARAMETERS = ("grant_type", "client_id", "scope", "roles")
 
 
 class GrantError(Exception):
-    """Why no token is issued (RFC 6749 section 5.2).
+    """No token is issued (RFC 6749 section 5.2).
 
     Args:
-        error: One of the codes there.
-        description: What is wrong, and what would do.
+        error: The error code.
+        description: The mistake, and how to correct it.
     """
 
     def __init__(self, error: str, description: str) -> None:
@@ -212,12 +208,12 @@ class GrantError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Grant:
-    """What a client asked for.
+    """A request for a token.
 
     Attributes:
-        client_id: As it calls itself.
-        scopes: What the token may be used for.
-        roles: What the client is to be; a parameter that no real issuer has.
+        client_id: The identifier that the client gives.
+        scopes: The scopes of the token.
+        roles: The roles of the client; a parameter that real issuers do not have.
     """
 
     client_id: str
@@ -229,15 +225,15 @@ async def _read_grant(request: Request) -> _Grant:
     """Read a request for a token.
 
     Raises:
-        GrantError: It is not one that can be granted.
+        GrantError: It cannot be granted.
     """
     if request.mimetype != _FORM:
         raise GrantError("invalid_request", f"send the parameters as {_FORM}")
     form = await request.form
     if twice := [name for name in _PARAMETERS if len(form.getlist(name)) > 1]:
-        raise GrantError("invalid_request", f"{twice[0]} is there more than once")
+        raise GrantError("invalid_request", f"{twice[0]} is given more than once")
     if not form.get("grant_type"):
-        raise GrantError("invalid_request", "grant_type is missing; write client_credentials")
+        raise GrantError("invalid_request", "grant_type is missing; send client_credentials")
     if form["grant_type"] != "client_credentials":
         raise GrantError("unsupported_grant_type", "the only grant_type here is client_credentials")
     return _Grant(
@@ -248,10 +244,10 @@ async def _read_grant(request: Request) -> _Grant:
 
 
 def _read_client(request: Request, form: MultiDict[str, str]) -> str:
-    """Return what the client calls itself, in the header or in the form; its secret may be any or none.
+    """Return the client's identifier, from the header or the form; the secret is not looked at.
 
     Raises:
-        GrantError: It says nothing, or two things.
+        GrantError: There is no identifier, or there are two.
     """
     header = request.authorization
     named = {unquote_plus(header.username or "")} if header is not None and header.type == "basic" else set()
@@ -260,16 +256,11 @@ def _read_client(request: Request, form: MultiDict[str, str]) -> str:
         raise GrantError("invalid_request", "the header and the form name different clients")
     client_id = next(iter(named), "")
     if not _CLIENT_ID.fullmatch(client_id):
-        raise GrantError("invalid_client", "client_id is missing or not in ASCII; any other name does")
+        raise GrantError("invalid_client", "client_id is missing or not ASCII; send any name")
     return client_id
 
 
 def _read_names(text: str, error: str, parameter: str) -> tuple[str, ...]:
-    """Return names that are separated by spaces.
-
-    Raises:
-        GrantError: They are not.
-    """
     text = text.strip(" ")
     if text and not _SCOPES.fullmatch(text):
         raise GrantError(error, f"{parameter} is not a list of names in ASCII, separated by single spaces")
@@ -277,10 +268,12 @@ def _read_names(text: str, error: str, parameter: str) -> tuple[str, ...]:
 
 
 class InProcess(httpx2.AsyncBaseTransport):
-    """Leads a verifier to a development issuer without a server, and past the hooks of the service.
+    """A transport to a development issuer, without a server and without the hooks of the service.
+
+    Only metadata and keys can be read.
 
     Args:
-        issuer: The issuer, of which metadata and keys can be read.
+        issuer: The issuer.
     """
 
     def __init__(self, issuer: DevelopmentIssuer) -> None:

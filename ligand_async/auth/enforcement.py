@@ -33,7 +33,7 @@ class Challenges:
     def __init__(self, realm: str, authenticators: Sequence[Authenticator]) -> None:
         self.realm = realm
         self.others = [one.challenge for one in authenticators if one.challenge is not None]
-        # A 401 must have a challenge; where no scheme is known at all, it is this one.
+        # A 401 must have a challenge; in an app without any scheme it is this one.
         self.takes_tokens = not self.others or any(isinstance(one, BearerAuthenticator) for one in authenticators)
 
     def bearer(self, error: str | None = None, *, scope: str | None = None) -> str:
@@ -52,17 +52,17 @@ class Challenges:
 
 
 _LEAST_PATIENCE = 10.0  # seconds, for authenticators and deny list together
-_QUESTIONS = 3  # that an issuer may be asked for one token: metadata, keys, introspection
+_QUESTIONS = 3  # requests to an issuer that one token may need: metadata, keys, introspection
 _RETRY_AFTER = "5"  # seconds
 
 
 class Enforcement:
-    """The authenticators of one app, and what its marks decide.
+    """Authenticates the callers of one app, and decides whether they may call its routes.
 
     Args:
         app: The app.
-        authenticators: Asked in this order; the first that finds credentials decides who is calling.
-        deny_list: Asked about every principal, on every request.
+        authenticators: The first that finds credentials in a request decides who the caller is.
+        deny_list: Called for every principal, on every request.
         patience: Seconds that all of them may take together.
     """
 
@@ -77,9 +77,9 @@ class Enforcement:
         self.decided: dict[tuple[str, str], Access] = {}
 
     async def check_request(self) -> None:
-        """Authenticate the current request and let it pass, or raise.
+        """Authenticate the current request, and raise if the caller may not call the route.
 
-        A routing error stays what it is, and so does the answer to OPTIONS that Quart makes.
+        Routing errors and the automatic answer to OPTIONS are left alone.
         """
         current = request._get_current_object()  # type: ignore[attr-defined]  # a LocalProxy
         g.principal = None
@@ -91,7 +91,7 @@ class Enforcement:
             await self.check(current.endpoint or "", current.method, current)
 
     async def check_websocket(self) -> None:
-        """Do the same for the handshake of a websocket."""
+        """Check the handshake of a websocket in the same way."""
         current = websocket._get_current_object()  # type: ignore[attr-defined]  # a LocalProxy
         g.principal = None
         request_state().principal = None
@@ -99,12 +99,12 @@ class Enforcement:
             await self.check(current.endpoint or "", "GET", current)
 
     async def check(self, endpoint: str, method: str, connection: BaseRequestWebsocket) -> None:
-        """Find out who is calling and whether they may.
+        """Authenticate the caller, and check the access of the route.
 
         Raises:
-            Unauthorized: Nobody was authenticated, or the credentials are wrong.
-            InsufficientScope: The principal is not who may.
-            ServiceUnavailable: Nobody can tell now.
+            Unauthorized: There are no credentials, or they are wrong.
+            InsufficientScope: The principal does not meet the requirement.
+            ServiceUnavailable: The caller cannot be authenticated now.
         """
         access = self.decide(endpoint, method)
         limit = asyncio.timeout(self.patience)
@@ -133,30 +133,30 @@ class Enforcement:
             raise self.refuse()
 
     async def identify(self, connection: BaseRequestWebsocket) -> Principal | None:
-        """Ask the authenticators, then the deny list.
+        """Call the authenticators, then the deny list.
 
         Raises:
-            TypeError: One of them answered with something that is no answer; nobody is let in on that.
+            TypeError: One of them returned a value of the wrong type, which lets nobody in.
         """
         for authenticator in self.authenticators:
             principal = await authenticator.authenticate(connection)
             if principal is None:
                 continue
             if not isinstance(principal, Principal):
-                raise TypeError(f"{type(authenticator).__name__}.authenticate() returned no Principal and not None")
+                raise TypeError(f"{type(authenticator).__name__}.authenticate() must return a Principal or None")
             if self.deny_list is not None:
                 denied = await self.deny_list(principal)
                 if denied is None:
-                    raise TypeError("the deny list returned None; return True or False")
+                    raise TypeError("the deny list must return True or False, not None")
                 if denied and isinstance(authenticator, BearerAuthenticator):
                     raise InvalidToken("denied")
                 if denied:
-                    raise Unauthorized("these credentials are not valid any more")
+                    raise Unauthorized("these credentials are no longer valid")
             return principal
         return None
 
     def decide(self, endpoint: str, method: str) -> Access:
-        """Return who may call a route; routes do not change once the app serves."""
+        """Return the access of a route. It is decided once, as routes do not change once the app serves."""
         key = (endpoint, method)
         found = self.decided.get(key)
         if found is None:
@@ -164,13 +164,13 @@ class Enforcement:
         return found
 
     def refuse(self) -> Unauthorized:
-        """Make the refusal of a request that nobody sent."""
+        """Return the problem for a request without credentials."""
         refusal = Unauthorized("credentials are required")
         self.complete(refusal, reason="missing")
         return refusal
 
     def forbid(self, principal: Principal, requirement: Requirement) -> InsufficientScope:
-        """Make the refusal of a principal that is not who may."""
+        """Return the problem for a principal that does not meet the requirement."""
         missing = requirement.scopes() - principal.scopes
         scope = " ".join(sorted(requirement.scopes())) if missing else None
         refusal = InsufficientScope(f"this needs {requirement}")
@@ -179,9 +179,9 @@ class Enforcement:
         return refusal
 
     def complete(self, problem: Problem, *, reason: str) -> None:
-        """Add what a refusal must carry, challenges or when to come back, and tell of a 401."""
+        """Add the headers that a refusal needs, `WWW-Authenticate` or `Retry-After`, and announce a 401."""
         if isinstance(problem, InvalidToken):
-            logger.info("an access token was refused: %s", problem.reason)
+            logger.info("access token rejected: %s", problem.reason)
         if problem.status == 503:
             problem.headers.setdefault("Retry-After", _RETRY_AFTER)
         self.challenges.add(problem)
@@ -204,7 +204,7 @@ def is_enforced(app: Quart) -> bool:
 
 
 def add_challenges(app: Quart, problem: Problem) -> None:
-    """Add to a 401 the challenges that it must carry, whoever raised it (RFC 9110 section 15.5.2)."""
+    """Add the challenges that every 401 must have (RFC 9110 section 15.5.2)."""
     if problem.status == 401 and is_enforced(app):
         enforcement_of(app).challenges.add(problem)
 
@@ -212,9 +212,9 @@ def add_challenges(app: Quart, problem: Problem) -> None:
 def init_enforcement(
     app: Quart, authenticators: Sequence[Authenticator], *, deny_list: DenyList | None = None
 ) -> Enforcement:
-    """Close the routes of an app to whoever their marks do not let in.
+    """Enforce the access decorators of an app.
 
-    Call it before anything else registers what runs before requests.
+    Call it before anything else registers a function that runs before requests.
     """
     patience = max(_LEAST_PATIENCE, _QUESTIONS * service_of(app).settings.oidc_timeout)
     enforcement = state_of(app).put(Enforcement(app, authenticators, deny_list, patience=patience))

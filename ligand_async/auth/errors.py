@@ -1,4 +1,4 @@
-"""Refusals of callers: the problems of RFC 6750 section 3.1 with their challenges."""
+"""The problems of RFC 6750 section 3.1, and their challenges."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ from ligand_async.errors import BadRequest, Forbidden, Unauthorized
 
 
 class InvalidToken(Unauthorized):
-    """The credentials that were sent are not to be trusted.
+    """The access token is not valid. The response does not say why; the log has the reason.
 
     Args:
-        reason: A short word for the log, such as `expired`; it is not answered.
-        detail: What the caller is told; never a part of the token.
+        reason: A short word for the log, such as `expired`.
+        detail: The detail of the response; never a part of the token.
     """
 
     error = "invalid_token"
@@ -21,13 +21,13 @@ class InvalidToken(Unauthorized):
 
 
 class InvalidRequest(BadRequest):
-    """The request cannot be read as one that carries credentials."""
+    """The credentials of the request are malformed."""
 
     error = "invalid_request"
 
 
 class InsufficientScope(Forbidden):
-    """The caller is known, and is not who may do this."""
+    """The caller is authenticated, and may not do this."""
 
     error = "insufficient_scope"
 
@@ -37,14 +37,14 @@ def bearer_challenge(realm: str, *, error: str | None = None, scope: str | None 
 
     Args:
         realm: The service's title.
-        error: `invalid_request`, `invalid_token` or `insufficient_scope`; None where no token was sent.
-        scope: The scopes that would do, separated by spaces.
+        error: `invalid_request`, `invalid_token` or `insufficient_scope`; None if no token was sent.
+        scope: The scopes that are needed, separated by spaces.
     """
     parts = {"realm": realm, "error": error, "scope": scope}
     return "Bearer " + ", ".join(f'{name}="{quoted(value)}"' for name, value in parts.items() if value is not None)
 
 
 def quoted(text: str) -> str:
-    """Return a text for a quoted string of a header (RFC 9110 section 5.6.4): ASCII, nothing that ends it."""
+    """Escape a text for a quoted string of a header (RFC 9110 section 5.6.4); characters outside ASCII become `?`."""
     plain = "".join(character if " " <= character <= "~" else "?" for character in text)
     return plain.replace("\\", "\\\\").replace('"', '\\"')

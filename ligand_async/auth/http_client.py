@@ -15,7 +15,7 @@ class UnusableExchange(httpx2.RequestError):
     """The client does not send this request, or does not read this response.
 
     Args:
-        reason: What is wrong; a sentence that the address begins, such as "answered more than 10 bytes".
+        reason: The rest of a sentence that begins with the address, such as "answered more than 10 bytes".
         status: The status of the response, if there is one.
     """
 

@@ -1,4 +1,4 @@
-"""What the factory calls to close an app's routes and to tell its callers."""
+"""The setup of authentication by `create_app`: authenticators from the settings, and enforcement."""
 
 import asyncio
 import contextlib
@@ -33,12 +33,13 @@ _PLAIN = frozenset({"local", "testing"})  # where an issuer may be asked without
 def init_auth(
     app: Quart, settings: Settings, authenticators: Sequence[Authenticator] = (), *, deny_list: DenyList | None = None
 ) -> list[HealthCheck]:
-    """Give an app its authenticators: that of the settings first, unless one of its own reads bearer tokens.
+    """Give an app its authenticators, and enforce its access decorators.
 
-    Call it before anything else registers what runs before requests.
+    The authenticator for the issuers in the settings comes first; it is left out if the app has a
+    `BearerAuthenticator` of its own. Call this before anything else registers a function that runs before requests.
 
     Returns:
-        What the app needs in order to be ready.
+        The health checks of the verifiers.
     """
     found = list(authenticators)
     checks: list[HealthCheck] = []
@@ -59,28 +60,27 @@ def init_auth(
             found.insert(0, BearerAuthenticator(EitherVerifier(*verifiers) if len(verifiers) > 1 else verifiers[0]))
     asked = [*checks, *(one.verifier for one in found if isinstance(one, BearerAuthenticator))]
     for verifier in {one for one in asked if isinstance(one, JWKSVerifier)}:
-        verifier.on_rotation.append(functools.partial(_tell_of_rotation, app))
+        verifier.on_rotation.append(functools.partial(_announce_rotation, app))
     init_enforcement(app, found, deny_list=deny_list)
     return checks
 
 
-def _tell_of_rotation(app: Quart, issuer: str, keys: KeySet) -> None:
-    """Tell that an issuer has other keys than before."""
+def _announce_rotation(app: Quart, issuer: str, keys: KeySet) -> None:
     announce(token_keys_rotated, app, issuer=issuer, kids=tuple(one.key_id for one in keys.keys))
 
 
 def _verifiers_of(settings: Settings) -> list[_IssuerVerifier]:
-    """Return what verifies tokens of the issuers in the settings: signed ones first, then opaque ones."""
+    """Return the verifiers for the issuers in the settings: of signed tokens first, then of opaque ones."""
     issuers = trusted_issuers(settings)
     found: list[_IssuerVerifier] = []
     if issuers and settings.oidc_tokens != "opaque":
         found.append(JWKSVerifier(issuers, fetcher=_fetcher_of(settings)))
     client_id, secret = settings.oidc_client_id, settings.oidc_client_secret
-    # Wherever a token may come `Settings.load` asks for the client, but `cli` does without.
+    # `Settings.load` requires the client, except in the environment `cli`, where no tokens come.
     if issuers and settings.oidc_tokens != "jwt" and client_id is not None and secret is not None:
         own = OAuthClient(client_id, secret.get_secret_value(), settings.oidc_client_auth_method)
-        # Opaque tokens do not say whose they are. The first issuer is asked and no other: a second one would learn the
-        # tokens of the first, and our secret there.
+        # An opaque token does not name its issuer. Only the first issuer is asked: a second one would see the tokens of
+        # the first, and our secret there.
         first = issuers[0]
         client = IntrospectionClient(first.issuer, fetcher=_fetcher_of(settings, own))
         found.append(IntrospectionVerifier(first, client))
@@ -92,14 +92,14 @@ def _fetcher_of(settings: Settings, client: OAuthClient | None = None) -> Fetche
 
 
 async def _find_own_keys(verifier: JWKSVerifier, seconds: float) -> None:
-    """Wait for the keys of the development issuer, which is here: who starts the service finds it ready."""
+    """Wait for the keys of the development issuer, so that the service is ready when it has started."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await verifier.find_keys()
 
 
 def _development_verifier(issuer: DevelopmentIssuer, settings: Settings) -> JWKSVerifier:
-    """Return what verifies tokens of the development issuer, by the way of any other."""
+    """Return the verifier for the development issuer, which works as for any other issuer."""
     fetcher = Fetcher(timeout=settings.oidc_timeout, allow_http=True, transport=InProcess(issuer))
     trusted = TrustedIssuer(
         issuer=issuer.issuer,

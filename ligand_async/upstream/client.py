@@ -1,4 +1,4 @@
-"""`ServiceClient`: calls to another service, their addresses, headers and answers."""
+"""`ServiceClient`, the HTTP client for calls to another service."""
 
 import functools
 import json as json_text
@@ -27,20 +27,20 @@ _Query = Mapping[str, str | int | float | bool | list[str] | None]
 class ServiceClient:
     """Calls another service over HTTP, for as long as an app lives or a block runs.
 
-    A call carries the request's id and `traceparent`, ends before the request's deadline, and is tried again where that
-    is safe. Its failures are problems, which need no handling: 502, 503 or 504. An answer that means something, also
-    404, 409 or 422, is returned.
+    A call carries the request's id and `traceparent`, ends before the request's deadline, and is retried if that is
+    safe. Its failures are problems with status 502, 503 or 504, which need no handling. Other responses, also 404, 409
+    or 422, are returned.
 
     Args:
-        base_url: Where the service is, such as `https://inventory.internal/v1`; no user, query or fragment.
-        credentials: As whom to call; None for a service that asks for no token.
+        base_url: The address of the service, such as `https://inventory.internal/v1`; no user, query or fragment.
+        credentials: The credentials of the calls; None for a service that needs no token.
         timeout: Seconds for a whole call, with its retries and their pauses.
-        retries: How often GET, HEAD and OPTIONS are tried again.
-        max_bytes: The largest body of an answer.
-        transport: Instead of httpx2's own: with another certificate authority, with a client certificate.
+        retries: How often GET, HEAD and OPTIONS are retried.
+        max_bytes: The largest body of a response.
+        transport: Replaces httpx2's own, for another certificate authority or a client certificate.
 
     Raises:
-        ValueError: The address is none.
+        ValueError: The address is not valid.
     """
 
     def __init__(
@@ -81,20 +81,20 @@ class ServiceClient:
 
         Args:
             method: The HTTP method.
-            path: Below `base_url`, with a slash before it and its variables quoted; no query, no `..`.
-            params: The query string.
-            json: What the body is made of: models, times and UUIDs, too.
-            content: The body itself, instead.
+            path: The path below `base_url`, which begins with a slash and has quoted variables; no query, no `..`.
+            params: The query parameters.
+            json: The body as JSON; it may contain models, times and UUIDs.
+            content: The body as bytes, instead of `json`.
             headers: More request headers.
             timeout: Seconds for this call, instead of the client's.
 
         Raises:
-            BadGateway: The service cannot be reached, fails, answers what cannot be taken, or does not let us in.
-            ServiceUnavailable: It asks to be left alone, as `Retry-After` says.
-            GatewayTimeout: It did not answer in time.
-            Forbidden: It refuses the caller whose token was forwarded.
-            Unauthorized: There is no caller's token to forward.
-            ValueError: The path or a header cannot be sent.
+            BadGateway: The service cannot be reached, fails, gives an unusable response, or rejects our credentials.
+            ServiceUnavailable: The service is overloaded; `Retry-After` is passed on.
+            GatewayTimeout: The service did not answer in time.
+            Forbidden: The service refuses the caller whose token was forwarded.
+            Unauthorized: The caller sent no token that could be forwarded.
+            ValueError: The path or a header is not valid.
         """
         sent = httpx2.Headers(_carried_headers())
         sent.update(headers)
@@ -114,7 +114,7 @@ class ServiceClient:
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109  (as above)
     ) -> httpx2.Response:
-        """Read something; see `request`."""
+        """Send a GET request; see `request`."""
         return await self.request("GET", path, params=params, headers=headers, timeout=timeout)
 
     async def get_model(
@@ -126,17 +126,17 @@ class ServiceClient:
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109  (as above)
     ) -> T:
-        """Read something of a shape that is known.
+        """Send a GET request, and return the validated body.
 
         Args:
             path: See `request`.
-            model: A pydantic model, or whatever else pydantic reads.
+            model: A pydantic model, or another type that pydantic validates.
             params: See `request`.
             headers: See `request`.
             timeout: See `request`.
 
         Raises:
-            BadGateway: The answer is something else, a 404 too; where that has a meaning, use `get` and `read_model`.
+            BadGateway: The response does not fit, or is not a success. Use `get` and `read_model` to handle a 404.
             Problem: As `request` does.
         """
         return read_model(await self.get(path, params=params, headers=headers, timeout=timeout), model)
@@ -150,7 +150,7 @@ class ServiceClient:
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109  (as above)
     ) -> httpx2.Response:
-        """Send something to be processed; see `request`. It is sent once."""
+        """Send a POST request, without retries; see `request`."""
         return await self.request("POST", path, json=json, content=content, headers=headers, timeout=timeout)
 
     async def put(
@@ -162,7 +162,7 @@ class ServiceClient:
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109  (as above)
     ) -> httpx2.Response:
-        """Put something in its place; see `request`. It is sent once."""
+        """Send a PUT request, without retries; see `request`."""
         return await self.request("PUT", path, json=json, content=content, headers=headers, timeout=timeout)
 
     async def patch(
@@ -174,7 +174,7 @@ class ServiceClient:
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109  (as above)
     ) -> httpx2.Response:
-        """Change something in part; see `request`. It is sent once."""
+        """Send a PATCH request, without retries; see `request`."""
         return await self.request("PATCH", path, json=json, content=content, headers=headers, timeout=timeout)
 
     async def delete(
@@ -184,11 +184,11 @@ class ServiceClient:
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109  (as above)
     ) -> httpx2.Response:
-        """Remove something; see `request`. It is sent once."""
+        """Send a DELETE request, without retries; see `request`."""
         return await self.request("DELETE", path, headers=headers, timeout=timeout)
 
     async def close(self) -> None:
-        """Close the connections; a later call is an error."""
+        """Close the connections. A later call raises RuntimeError."""
         await self._token.close()
         await self._calls.close()
 
@@ -202,14 +202,14 @@ class ServiceClient:
 
 
 def read_model(response: httpx2.Response, model: type[T]) -> T:
-    """Read the body of another service's answer.
+    """Return the validated body of a response.
 
     Args:
-        response: The answer.
-        model: A pydantic model, or whatever else pydantic reads.
+        response: The response.
+        model: A pydantic model, or another type that pydantic validates.
 
     Raises:
-        BadGateway: The answer is no success, or its body does not fit.
+        BadGateway: The response is not a success, or its body does not fit.
     """
     kind: Any = model
     try:
@@ -223,7 +223,6 @@ def read_model(response: httpx2.Response, model: type[T]) -> T:
 
 @functools.cache
 def _adapter_of(model: Any) -> TypeAdapter[Any]:
-    """Return what reads a type, made once."""
     return TypeAdapter(model)
 
 
@@ -238,10 +237,10 @@ def _checked_base_url(base_url: str) -> str:
 
 
 def _checked_path(path: str) -> str:
-    """Return a path that stays below the address of its service.
+    """Return a path if it stays below the address of its service.
 
     Raises:
-        ValueError: It would lead elsewhere; it is not repeated, as a part of it may have been sent.
+        ValueError: It would lead elsewhere. The error does not repeat it, as parts of it may be input.
     """
     if not _PATH.fullmatch(path) or _DOTS.search(path):
         raise ValueError(
@@ -256,15 +255,15 @@ _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-
 
 
 def _carried_headers() -> dict[str, str]:
-    """Return `X-Request-ID` and `traceparent`, as far as there are any."""
+    """Return `X-Request-ID` and `traceparent`, if the current request has them."""
     found = {"X-Request-ID": current_request_id(), "traceparent": _incoming_traceparent()}
     return {name: value for name, value in found.items() if value is not None}
 
 
 def _incoming_traceparent() -> str | None:
-    """Return the `traceparent` that came with the request, or None where it has none that is well-formed.
+    """Return the `traceparent` of the current request, or None if it has no valid one.
 
-    Of a later version it is what version 00 knows (Trace Context, section 3.2.3).
+    A later version is reduced to the members of version 00 (Trace Context, section 3.2.3).
     """
     if not (has_request_context() or has_websocket_context()):
         return None

@@ -26,8 +26,8 @@ _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 class ForwardToken:
     """Call with the access token of the request being served.
 
-    The other service sees the caller itself, and its token must name that service in `aud`, too. Only a token that was
-    verified here is passed on.
+    The other service sees the caller itself, so the token must also name that service in `aud`. Only a token that was
+    verified here is forwarded.
     """
 
 
@@ -38,15 +38,15 @@ class ClientCredentials:
     Args:
         client_id: This service's client at the issuer.
         client_secret: Its secret, of printable ASCII.
-        issuer: Whose metadata names the token endpoint; give this or `token_url`.
+        issuer: The issuer, whose metadata has the token endpoint; give this or `token_url`.
         token_url: The token endpoint itself.
-        scope: The scopes to ask for, separated by spaces; none asks for the client's default.
-        audience: The service that is called, for issuers that want to be told.
-        auth_method: How the client shows its secret (RFC 6749 section 2.3.1).
-        allow_http: Whether the issuer may be asked without TLS; one on this machine always may.
+        scope: The scopes to ask for, separated by spaces; if empty, the client's default.
+        audience: The service that is called, for issuers that need it.
+        auth_method: How the client sends its secret (RFC 6749 section 2.3.1).
+        allow_http: Whether plain http is allowed; for an issuer on this machine it always is.
 
     Raises:
-        ValueError: Something is missing, or cannot be what it is said to be.
+        ValueError: An argument is missing or not valid.
     """
 
     client_id: str
@@ -61,34 +61,34 @@ class ClientCredentials:
 
     def __post_init__(self) -> None:
         if (self.issuer is None) == (self.token_url is None):
-            raise ValueError("ClientCredentials: name either the issuer or its token_url")
+            raise ValueError("ClientCredentials: give either issuer or token_url")
         url = self.issuer or self.token_url or ""
         name = "token_url" if self.issuer is None else "issuer"
         if not is_issuer(url):
             raise ValueError(f"ClientCredentials: {name} must be https://host/path, with no user, query or fragment")
         if not self.may_be_plain and urlsplit(url).scheme != "https":
-            raise ValueError(f"ClientCredentials: {name} is plain http, which shows the secret to others; use https")
+            raise ValueError(f"ClientCredentials: {name} is plain http, which exposes the secret; use https")
         if not _is_plain(self.client_id) or not _is_plain(self.secret):
             raise ValueError("ClientCredentials: client_id and client_secret must be printable ASCII, and not empty")
 
     @property
     def secret(self) -> str:
-        """The secret itself."""
+        """The secret as a string."""
         return self.client_secret if isinstance(self.client_secret, str) else self.client_secret.get_secret_value()
 
     @property
     def may_be_plain(self) -> bool:
-        """Whether the issuer may be asked over http."""
+        """Whether plain http is allowed."""
         return self.allow_http or urlsplit(self.issuer or self.token_url or "").hostname in _LOOPBACK
 
     @classmethod
     def from_settings(cls, settings: Settings, *, scope: str = "", audience: str | None = None) -> Self:
-        """Make those of the settings: the first `oidc_issuer`, `oidc_client_id`, `oidc_client_secret`.
+        """Make credentials from the first `oidc_issuer`, `oidc_client_id` and `oidc_client_secret`.
 
         Args:
-            settings: As `Settings.load()` returns them.
+            settings: The settings.
             scope: The scopes to ask for, separated by spaces.
-            audience: The service that is called, for issuers that want to be told.
+            audience: The service that is called, for issuers that need it.
 
         Raises:
             SettingsError: One of them is not set.
@@ -110,14 +110,13 @@ class ClientCredentials:
 
 
 def _is_plain(text: str) -> bool:
-    """Tell whether a text is printable ASCII."""
     return bool(text) and text.isascii() and text.isprintable()
 
 
 _LEEWAY = 30.0  # seconds before its end in which a token is renewed
-_MARGIN = 5.0  # seconds before its end in which a token is not used any more
-_COOL_DOWN = 1.0  # seconds after a failure in which the issuer is left alone
-_REFUSED_COOL_DOWN = 10.0  # seconds in which a second token is not fetched because a service refuses the first
+_MARGIN = 5.0  # seconds before its end in which a token is no longer used
+_COOL_DOWN = 1.0  # seconds after a failure in which the issuer is not asked
+_REFUSED_COOL_DOWN = 10.0  # seconds after a token was rejected in which no other is fetched for that reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +125,8 @@ class _IssuedToken:
 
     Attributes:
         value: The token itself.
-        renew_at: From then on another is fetched, while this one is still used.
-        use_until: When it is not used any more.
+        renew_at: The time from which another is fetched, while this one is still used.
+        use_until: The time from which it is no longer used.
     """
 
     value: str = field(repr=False)
@@ -136,12 +135,12 @@ class _IssuedToken:
 
 
 class ClientToken:
-    """Knows the token that some credentials stand for.
+    """The access token of this service, fetched with its credentials and renewed in time.
 
     Args:
-        credentials: Of this service.
-        fetcher: Asks the issuer.
-        clock: Seconds, only ever forward.
+        credentials: The credentials.
+        fetcher: Sends the requests to the issuer, as a client of it.
+        clock: Seconds that never go back.
     """
 
     def __init__(
@@ -157,10 +156,10 @@ class ClientToken:
         self._refused = Cooldown(clock=clock)
 
     async def get(self) -> str:
-        """Return a token that is good for the next few seconds.
+        """Return a token that is valid for the next few seconds.
 
         Raises:
-            BadGateway: The issuer does not know these credentials, or gives something else than a token.
+            BadGateway: The issuer rejects these credentials, or its answer is not a token.
             ServiceUnavailable: The issuer does not answer.
         """
         token, now = self._token, self._clock()
@@ -173,10 +172,10 @@ class ClientToken:
         return token.value
 
     async def renew(self, refused: str) -> str | None:
-        """Return another token than one that was refused; None where another would hardly do better.
+        """Return another token than one that was rejected, or None if one was renewed for this reason a moment ago.
 
         Args:
-            refused: The token that was sent.
+            refused: The rejected token.
 
         Raises:
             Problem: As `get` does.
@@ -227,30 +226,28 @@ class ClientToken:
         return token
 
     def _failure(self, status: int | None) -> Problem:
-        """Return the problem of an issuer that gave no token, and log it, once for all who wait."""
+        """Return the problem for a failed fetch, and log it once for all who wait."""
         one = self.credentials
-        issuer, told = one.issuer or one.token_url, "nothing" if status is None else status
-        logger.warning(
-            "no token for client %s, for calls to other services: %s answered %s", one.client_id, issuer, told
-        )
+        issuer, answer = one.issuer or one.token_url, "nothing" if status is None else status
+        logger.warning("no token for client %s to call other services: %s answered %s", one.client_id, issuer, answer)
         if status is None or status == 429 or status >= 500:
-            return unavailable("a service behind this one cannot be asked now", RETRY_AFTER)
-        return BadGateway("a service behind this one does not let this service in")
+            return unavailable("a service behind this one is not available now", RETRY_AFTER)
+        return BadGateway("a service behind this one rejects the credentials of this service")
 
     async def _find_endpoint(self) -> str:
-        """Return the token endpoint that the issuer's metadata names."""
+        """Return the token endpoint in the issuer's metadata."""
         found = await discover(self._fetcher, self.credentials.issuer or "")
         if found.token_endpoint is None:
-            raise FetchError("the issuer's metadata names no token endpoint")
+            raise FetchError("the issuer's metadata has no token_endpoint")
         return found.token_endpoint
 
 
 def _read_token(answer: Mapping[str, Any], asked_at: float) -> _IssuedToken | None:
-    """Read what a token endpoint answered (RFC 6749 section 5.1); None where it is no bearer token.
+    """Read a token response (RFC 6749 section 5.1); return None if it is not a bearer token.
 
     Args:
         answer: The JSON object.
-        asked_at: When it was asked for: it cannot have begun to live earlier.
+        asked_at: The time of the request, before which the token was not issued.
     """
     value, kind = answer.get("access_token"), answer.get("token_type")
     if not (isinstance(value, str) and _is_plain(value) and " " not in value):
@@ -266,7 +263,7 @@ def _read_token(answer: Mapping[str, Any], asked_at: float) -> _IssuedToken | No
 
 
 def _copy_of(problem: Problem) -> Problem:
-    """Return a problem of its own for each who is told: its headers and its traceback are not shared."""
+    """Copy a problem, so that callers do not share its headers and its traceback."""
     return type(problem)(problem.detail, headers=dict(problem.headers))
 
 
@@ -274,18 +271,18 @@ _ISSUER_TIMEOUT = 5.0  # seconds
 
 
 class OutgoingToken(Protocol):
-    """Knows which token a call carries."""
+    """The source of the token that calls carry."""
 
     async def get(self) -> str | None:
         """Return the token, or None for a call that carries none."""
         ...
 
     async def renew(self, refused: str) -> str | None:
-        """Return another than the one that was refused, or None where there is none to be had."""
+        """Return another token than the rejected one, or None if there is no other."""
         ...
 
     async def close(self) -> None:
-        """Stop knowing."""
+        """Stop requests for tokens."""
         ...
 
 
@@ -297,7 +294,7 @@ class _NoToken:
         return None
 
     async def renew(self, refused: str) -> str | None:  # noqa: ARG002  (the protocol's signature)
-        """Return nothing: there is no other."""
+        """Return None: there is no other."""
         return None
 
     async def close(self) -> None:
@@ -311,7 +308,7 @@ class _ForwardedToken(_NoToken):
         """Return the caller's token.
 
         Raises:
-            Unauthorized: Whoever calls sent none, or is known by something else.
+            Unauthorized: The caller sent no token, or was authenticated in another way.
             RuntimeError: No request is being served.
         """
         token = current_caller_token()
@@ -323,7 +320,7 @@ class _ForwardedToken(_NoToken):
 
 
 def outgoing_token_of(credentials: ClientCredentials | ForwardToken | None) -> OutgoingToken:
-    """Return what knows the token that credentials stand for."""
+    """Return the source of the tokens for some credentials."""
     match credentials:
         case ClientCredentials():
             client = OAuthClient(credentials.client_id, credentials.secret, credentials.auth_method)

@@ -1,4 +1,4 @@
-"""Failures of another service as problems for our own callers, with none of its words in them."""
+"""Failures of another service, as problems for our own callers that do not repeat its text."""
 
 import math
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ from werkzeug.http import parse_date
 from ligand_async.auth import UnusableExchange
 from ligand_async.errors import BadGateway, GatewayTimeout, Problem, ServiceUnavailable
 
-RETRY_AFTER = 5  # seconds, where the other service does not say
+RETRY_AFTER = 5  # seconds, if the other service does not send one
 _LONGEST_RETRY_AFTER = 86_400
 _TRY_AGAIN = frozenset({502, 503, 504})
 
@@ -18,10 +18,10 @@ class UpstreamFailed(Exception):
     """One attempt failed.
 
     Args:
-        problem: What our caller is told.
+        problem: The problem for our caller.
         reason: For the log: a status or the name of an error, never what was sent or received.
-        may_pass: Whether another attempt may do better.
-        retry_after: Seconds for which the other service asks to be left alone.
+        may_pass: Whether another attempt may succeed.
+        retry_after: The seconds of `Retry-After`.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class UpstreamFailed(Exception):
 
 
 def failure_of_error(error: httpx2.HTTPError) -> UpstreamFailed:
-    """Return what an error of the connection means."""
+    """Return the failure for an error of the connection."""
     name = type(error).__name__
     match error:
         case UnusableExchange():
@@ -56,12 +56,14 @@ def failure_of_error(error: httpx2.HTTPError) -> UpstreamFailed:
 
 
 def failure_of_answer(response: httpx2.Response) -> UpstreamFailed | None:
-    """Return what an answer means that our caller has no part in; None for one that the handler reads."""
+    """Return the failure for a response that is not our caller's fault; None for one that the handler reads."""
     status = response.status_code
     reason = f"it answered {status}"
     match status:
         case 401 | 403:
-            return UpstreamFailed(BadGateway("a service behind this one does not let this service in"), reason)
+            return UpstreamFailed(
+                BadGateway("a service behind this one rejects the credentials of this service"), reason
+            )
         case 429 | 503:
             seconds = _retry_after_of(response)
             problem = unavailable(
@@ -83,7 +85,7 @@ def failure_of_answer(response: httpx2.Response) -> UpstreamFailed | None:
 
 
 def _retry_after_of(response: httpx2.Response) -> int | None:
-    """Return the seconds that `Retry-After` asks for, at most a day; None where it says nothing (RFC 9110 10.2.3)."""
+    """Return the seconds of `Retry-After`, at most a day, or None without a valid one (RFC 9110 section 10.2.3)."""
     value = response.headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdigit():
         return min(int(value[:9]), _LONGEST_RETRY_AFTER)
@@ -94,15 +96,15 @@ def _retry_after_of(response: httpx2.Response) -> int | None:
 
 
 def bad_answer() -> BadGateway:
-    """Return the problem of an answer that cannot be taken."""
-    return BadGateway("a service behind this one gave a wrong answer")
+    """Return the problem for an unusable response."""
+    return BadGateway("a service behind this one gave an unusable response")
 
 
 def too_late() -> GatewayTimeout:
-    """Return the problem of an answer that did not come in time."""
+    """Return the problem for a response that did not come in time."""
     return GatewayTimeout("a service behind this one did not answer in time")
 
 
 def unavailable(detail: str, retry_after: int) -> ServiceUnavailable:
-    """Return the problem of a service that asks to be left alone for some seconds."""
+    """Return the problem for a service that is not available for some seconds."""
     return ServiceUnavailable(detail, headers={"Retry-After": str(retry_after)})

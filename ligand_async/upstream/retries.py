@@ -20,7 +20,7 @@ _LONGEST_PAUSE = 2.0
 
 
 class UpstreamCalls:
-    """Makes calls.
+    """Sends calls, and retries them.
 
     Args:
         http: The client.
@@ -52,14 +52,14 @@ class UpstreamCalls:
         await self._http.close()
 
     async def make(self, request: httpx2.Request, seconds: float) -> httpx2.Response:
-        """Send a request, again if that may help, and return the answer that our handler reads.
+        """Send a request, with retries, and return the response for the handler.
 
         Args:
-            request: Without its token.
-            seconds: For all of it; the deadline of the request being served may be nearer.
+            request: The request, without its token.
+            seconds: The time for all attempts; the deadline of the request being served may be nearer.
 
         Raises:
-            Problem: There is no such answer.
+            Problem: There is no such response.
         """
         left = current_deadline().seconds_left
         limit = asyncio.timeout(seconds if left is None else min(seconds, left))
@@ -112,16 +112,16 @@ class UpstreamCalls:
 
 
 def pause_after(failure: UpstreamFailed, method: str, attempt: int, retries: int) -> float | None:
-    """Return the seconds after which a call is tried again, or None where it is not.
+    """Return the seconds until a call is retried, or None if it is not.
 
-    They are random from nothing up ("full jitter"), so that many who failed together do not come back together. A
-    `Retry-After` comes before them, where it is short; where it is long there is nothing to wait for.
+    They are random from zero up ("full jitter"), so that calls that failed together do not come back together. A short
+    `Retry-After` is added to them; a long one means no retry.
 
     Args:
-        failure: What happened.
-        method: The HTTP method: only one that is safe is sent twice (RFC 9110 section 9.2.1).
-        attempt: How many there were, from 1.
-        retries: How many more than one there may be.
+        failure: The failure of the last attempt.
+        method: The HTTP method: only a safe one is retried (RFC 9110 section 9.2.1).
+        attempt: The number of attempts so far.
+        retries: The largest number of retries.
     """
     asked = failure.retry_after or 0.0
     if not failure.may_pass or method not in _SAFE or attempt > retries or asked > _LONGEST_PAUSE:
@@ -130,11 +130,10 @@ def pause_after(failure: UpstreamFailed, method: str, attempt: int, retries: int
 
 
 def _seconds_left(limit: asyncio.Timeout) -> float:
-    """Return how long there is until a limit."""
     at = limit.when()
     return 0.0 if at is None else at - asyncio.get_running_loop().time()
 
 
 def _log(request: httpx2.Request, reason: str) -> None:
-    """Say which service failed, without the path and the query string, which may tell of somebody."""
+    """Log the failure without path and query, which may contain personal data."""
     logger.warning("call to %s://%s failed: %s", request.url.scheme, request.url.netloc.decode(), reason)

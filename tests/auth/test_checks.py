@@ -140,7 +140,7 @@ def test_a_mark_that_no_route_leads_to_is_told(code: str, module: Callable[[str]
     (mistake,) = mistakes(guarded(made.pets))
 
     assert f"{made.__name__}.lost" in mistake
-    assert "requires(role admin)" in mistake or "its mark is public" in mistake
+    assert "requires(role admin)" in mistake or "it has the mark public" in mistake
 
 
 @pytest.mark.parametrize("code", FOUND.values(), ids=FOUND)
@@ -348,7 +348,7 @@ def test_an_app_that_could_let_nobody_in_is_told() -> None:
     (mistake,) = mistakes(strict_app())
 
     assert mistake.startswith(
-        "GET / (view) needs a principal, and nothing tells who is calling; set LIGAND_OIDC_ISSUER"
+        "GET / (view) needs a principal, and the app has no authenticator; set LIGAND_OIDC_ISSUER"
     )
     assert mistakes(strict_app(mark=public)) == []
     assert mistakes(strict_app(environment="cli")) == []

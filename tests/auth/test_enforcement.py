@@ -488,7 +488,7 @@ async def test_why_a_token_was_refused_is_logged_and_not_told(caplog: pytest.Log
     with caplog.at_level(logging.INFO, "ligand_async.auth"):
         answer = await get(app_of(), "/open", "s3cret")
 
-    assert "an access token was refused: unknown" in caplog.text
+    assert "access token rejected: unknown" in caplog.text
     assert "s3cret" not in caplog.text
     assert b"unknown" not in answer.raw
 

@@ -90,7 +90,7 @@ async def test_only_objects_are_answers(body: bytes) -> None:
     with Issuer() as issuer:
         issuer.answer(KEYS, body=body)
 
-        assert "no JSON object" in await failure(issuer.origin + KEYS)
+        assert "did not answer with a JSON object" in await failure(issuer.origin + KEYS)
 
 
 async def test_body_is_bounded() -> None:
@@ -131,7 +131,7 @@ async def test_trickle_ends() -> None:
     server = await asyncio.start_server(drip, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with asyncio.timeout(3):
-        assert "no answer" in await failure(f"http://127.0.0.1:{port}/", fetcher(0.3))
+        assert "did not answer" in await failure(f"http://127.0.0.1:{port}/", fetcher(0.3))
     server.close()
 
 

@@ -80,7 +80,7 @@ async def test_silent_issuer_is_asked_once() -> None:
     with pytest.raises(FetchError) as caught:
         await find(issuer.url)
 
-    assert str(caught.value).count("no answer") == 1
+    assert str(caught.value).count("did not answer") == 1
 
 
 @pytest.mark.parametrize("value", ["https://evil.example", None, 5, [], "{url}/", "{URL}", "{url}/{tenantid}"])
@@ -93,7 +93,7 @@ async def test_metadata_of_another_issuer_is_refused(value: object) -> None:
         for path in (METADATA, OAUTH_METADATA):
             issuer.answer(path, body=to_json(issuer.metadata() | {"issuer": told}))
 
-        with pytest.raises(FetchError, match="not about the issuer"):
+        with pytest.raises(FetchError, match="is not the metadata of the issuer"):
             await find(issuer.url)
 
 
@@ -156,7 +156,7 @@ async def test_answers_to_forms_are_bounded(name: str) -> None:
         for answer, expected in (
             (Answer(body=b" " * (MAX_BYTES * 20) + b"{}"), f"more than {MAX_BYTES}"),
             (Answer(body=gzip.compress(b"{}"), headers={"Content-Encoding": "gzip"}), "coding"),
-            (Answer(body=b"[" * 100_000), "no JSON object"),
+            (Answer(body=b"[" * 100_000), "a JSON object"),
             (Answer(never=True), "TimeoutError"),
         ):
             issuer.answers["/form"] = functools.partial(lambda answer, _: answer, answer)

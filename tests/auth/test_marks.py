@@ -287,7 +287,7 @@ def test_a_class_and_its_decorators_with_two_marks_are_never_served() -> None:
 
     app = in_blueprint(lambda blueprint: blueprint.add_url_rule("/", view_func=Torn.as_view("x")))
 
-    with pytest.raises(AccessError, match="Torn has two marks"):
+    with pytest.raises(AccessError, match="Torn has two access decorators"):
         access_of(app, "pets.x", "GET")
 
 

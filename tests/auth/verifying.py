@@ -106,7 +106,7 @@ def bearer(token: str, scheme: str = "Bearer") -> dict[str, str]:
     return {"Authorization": f"{scheme} {token}"}
 
 
-INTROSPECTION_PATIENCE = 0.3  # seconds
+INTROSPECTION_PATIENCE = 0.6  # seconds
 
 
 def settings_for(issuer: Issuer, tokens: str = "opaque") -> dict[str, Any]:

@@ -180,7 +180,7 @@ def test_a_class_with_two_marks_is_reported() -> None:
     result = run("routes")
 
     assert result.exit_code == 2
-    assert "Pet has two marks" in result.stderr
+    assert "Pet has two access decorators" in result.stderr
 
 
 def test_an_app_that_is_not_ours_is_reported() -> None:

@@ -288,9 +288,9 @@ async def test_secrets_are_shown_to_nobody(upstream: Upstream, caplog: pytest.Lo
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"token_url": None}, "name either the issuer or its token_url"),
-        ({"issuer": "https://issuer.example"}, "name either the issuer or its token_url"),
-        ({"token_url": "http://issuer.example/token"}, "plain http, which shows the secret"),
+        ({"token_url": None}, "give either issuer or token_url"),
+        ({"issuer": "https://issuer.example"}, "give either issuer or token_url"),
+        ({"token_url": "http://issuer.example/token"}, "plain http, which exposes the secret"),
         ({"token_url": "https://ada:hidden@issuer.example"}, "token_url must be https://host/path"),
         ({"token_url": None, "issuer": "issuer.example"}, "issuer must be https://host/path"),
         ({"client_secret": ""}, "printable ASCII"),

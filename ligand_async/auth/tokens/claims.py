@@ -1,4 +1,4 @@
-"""Claims: whether a token is for us and for now (RFC 7519 section 4.1, RFC 9068 section 4), and profiles of issuers."""
+"""The claims of tokens: their checks (RFC 7519 section 4.1, RFC 9068 section 4), and the profiles of issuers."""
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -19,19 +19,19 @@ _CLIENT_CLAIMS = ("azp", "client_id", "cid", "appid")  # of OpenID Connect, RFC 
 
 @dataclass(frozen=True, slots=True)
 class ClaimProfile:
-    """What the access tokens of one kind of issuer look like.
+    """The shape of the access tokens of one kind of issuer.
 
-    A claim's name may hold dots, and a dot may also lead into an object: `realm_access.roles`.
+    The name of a claim may contain dots, and a dot may also lead into an object: `realm_access.roles`.
 
     Attributes:
-        name: What settings call it.
-        roles: The claims with roles: lists of texts. `{client}` stands for the service's names.
-        scopes: The claims with scopes: texts with spaces, or lists of texts.
-        token_types: What `typ` in the header may be, in lower case; None where it may be missing.
-        audience_claims: The claims that say for whom a token is; the first that is there decides.
-        needs: Claims of which an access token has one.
-        fixed: Claims that have one value in every access token.
-        foreign: Claims that an access token never has, as ID tokens do.
+        name: The name in settings.
+        roles: The claims with roles, lists of strings. `{client}` stands for the service's client identifiers.
+        scopes: The claims with scopes, strings separated by spaces or lists of strings.
+        token_types: The values of `typ` in the header, in lower case; None if it may be missing.
+        audience_claims: The claims with the audience; the first one in a token decides.
+        needs: Claims of which an access token has at least one.
+        fixed: Claims with the same value in every access token.
+        foreign: Claims that only tokens of other kinds have, such as ID tokens.
     """
 
     name: str
@@ -89,7 +89,7 @@ def adapt_profile(
 
     Args:
         profile: One of `PROFILES`.
-        clients: What the issuer calls this service.
+        clients: The client identifiers of this service.
         roles_claim: The claim with the roles, instead of the profile's.
         scopes_claim: The claim with the scopes, instead of the profile's.
     """
@@ -102,15 +102,15 @@ def adapt_profile(
 def principal_of(
     claims: Mapping[str, Any], profile: ClaimProfile, *, issuer: str, client_id: str | None = None
 ) -> Principal:
-    """Return whom verified claims speak for.
+    """Return the principal of verified claims.
 
-    Roles and scopes that are missing or of another type are none.
+    Roles and scopes that are missing or of another type count as empty.
 
     Args:
-        claims: What the token or its introspection says.
-        profile: Where it says it.
-        issuer: Who vouches for it.
-        client_id: The application that holds the token, where the claims do not say.
+        claims: The claims of the token or of its introspection.
+        profile: The profile of the issuer.
+        issuer: The issuer.
+        client_id: The client that holds the token, if the claims do not have it.
 
     Raises:
         InvalidToken: There is no subject, or a claim cannot be read.
@@ -142,18 +142,18 @@ def check_claims(
     now: float,
     leeway: float = 0.0,
 ) -> None:
-    """Check the claims that decide whether a token is good here and now.
+    """Check that a token is an access token for this service, and valid now.
 
     Args:
         claims: The payload.
-        profile: What the issuer's tokens look like.
-        issuer: What `iss` must be.
-        audience: What this service is called; the token must name one.
+        profile: The profile of the issuer.
+        issuer: The required value of `iss`.
+        audience: The names of this service, of which the token must have one.
         now: Seconds since 1970.
         leeway: Seconds by which the issuer's clock may differ.
 
     Raises:
-        InvalidToken: It is not good.
+        InvalidToken: It is not.
     """
     if claims.get("iss") != issuer:
         raise InvalidToken("issuer")
@@ -173,7 +173,7 @@ def check_claims(
 
 
 def _names_one(claims: Mapping[str, Any], names: Iterable[str], audience: Collection[str]) -> bool:
-    """Tell whether a token is for this service: a text, or a list of texts (RFC 7519 section 4.1.3)."""
+    # The audience is a string or a list of strings (RFC 7519 section 4.1.3).
     found = next((claims[name] for name in names if name in claims), None)
     listed = [found] if isinstance(found, str) else found
     if not isinstance(listed, list | tuple) or not all(isinstance(one, str) for one in listed):
@@ -182,7 +182,7 @@ def _names_one(claims: Mapping[str, Any], names: Iterable[str], audience: Collec
 
 
 def _is_access_token(claims: Mapping[str, Any], profile: ClaimProfile) -> bool:
-    """Tell an access token from what else an issuer signs, as far as its claims show."""
+    """Return whether the claims are those of an access token, and not of another token that the issuer signs."""
     return (
         profile.foreign.isdisjoint(claims)
         and all(claims.get(name) == value for name, value in profile.fixed)
@@ -195,10 +195,10 @@ _LAST_SECOND = 253_402_300_799  # of the year 9999, the last that `datetime` kno
 
 
 def _text_in(claims: Mapping[str, Any], name: str) -> str | None:
-    """Return a name, or None where there is none.
+    """Return a claim that is a name, or None if it is missing.
 
     Raises:
-        InvalidToken: It is no text, it is empty or long, or it holds what cannot be printed.
+        InvalidToken: It is not a string, or it is empty, too long or not printable.
     """
     if name not in claims:
         return None
@@ -209,10 +209,10 @@ def _text_in(claims: Mapping[str, Any], name: str) -> str | None:
 
 
 def _time_in(claims: Mapping[str, Any], name: str) -> float | None:
-    """Return a time, or None where there is none.
+    """Return a claim that is a time, or None if it is missing.
 
     Raises:
-        InvalidToken: It is no number of seconds, or beyond all calendars.
+        InvalidToken: It is not a number of seconds that `datetime` can represent.
     """
     if name not in claims:
         return None
@@ -224,7 +224,7 @@ def _time_in(claims: Mapping[str, Any], name: str) -> float | None:
 
 
 def find_claim(claims: Any, path: str) -> Any:
-    """Return a claim: one of that very name, else one inside an object that its beginning names; None for none."""
+    """Return the claim of that name, or the claim inside an object that the name leads to, or None."""
     if not isinstance(claims, Mapping):
         return None
     if path in claims:
@@ -237,7 +237,7 @@ def find_claim(claims: Any, path: str) -> Any:
 
 
 def _words_of(value: Any, *, may_be_text: bool = False) -> Iterator[str]:
-    """Yield the words of a list, or of a text with spaces where that is a form of it."""
+    """Yield the strings of a list, or with `may_be_text` the words of a string."""
     if isinstance(value, str) and may_be_text:
         value = value.split(" ")
     if isinstance(value, list | tuple):
@@ -245,7 +245,7 @@ def _words_of(value: Any, *, may_be_text: bool = False) -> Iterator[str]:
 
 
 def _freeze(value: Any) -> Any:
-    """Return a JSON value that nobody can change: one principal serves many requests.
+    """Return an immutable copy of a JSON value, as one principal serves many requests.
 
     Raises:
         InvalidToken: A number in it is not finite.

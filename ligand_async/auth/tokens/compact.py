@@ -16,20 +16,20 @@ MAX_TOKEN = 16 * 1024  # characters
 _MAX_KEY_ID = 512
 _SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)  # a JWE has five parts
 
-# What changes how the rest is to be read. Nothing here understands an extension, so `crit` can only be refused.
+# These members change how the rest is read. No extension is supported, so a token with `crit` is rejected.
 _CHANGING = frozenset({"crit", "b64", "zip", "enc"})
 
 
 @dataclass(frozen=True, slots=True)
 class CompactToken:
-    """A signed token, taken apart; nothing of it is verified.
+    """The parts of a signed token, not verified.
 
     Attributes:
         algorithm: The header's `alg`, one of those allowed.
         key_id: Its `kid`.
         type: Its `typ` in lower case.
         claims: The payload.
-        signed: The bytes that the signature is about.
+        signed: The bytes that are signed.
         signature: The signature.
     """
 
@@ -42,16 +42,16 @@ class CompactToken:
 
 
 def read_compact(token: str, algorithms: Collection[str]) -> CompactToken:
-    """Take a token apart.
+    """Parse a token.
 
-    `jku`, `x5u`, `jwk` and `x5c` are not looked at: keys come from the issuer and from nowhere else.
+    `jku`, `x5u`, `jwk` and `x5c` are ignored: keys come only from the issuer.
 
     Args:
-        token: As it was sent.
+        token: The token as it was sent.
         algorithms: The values of `alg` that are allowed.
 
     Raises:
-        InvalidToken: It is not a signed token in compact form, or two readers could take it for two different ones.
+        InvalidToken: It is not a signed token in compact form, or two parsers could read it differently.
     """
     if len(token) > MAX_TOKEN or not token.isascii() or not _SHAPE.fullmatch(token):
         raise InvalidToken("shape")
@@ -80,12 +80,12 @@ def read_compact(token: str, algorithms: Collection[str]) -> CompactToken:
 
 
 def is_key_id(value: object) -> bool:
-    """Tell whether a value can name a key."""
+    """Return whether a value can be a `kid`."""
     return isinstance(value, str) and 0 < len(value) <= _MAX_KEY_ID and value.isascii() and value.isprintable()
 
 
 def _read_part(part: bytes, name: str) -> dict[str, Any]:
-    """Return a part that is a JSON object: UTF-8, no key twice, no NaN, nothing deeper than 200 levels."""
+    """Return a part that is a JSON object: UTF-8, no duplicate keys, no NaN, at most 200 levels deep."""
     try:
         document = jiter.from_json(_decode(part, name), catch_duplicate_keys=True, allow_inf_nan=False)
     except ValueError:
@@ -96,7 +96,7 @@ def _read_part(part: bytes, name: str) -> dict[str, Any]:
 
 
 def _decode(part: bytes, name: str) -> bytes:
-    """Return the bytes of a part in base64url, of which each text has one form only (RFC 4648 section 3.5)."""
+    """Decode base64url, and accept only the canonical encoding (RFC 4648 section 3.5)."""
     try:
         return urlsafe_b64decode(part)
     except ValueError:
@@ -104,11 +104,11 @@ def _decode(part: bytes, name: str) -> bytes:
 
 
 class EitherVerifier:
-    """Takes a token with the look of a signed one for that, and asks about any other; neither gets a second chance.
+    """Verifies tokens that look signed with one verifier, and all others with another; neither is tried twice.
 
     Args:
-        jwt: Verifies signed tokens: three parts in base64url.
-        opaque: Verifies the others.
+        jwt: For signed tokens, which have three parts in base64url.
+        opaque: For all others.
     """
 
     def __init__(self, jwt: TokenVerifier, opaque: TokenVerifier) -> None:
@@ -119,7 +119,7 @@ class EitherVerifier:
         """Return the principal of a token.
 
         Raises:
-            InvalidToken: It is not to be trusted.
-            ServiceUnavailable: Nobody can tell now.
+            InvalidToken: The token is not valid.
+            ServiceUnavailable: The token cannot be verified now.
         """
         return await (self.jwt if _SHAPE.fullmatch(token) else self.opaque).verify(token)

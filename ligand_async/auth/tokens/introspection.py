@@ -21,25 +21,25 @@ from ligand_async.tasks import Cooldown, SingleFlight
 
 logger = logging.getLogger(__name__)
 
-COOL_DOWN = 1.0  # seconds in which an issuer that did not answer is left alone
+COOL_DOWN = 1.0  # seconds in which an issuer that did not answer is not asked
 
-# What says that the token is none that could be asked about (RFC 7009 section 2.2.1), and that we are the problem.
+# Errors about the token (RFC 7009 section 2.2.1), and errors about this service as a client.
 _NO_TOKEN = frozenset({"unsupported_token_type", "invalid_token"})
 _NOT_US = frozenset({"invalid_client", "unauthorized_client"})
 
 
 class Unanswered(Exception):
-    """It is not known what the token is."""
+    """The issuer did not say whether the token is active."""
 
 
 class OutOfOrder(Unanswered):
-    """Nor would it be known of any other token now."""
+    """The issuer would not answer for any other token now, either."""
 
 
 class IntrospectionClient:
     """The introspection endpoint of one issuer.
 
-    An issuer that does not answer is left alone for a second; then one question tries it.
+    An issuer that does not answer is not asked for a second; then one request tries it.
 
     Args:
         issuer: Its identifier.
@@ -54,11 +54,11 @@ class IntrospectionClient:
         self.endpoint: str | None = None
 
     async def ask(self, token: str) -> dict[str, Any]:
-        """Return what the issuer says about a token: an object whose `active` is true or false.
+        """Return the introspection response for a token: an object whose `active` is true or false.
 
         Raises:
-            Unanswered: It does not say.
-            CircuitOpen: It is not asked now.
+            Unanswered: The issuer gave no such response.
+            CircuitOpen: The issuer failed a moment ago, and is not asked now.
         """
         with self.circuit.passing(OutOfOrder):
             endpoint = await self.find_endpoint()
@@ -73,43 +73,45 @@ class IntrospectionClient:
             raise self.failure(status, answer)
 
     async def check(self) -> None:
-        """Make sure that there is somebody to ask.
+        """Make sure that the endpoint is known.
 
         Raises:
-            Unanswered: The issuer has never said where.
-            CircuitOpen: It is not asked now.
+            Unanswered: The issuer's metadata has never been read.
+            CircuitOpen: The issuer failed a moment ago, and is not asked now.
         """
         if self.endpoint is None:
             with self.circuit.passing(OutOfOrder):
                 await self.find_endpoint()
 
     async def find_endpoint(self) -> str:
-        """Return the endpoint; the issuer's metadata is read once."""
+        """Return the endpoint, for which the issuer's metadata is read once."""
         if self.endpoint is not None:
             return self.endpoint
         try:
             metadata = await discover(self.fetcher, self.issuer)
         except FetchError as error:
-            logger.warning("the issuer %s cannot be asked about tokens: %s", self.issuer, error)
+            logger.warning("tokens of the issuer %s cannot be introspected: %s", self.issuer, error)
             raise OutOfOrder("no metadata") from error
         if metadata.introspection_endpoint is None:
-            logger.error("the issuer %s names no introspection_endpoint; set oidc_tokens to jwt", self.issuer)
+            logger.error(
+                "the metadata of the issuer %s has no introspection_endpoint; set oidc_tokens to jwt", self.issuer
+            )
             raise OutOfOrder("no endpoint")
         self.endpoint = metadata.introspection_endpoint
         return self.endpoint
 
     def failure(self, status: int | None, answer: dict[str, Any]) -> Unanswered:
-        """Log what came instead of an answer, and tell whether it would come again."""
+        """Log a failure, and return the exception for it."""
         if status in {401, 403} or answer.get("error") in _NOT_US:
             logger.error(
-                "the issuer %s refuses this service as a client with status %s; check oidc_client_id, "
+                "the issuer %s rejects this service as a client with status %s; check oidc_client_id, "
                 "oidc_client_secret and oidc_client_auth_method, and whether that client may introspect",
                 self.issuer,
                 status,
             )
             # Something before the issuer may refuse one odd token with 403, and nothing else.
             return Unanswered("refused") if status == 403 else OutOfOrder("refused")
-        logger.warning("the issuer %s did not say what a token is: %s", self.issuer, status or "no answer")
+        logger.warning("the issuer %s did not answer an introspection request: %s", self.issuer, status or "no answer")
         if status in {404, 410}:
             self.endpoint = None  # it may be elsewhere by now
         return OutOfOrder("no answer") if status is None or status >= 500 or status == 429 else Unanswered("odd answer")
@@ -177,7 +179,7 @@ REFUSED_AGE = 10.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """What was found out about a token: whom it speaks for, else why it is refused, else nothing."""
+    """The result for a token: its principal, or the reason why it is rejected, or neither."""
 
     principal: Principal | None = None
     reason: str | None = None
@@ -186,13 +188,13 @@ class _Verdict:
 class IntrospectionVerifier:
     """Verifies opaque access tokens by asking their issuer.
 
-    It is a `TokenVerifier`, and a `HealthCheck` that passes once the issuer has said where it is to be asked. A good
-    answer is kept for a minute and never past the token's end, a bad one for ten seconds. Requests with the same token
-    wait for one answer.
+    It is a `TokenVerifier`, and a `HealthCheck` that passes once the introspection endpoint is known. A good answer is
+    cached for a minute and never past the token's end, a bad one for ten seconds. Requests with the same token wait for
+    one answer.
 
     Args:
-        issuer: Whom to believe.
-        client: What asks; its fetcher is closed with the verifier.
+        issuer: The trusted issuer.
+        client: The introspection client; its fetcher is closed with the verifier.
         clock: The time of day, in seconds since 1970.
         monotonic: Seconds that never go back.
     """
@@ -211,7 +213,7 @@ class IntrospectionVerifier:
         self.client = client
         self.clock = clock
         self.good: TokenCache[Principal] = TokenCache(clock=monotonic)
-        # Apart, so that a flood of wrong tokens drives out no good one.
+        # Apart, so that a flood of wrong tokens does not drive out good ones.
         self.refused: TokenCache[str] = TokenCache(size=_REFUSED_SIZE, max_age=REFUSED_AGE, clock=monotonic)
         self.flights: SingleFlight[_Verdict] = SingleFlight()
 
@@ -219,8 +221,8 @@ class IntrospectionVerifier:
         """Return the principal of a token.
 
         Raises:
-            InvalidToken: It is not to be trusted.
-            ServiceUnavailable: Its issuer does not say.
+            InvalidToken: The token is not valid.
+            ServiceUnavailable: Its issuer does not answer.
         """
         if len(token) > _MAX_TOKEN or not _SHAPE.fullmatch(token):
             raise InvalidToken("shape")
@@ -232,12 +234,12 @@ class IntrospectionVerifier:
         if verdict.reason is not None:
             raise InvalidToken(verdict.reason)
         raise ServiceUnavailable(
-            "the token's issuer cannot be asked about it now",
+            "the issuer of the access token does not answer now",
             headers={"Retry-After": str(self.client.circuit.retry_after)},
         )
 
     async def find_out(self, token: str) -> _Verdict:
-        """Ask about a token, and keep what was answered."""
+        """Introspect a token, and cache the answer."""
         try:
             answer = await self.client.ask(token)
         except (Unanswered, CircuitOpen):
@@ -253,41 +255,40 @@ class IntrospectionVerifier:
         return _Verdict(principal)
 
     async def start(self) -> None:
-        """Wait for nothing: the issuer is asked where it is to be asked when that is needed, readiness included."""
+        """Do nothing: the endpoint is looked up when a token or the health check needs it."""
 
     async def stop(self) -> None:
-        """End what is under way, and close the fetcher."""
+        """Cancel the requests under way, and close the fetcher."""
         await self.flights.stop()
         await self.client.fetcher.close()
 
     async def check(self) -> None:
-        """Pass when tokens can be asked about.
+        """Pass if tokens can be introspected.
 
         Raises:
-            Unanswered: The issuer has never said where.
-            CircuitOpen: It did not answer a moment ago.
+            Unanswered: The issuer's metadata has never been read.
+            CircuitOpen: The issuer did not answer a moment ago.
         """
         await self.client.check()
 
 
-_ACCESS = frozenset({"access_token", "access"})  # where `token_use` tells refresh tokens, which are active too
+_ACCESS = frozenset({"access_token", "access"})  # values of `token_use`; refresh tokens are active, too
 
 
 def _read_answer(answer: Mapping[str, Any], issuer: TrustedIssuer, *, now: float) -> Principal:
-    """Return whom a token speaks for.
+    """Return the principal of an introspection response.
 
-    `aud` must name this service, though RFC 7662 lets an issuer leave it out: without it any token of the issuer would
-    do, also one made for somebody else. `iss` may be missing, as it is known who was asked, and `exp`, as the issuer
-    knows it. A token of the client credentials grant has no user: its `client_id` is the subject where there is no
-    `sub`.
+    `aud` must name this service, though RFC 7662 lets an issuer leave it out: without it a token for any other service
+    would be accepted. `iss` may be missing, as the issuer that was asked is known, and so may `exp`, which the issuer
+    has checked. A token of the client credentials grant has no user: without `sub` its `client_id` is the subject.
 
     Args:
-        answer: The issuer's, with `active`.
-        issuer: Who was asked.
+        answer: The response, with `active`.
+        issuer: The issuer that was asked.
         now: Seconds since 1970.
 
     Raises:
-        InvalidToken: It is not to be trusted.
+        InvalidToken: The token is not valid.
     """
     if answer["active"] is not True:
         raise InvalidToken("inactive")
@@ -310,16 +311,16 @@ def _read_answer(answer: Mapping[str, Any], issuer: TrustedIssuer, *, now: float
 
 
 def _is_bearer(answer: Mapping[str, Any]) -> bool:
-    """Tell whether whoever holds the token may use it, and not only with a key (RFC 9449), or to get another."""
+    """Return whether it is a bearer token, not bound to a key (RFC 9449), and an access token, not a refresh token."""
     kind, use = answer.get("token_type"), answer.get("token_use")
     is_plain = kind is None or (isinstance(kind, str) and kind.lower() == "bearer")
     return is_plain and (use is None or (isinstance(use, str) and use in _ACCESS))
 
 
 def _profile_of(claims: Mapping[str, Any], profile: ClaimProfile) -> ClaimProfile:
-    """Return the profile of an issuer's answers.
+    """Return the profile of an issuer's introspection responses.
 
-    They have `scope` whatever its tokens have (section 2.2), and need not repeat what tells the kinds of its tokens.
+    They have `scope` in any case (section 2.2), and may leave out the claims that distinguish access tokens.
     """
     return replace(
         profile,

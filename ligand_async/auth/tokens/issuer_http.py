@@ -77,7 +77,7 @@ class Fetcher:
         """Return the JSON object at an address.
 
         Raises:
-            FetchError: There is none at this address, or not now.
+            FetchError: The issuer did not answer, or not with status 200 and a JSON object.
         """
         async with self._calling(url):
             request = self._http.open().build_request("GET", url, headers={"Accept": "application/json"})
@@ -139,7 +139,7 @@ class Fetcher:
         except UnusableExchange as error:
             raise FetchError(f"{url} {error}", status=error.status) from error
         except Exception as error:  # whatever a transport raises, there is no answer
-            raise FetchError(f"{url} gave no answer: {type(error).__name__}") from error
+            raise FetchError(f"{url} did not answer: {type(error).__name__}") from error
 
 
 def _oauth_client(client: OAuthClient) -> Callable[..., httpx2.AsyncClient]:
@@ -190,20 +190,20 @@ def _read_object(url: str, response: httpx2.Response) -> dict[str, Any]:
     except ValueError:
         document = None
     if not isinstance(document, dict):
-        raise FetchError(f"{url} answered no JSON object", status=response.status_code)
+        raise FetchError(f"{url} did not answer with a JSON object", status=response.status_code)
     return document
 
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """An issuer's metadata, as far as it matters here.
+    """The members of an issuer's metadata that are used here (RFC 8414 section 2).
 
     Attributes:
-        issuer: What it calls itself.
-        jwks_uri: Where its keys are.
+        issuer: Its identifier.
+        jwks_uri: The address of its keys.
         token_endpoint: Where clients get tokens.
-        introspection_endpoint: Where it says what a token is (RFC 7662).
-        authorization_endpoint: Where people sign in.
+        introspection_endpoint: Where tokens are introspected (RFC 7662).
+        authorization_endpoint: Where users sign in.
     """
 
     issuer: str
@@ -214,41 +214,36 @@ class Metadata:
 
 
 async def discover(fetcher: Fetcher, issuer: str) -> Metadata:
-    """Find an issuer's metadata: OpenID Connect's place first, then OAuth's.
+    """Find an issuer's metadata, at the address of OpenID Connect first, then at that of OAuth.
 
     Args:
-        fetcher: What asks.
-        issuer: The issuer's identifier; the document must hold the very same text.
+        fetcher: Sends the requests.
+        issuer: The issuer's identifier; `issuer` in the metadata must be the very same string.
 
     Raises:
-        FetchError: The issuer does not answer, or neither place holds its metadata.
+        FetchError: The issuer does not answer, or has no metadata at either address.
     """
     failures = []
     for url in metadata_urls(issuer):
         try:
             return _read_metadata(await fetcher.get_json(url), issuer, url)
         except FetchError as error:
-            if error.status is None:  # whoever does not answer here does not answer there
+            if error.status is None:  # no answer here means no answer there
                 raise
             failures.append(error)
     raise FetchError("; ".join(map(str, failures)), status=failures[-1].status)
 
 
 def metadata_urls(issuer: str) -> Iterator[str]:
-    """Yield where an issuer's metadata can be."""
+    """Yield the addresses at which an issuer's metadata may be."""
     yield f"{issuer.rstrip('/')}/.well-known/openid-configuration"
     url = urlsplit(issuer)
     yield f"{url.scheme}://{url.netloc}/.well-known/oauth-authorization-server{url.path.rstrip('/')}"
 
 
 def _read_metadata(document: dict[str, Any], issuer: str, url: str) -> Metadata:
-    """Return the metadata of a document.
-
-    Raises:
-        FetchError: It is another issuer's.
-    """
     if document.get("issuer") != issuer:
-        raise FetchError(f"{url} is not about the issuer {issuer}", status=200)
+        raise FetchError(f"{url} is not the metadata of the issuer {issuer}", status=200)
     return Metadata(
         issuer=issuer,
         jwks_uri=_text_of(document, "jwks_uri"),
@@ -259,6 +254,5 @@ def _read_metadata(document: dict[str, Any], issuer: str, url: str) -> Metadata:
 
 
 def _text_of(document: dict[str, Any], name: str) -> str | None:
-    """Return a member that is a text."""
     value = document.get(name)
     return value if isinstance(value, str) else None

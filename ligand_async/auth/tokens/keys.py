@@ -1,4 +1,4 @@
-"""The public keys of an issuer (RFC 7517): where they are, imported one by one, renewed, kept through an outage."""
+"""The public keys of an issuer (RFC 7517): found, imported, renewed, and kept through an outage."""
 
 import asyncio
 import logging
@@ -36,7 +36,7 @@ _CURVE_ALGORITHMS = {
 }
 _EDWARDS = frozenset({"EdDSA", "Ed25519", "Ed448"})  # one signature, two names (RFC 9864)
 _PUBLIC_MEMBERS = ("kty", "n", "e", "crv", "x", "y")
-# What hostile input may raise inside the libraries below besides their own errors.
+# Hostile input may raise these inside the libraries, besides their own errors.
 _SLIPS = (JoseError, ValueError, TypeError, OverflowError, AttributeError, KeyError, RecursionError)
 
 
@@ -46,7 +46,7 @@ class PublicKey:
 
     Attributes:
         key_id: Its `kid`, if it has one.
-        algorithms: The values of `alg` that it serves.
+        algorithms: The values of `alg` that it can verify.
         material: Its public members, by which two keys are compared.
         key: The key itself.
     """
@@ -57,7 +57,7 @@ class PublicKey:
     key: RSAKey | ECKey | OKPKey
 
     def verifies(self, token: CompactToken) -> bool:
-        """Tell whether this key signed a token."""
+        """Return whether this key signed a token."""
         model = JWSRegistry.algorithms[token.algorithm]
         try:
             model.check_key(self.key)
@@ -73,23 +73,22 @@ class KeySet:
     keys: tuple[PublicKey, ...] = ()
 
     def find(self, key_id: str | None) -> PublicKey | None:
-        """Return the key of a name; without a name, the only key there is."""
+        """Return the key with an identifier; without an identifier the key of a set that has only one."""
         if key_id is None:
             return self.keys[0] if len(self.keys) == 1 else None
         return next((one for one in self.keys if one.key_id == key_id), None)
 
     def is_same(self, other: "KeySet") -> bool:
-        """Tell whether two sets verify the same tokens."""
+        """Return whether two sets verify the same tokens."""
         return set(map(_identity, self.keys)) == set(map(_identity, other.keys))
 
 
 def _identity(key: PublicKey) -> tuple[Any, ...]:
-    """Return what tells two keys apart."""
     return key.key_id, key.algorithms, key.material
 
 
 def import_key_set(document: Mapping[str, Any], algorithms: Collection[str]) -> KeySet:
-    """Import the keys that can verify access tokens; one odd key does not cost the others.
+    """Import the keys that can verify access tokens; an invalid key does not affect the others.
 
     Left out are symmetric keys, keys for encryption, RSA keys under 2048 or over 8192 bits, unknown types and curves,
     and all keys that share one `kid`. Private members are not imported.
@@ -99,7 +98,7 @@ def import_key_set(document: Mapping[str, Any], algorithms: Collection[str]) -> 
         algorithms: The algorithms that are allowed.
 
     Raises:
-        ValueError: No key is usable.
+        ValueError: No key of the set is usable.
     """
     listed = document.get("keys")
     found = list(_usable(listed[:MAX_KEYS], frozenset(algorithms))) if isinstance(listed, list) else []
@@ -111,7 +110,6 @@ def import_key_set(document: Mapping[str, Any], algorithms: Collection[str]) -> 
 
 
 def _usable(listed: list[Any], allowed: frozenset[str]) -> Iterator[PublicKey]:
-    """Yield the keys of a list that can be used."""
     for item in listed:
         if isinstance(item, dict) and _is_for_signatures(item):
             members = {name: item[name] for name in _PUBLIC_MEMBERS if name in item}
@@ -123,21 +121,21 @@ def _usable(listed: list[Any], allowed: frozenset[str]) -> Iterator[PublicKey]:
 
 
 def _is_for_signatures(item: dict[str, Any]) -> bool:
-    """Tell whether a key may verify signatures, and can be named (RFC 7517 section 4)."""
+    """Return whether a key may verify signatures, and has a valid `kid` or none (RFC 7517 section 4)."""
     operations = item.get("key_ops", ["verify"])
     named = "kid" not in item or is_key_id(item["kid"])
     return named and item.get("use", "sig") == "sig" and isinstance(operations, list) and "verify" in operations
 
 
 def _is_sound(members: dict[str, Any]) -> bool:
-    """Tell whether members can be handed to the library, which reads numbers of any length."""
+    """Return whether members can be passed to the library, which reads numbers of any length."""
     return all(isinstance(value, str) and len(value) <= _MAX_TEXT for value in members.values()) and (
         members["kty"] != "RSA" or len(members.get("n", "")) >= _MIN_MODULUS
     )
 
 
 def _algorithms_of(members: dict[str, Any]) -> frozenset[str]:
-    """Return the algorithms that a key of this type serves."""
+    """Return the algorithms of a key of this type."""
     kind, curve = members.get("kty"), members.get("crv")
     if kind == "RSA":
         return _RSA_ALGORITHMS
@@ -147,7 +145,7 @@ def _algorithms_of(members: dict[str, Any]) -> frozenset[str]:
 
 
 def _named_algorithms(item: dict[str, Any]) -> frozenset[str]:
-    """Return the algorithms that a key's own `alg` leaves."""
+    """Return the algorithms that a key's own `alg` allows."""
     if "alg" not in item:
         return frozenset(JWSRegistry.algorithms)
     name = item["alg"]
@@ -157,7 +155,7 @@ def _named_algorithms(item: dict[str, Any]) -> frozenset[str]:
 
 
 def _read_key(members: dict[str, Any]) -> RSAKey | ECKey | OKPKey | None:
-    """Import a key; None where it is broken, too short or too long."""
+    """Import a key, or return None if it is broken, too short or too long."""
     try:
         key = import_key(members)
         if isinstance(key, RSAKey):
@@ -174,8 +172,8 @@ class Pace:
     """How often an issuer is asked for its keys, in seconds.
 
     Attributes:
-        lifetime: The age at which keys are renewed, while the old ones serve.
-        longest: The age at which keys serve no more, though the issuer be away.
+        lifetime: The age at which keys are renewed, while the old ones are still used.
+        longest: The age at which keys are no longer used, even if the issuer does not answer.
         cooldown: The least time between two fetches.
         first_retry: The same after a failure while no keys are known; it doubles up to `cooldown`.
     """
@@ -194,9 +192,9 @@ class IssuerKeys:
 
     Args:
         issuer: The issuer, for the log.
-        load: Fetches them; whatever it raises is a failed fetch.
-        on_change: Called when other keys than before are found, with those before and with those found.
-        pace: How often it is asked.
+        load: Fetches them; any exception is a failed fetch.
+        on_change: Called with the old and the new keys, if they are not the same.
+        pace: How often the issuer is asked.
         clock: Seconds that never go back.
     """
 
@@ -222,11 +220,11 @@ class IssuerKeys:
 
     @property
     def are_known(self) -> bool:
-        """Whether there are keys that serve."""
+        """Whether there are keys that can be used."""
         return self.clock() - self._found_at <= self.pace.longest
 
     async def find(self, key_id: str | None) -> PublicKey | None:
-        """Return the key of a name, or None where the issuer has none.
+        """Return the key with an identifier, or None if the issuer has no such key.
 
         Raises:
             ServiceUnavailable: No keys are known, and the issuer does not answer.
@@ -235,7 +233,7 @@ class IssuerKeys:
             await self.refresh()
             if not self.are_known:
                 raise ServiceUnavailable(
-                    "the keys of the token's issuer are not known yet",
+                    "the keys of the token's issuer are not available yet",
                     headers={"Retry-After": str(max(1, math.ceil(self._cooldown.seconds_left)))},
                 )
         elif self.clock() - self._found_at > self.pace.lifetime:
@@ -247,7 +245,7 @@ class IssuerKeys:
         return key
 
     async def refresh(self) -> None:
-        """Wait for the fetch under way, or for a new one unless the last was just now."""
+        """Wait for the fetch under way, or for a new one unless the last one was a moment ago."""
         fetch = self.begin()
         if fetch is not None:
             # One request that is cancelled must not cancel what others wait for.
@@ -263,10 +261,10 @@ class IssuerKeys:
         return self._flight.begin(None, self.fetch)
 
     async def fetch(self) -> None:
-        """Fetch the keys once; a failure leaves those that are known."""
+        """Fetch the keys once; a failure leaves the known keys as they are."""
         try:
             found = await self.load()
-        except Exception as error:  # noqa: BLE001  (whatever it is, the keys are not renewed)
+        except Exception as error:  # noqa: BLE001  (any failure means that the keys are not renewed)
             self._failures += 1
             pause = self.pace.cooldown
             if not self.are_known:
@@ -296,13 +294,13 @@ _METADATA_LIFETIME = 3600.0  # seconds
 
 
 class KeySource:
-    """Where one issuer's keys come from; where they are is asked for once an hour, and again after a failure.
+    """Fetches the keys of one issuer. Their address is looked up once an hour, and again after a failure.
 
     Args:
         issuer: The issuer.
-        jwks_uri: Where they are, if its metadata need not say.
+        jwks_uri: The address, instead of the one in the issuer's metadata.
         algorithms: The algorithms that are allowed.
-        fetcher: What asks it.
+        fetcher: Sends the requests.
         clock: Seconds that never go back.
     """
 
@@ -320,33 +318,33 @@ class KeySource:
         self.algorithms = algorithms
         self.fetcher = fetcher
         self.clock = clock
-        self._told: str | None = None
-        self._told_at = 0.0
+        self._location: str | None = None
+        self._located_at = 0.0
 
     async def __call__(self) -> KeySet:
         """Fetch the keys.
 
         Raises:
-            FetchError: The issuer does not answer, or its metadata names no keys.
+            FetchError: The issuer does not answer, or its metadata has no `jwks_uri`.
             ValueError: None of its keys is usable.
         """
         where = await self.locate()
-        self._told = None  # until they are there
+        self._location = None  # until the keys have been read from there
         found = import_key_set(await self.fetcher.get_json(where), self.algorithms)
-        self._told = where
+        self._location = where
         return found
 
     async def locate(self) -> str:
-        """Return where the keys are.
+        """Return the address of the keys.
 
         Raises:
-            FetchError: The issuer does not answer, or does not say.
+            FetchError: The issuer does not answer, or its metadata has no `jwks_uri`.
         """
         if self.jwks_uri is not None:
             return self.jwks_uri
-        if self._told is None or self.clock() - self._told_at > _METADATA_LIFETIME:
-            self._told = (await discover(self.fetcher, self.issuer)).jwks_uri
-            self._told_at = self.clock()
-        if self._told is None:
+        if self._location is None or self.clock() - self._located_at > _METADATA_LIFETIME:
+            self._location = (await discover(self.fetcher, self.issuer)).jwks_uri
+            self._located_at = self.clock()
+        if self._location is None:
             raise FetchError(f"the metadata of {self.issuer} has no jwks_uri")
-        return self._told
+        return self._location

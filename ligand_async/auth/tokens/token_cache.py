@@ -1,4 +1,4 @@
-"""The tokens that were verified lately."""
+"""A cache of the tokens that were verified lately."""
 
 import time
 from collections import OrderedDict
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class TokenCache(Generic[T]):
-    """What is known of tokens, such as their principals, by the digest of their token: the token itself is not kept.
+    """A cache of values for tokens, such as principals. The key is the digest of the token, which itself is not kept.
 
     Args:
         size: The most that are kept; the one not used for longest goes first.
@@ -30,7 +30,7 @@ class TokenCache(Generic[T]):
         self._kept: OrderedDict[bytes, tuple[float, T]] = OrderedDict()
 
     def get(self, token: str) -> T | None:
-        """Return what is known of a token."""
+        """Return the value for a token, or None."""
         digest = sha256(token.encode()).digest()
         found = self._kept.get(digest)
         if found is None:
@@ -46,7 +46,7 @@ class TokenCache(Generic[T]):
 
         Args:
             token: The token.
-            known: What is known, such as whom it speaks for.
+            known: The value, such as its principal.
             seconds: How long it is still good.
         """
         age = min(seconds, self.max_age)

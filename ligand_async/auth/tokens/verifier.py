@@ -18,16 +18,16 @@ from ligand_async.settings import DEFAULT_ALGORITHMS
 
 @dataclass(frozen=True, slots=True)
 class TrustedIssuer:
-    """An issuer whose access tokens are believed.
+    """An issuer whose access tokens are accepted.
 
     Attributes:
-        issuer: What it calls itself in `iss`, exactly.
-        audience: What its tokens call this service.
-        profile: What its tokens look like.
-        algorithms: The signature algorithms that are allowed; none of them symmetric.
-        token_types: What `typ` may be, instead of what the profile says.
+        issuer: The exact value of `iss`.
+        audience: The names of this service in `aud`.
+        profile: The profile of its tokens.
+        algorithms: The signature algorithms that are allowed; all of them asymmetric.
+        token_types: The allowed values of `typ`, instead of the profile's.
         leeway: Seconds by which its clock may differ.
-        jwks_uri: Where its keys are; by default its metadata says.
+        jwks_uri: The address of its keys, instead of the one in its metadata.
     """
 
     issuer: str
@@ -40,9 +40,11 @@ class TrustedIssuer:
 
     def __post_init__(self) -> None:
         if isinstance(self.audience, str):
-            raise TypeError("audience is a tuple of names; in a text every part of it would count")
+            raise TypeError("audience must be a tuple of names, not a string")
         if any(name == "none" or name.startswith("HS") for name in self.algorithms):
-            raise ValueError("whoever can verify a token of these algorithms can make one; allow asymmetric ones only")
+            raise ValueError(
+                "algorithms must be asymmetric: with a symmetric one, every verifier of a token can also make one"
+            )
 
 
 class JWKSVerifier:
@@ -51,9 +53,9 @@ class JWKSVerifier:
     It is a `TokenVerifier`, and a `HealthCheck` that passes once an issuer's keys are known.
 
     Args:
-        issuers: Whom to believe.
-        fetcher: What asks them; closed with the verifier.
-        pace: How often they are asked.
+        issuers: The trusted issuers.
+        fetcher: Sends the requests; it is closed with the verifier.
+        pace: How often the issuers are asked.
         clock: The time of day, in seconds since 1970.
         monotonic: Seconds that never go back.
 
@@ -94,7 +96,7 @@ class JWKSVerifier:
         """Return the principal of a token.
 
         Raises:
-            InvalidToken: It is not to be trusted.
+            InvalidToken: The token is not valid.
             ServiceUnavailable: Its issuer's keys are not known, and the issuer does not answer.
         """
         if len(token) > MAX_TOKEN or not token.isascii():
@@ -102,7 +104,7 @@ class JWKSVerifier:
         return self.cache.get(token) or await self.verify_anew(token)
 
     async def verify_anew(self, token: str) -> Principal:
-        """Verify a token that is not in the cache, the cheap things first."""
+        """Verify a token that is not in the cache; the cheap checks come first."""
         compact = read_compact(token, self._algorithms)
         issuer = self.issuer_of(compact)
         check_claims(
@@ -115,7 +117,7 @@ class JWKSVerifier:
         )
         principal = principal_of(compact.claims, issuer.profile, issuer=issuer.issuer)
         key = await self._keys[issuer.issuer].find(compact.key_id)
-        # From here on nothing waits, or a change of keys could be missed.
+        # Nothing below may await, or a change of keys could be missed.
         if key is None or compact.algorithm not in key.algorithms:
             raise InvalidToken("unknown_key")
         if not key.verifies(compact):
@@ -124,17 +126,17 @@ class JWKSVerifier:
         return principal
 
     def see_new_keys(self, issuer: str, before: KeySet, found: KeySet) -> None:
-        """Forget what other keys have verified, and tell of a rotation: the first keys are none."""
+        """Clear the cache, and call `on_rotation` unless these are the first keys."""
         self.cache.clear()
         if before.keys:
-            for tell in self.on_rotation:
-                tell(issuer, found)
+            for receiver in self.on_rotation:
+                receiver(issuer, found)
 
     def issuer_of(self, compact: CompactToken) -> TrustedIssuer:
-        """Return who a token says it is from, as far as that is believed of anyone.
+        """Return the trusted issuer that a token names.
 
         Raises:
-            InvalidToken: It is nobody trusted, or its header is not what this issuer's tokens have.
+            InvalidToken: The issuer is not trusted, or its tokens have another algorithm or type.
         """
         name = compact.claims.get("iss")
         issuer = self._issuers.get(name) if isinstance(name, str) else None
@@ -147,15 +149,15 @@ class JWKSVerifier:
         return issuer
 
     async def start(self) -> None:
-        """Begin to look for keys, and do not wait for them: the service starts though an issuer be away."""
+        """Begin to fetch keys without waiting: the service also starts if an issuer does not answer."""
         self._discovery = asyncio.create_task(self.find_keys(), name="discovery of issuers")
 
     async def find_keys(self) -> None:
-        """Ask every issuer until its keys are known."""
+        """Fetch keys until those of every issuer are known."""
         await asyncio.gather(*(keys.find_first() for keys in self._keys.values()))
 
     async def stop(self) -> None:
-        """End what runs in the background, and close the fetcher."""
+        """Cancel the background tasks, and close the fetcher."""
         if self._discovery is not None:
             self._discovery.cancel()
             await asyncio.gather(self._discovery, return_exceptions=True)
@@ -164,7 +166,7 @@ class JWKSVerifier:
         await self.fetcher.close()
 
     async def check(self) -> None:
-        """Pass when tokens of at least one issuer can be verified.
+        """Pass if tokens of at least one issuer can be verified.
 
         Raises:
             RuntimeError: No issuer's keys are known.
@@ -174,7 +176,6 @@ class JWKSVerifier:
 
 
 def _key_source(issuer: TrustedIssuer, fetcher: Fetcher, clock: Callable[[], float]) -> KeySource:
-    """Return where an issuer's keys come from."""
     return KeySource(
         issuer.issuer, jwks_uri=issuer.jwks_uri, algorithms=issuer.algorithms, fetcher=fetcher, clock=clock
     )
