@@ -6,10 +6,10 @@ from ligand_async.data import Database, Identified, Model, Timestamped, Versione
 from ligand_async.data.audit import AuditTrail
 from ligand_async.data.schemas import CreateSchema, PatchSchema, ReadSchema
 from ligand_async.errors import BadRequest, Conflict, Forbidden, NotFound, Problem, abort
-from ligand_async.marks import conditional, deprecated, idempotent, limit, public, requires, tag
+from ligand_async.marks import public, requires
 from ligand_async.principal import Principal, claim, role, scope
 from ligand_async.settings import Settings
-from ligand_async.web import Form, check_preconditions, operation
+from ligand_async.web import Form, check_preconditions, conditional, deprecated, idempotent, limit, operation, tag
 from ligand_async.web.lists import CursorParams, Filter, OffsetParams, Page, PageParams, Sort, paginate
 
 __version__ = "0.1.0"

@@ -2,18 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from types import CellType, FunctionType, MethodType
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar
 from weakref import ReferenceType, WeakKeyDictionary, WeakSet, ref
 
-from pydantic import BaseModel
 from quart import Blueprint, Quart
 from quart.views import MethodView
 from werkzeug.local import LocalProxy
 
-from ligand_async.errors import Problem
 from ligand_async.principal import Requirement
 from ligand_async.settings import Quota, read_quotas
 
@@ -108,45 +105,6 @@ def access_mark(marked: Any, *, own: bool = False) -> AccessMark | None:
 
 SessionMode = Literal["read", "write", "snapshot", "replica"]
 
-_OPERATION = "_ligand_operation"
-
-
-@dataclass(frozen=True, slots=True)
-class OperationMark:
-    """What `@operation` promises about a handler.
-
-    Attributes:
-        status: The status of success.
-        raises: Problems that the handler raises itself.
-        location: The endpoint that the `Location` header of success names.
-        session: The session's mode, or None for the method's default.
-        retry_safe: Whether a failed serialization may run the handler again.
-        response_type: What success is made of, `None` for an empty answer, `Response` for one made by hand.
-        cookies_model: What is read from cookies.
-        body_media_types: What the body may be sent as; empty when there is no body.
-    """
-
-    status: int
-    raises: tuple[type[Problem], ...] = ()
-    location: str | None = None
-    session: SessionMode | None = None
-    retry_safe: bool = False
-    response_type: Any = None
-    cookies_model: type[BaseModel] | None = None
-    body_media_types: tuple[str, ...] = ()
-
-
-def stamp_operation(view: Callable[..., Any], mark: OperationMark) -> None:
-    """Put the mark on a view."""
-    setattr(view, _OPERATION, mark)
-
-
-def operation_mark(view: Callable[..., Any]) -> OperationMark | None:
-    """Return the mark of a view, or None where there is none."""
-    mark = getattr(view, _OPERATION, None)
-    return mark if isinstance(mark, OperationMark) else None
-
-
 _LIMIT = "_ligand_limit"
 
 T = TypeVar("T")
@@ -190,218 +148,6 @@ def limit_mark(marked: Any) -> LimitMark | None:
     """Return what is stamped on a handler, a class or a blueprint itself, or None."""
     mark = getattr(marked, _LIMIT, None)
     return mark if isinstance(mark, LimitMark) else None
-
-
-V = TypeVar("V", bound=Callable[..., Any])
-
-
-def _stamp_layers(view: V, attribute: str, mark: Any) -> V:
-    """Stamp a handler, and the operation below the decorators that may be in between.
-
-    Raises:
-        TypeError: It is none.
-    """
-    if not callable(view) or isinstance(view, type):
-        name = attribute.removeprefix("_ligand_")
-        raise TypeError(f"@{name} marks single handlers; put it on the functions and methods that change something")
-    layer: Any = view
-    while True:
-        setattr(layer, attribute, mark)
-        below = getattr(layer, "__wrapped__", None)
-        if below is None or operation_mark(below) is None:
-            return view
-        layer = below
-
-
-_CONDITIONAL = "_ligand_conditional"
-
-
-def conditional(view: V) -> V:
-    """Let an operation change only what its caller has seen (RFC 9110 section 13).
-
-    A decorator of an operation, a function or a method of a `MethodView`, above or below the others. The handler calls
-    `check_preconditions(entity)` before it changes anything; where it does not, nothing is committed. PUT, PATCH and
-    DELETE without a precondition are answered 428, those that come too late 412.
-
-    Raises:
-        TypeError: What is marked is no function.
-    """
-    return _stamp_layers(view, _CONDITIONAL, True)
-
-
-def is_conditional(view: Any) -> bool:
-    """Tell whether a view, or the handler that it was made of, is marked."""
-    return getattr(view, _CONDITIONAL, False) is True
-
-
-_IDEMPOTENT = "_ligand_idempotent"
-
-
-@dataclass(frozen=True, slots=True)
-class IdempotentMark:
-    """What `@idempotent` says of an operation.
-
-    Attributes:
-        required: Whether a request must have a key.
-        expires: How long a reply is kept.
-    """
-
-    required: bool = False
-    expires: timedelta = timedelta(hours=24)
-
-
-@overload
-def idempotent(view: V, /) -> V: ...
-@overload
-def idempotent(*, required: bool = False, expires: timedelta = ...) -> Callable[[V], V]: ...
-def idempotent(view: Any = None, /, *, required: bool = False, expires: timedelta = timedelta(hours=24)) -> Any:
-    """Do the work of a POST or PATCH once, however often it is sent (draft-ietf-httpapi-idempotency-key-header).
-
-    A decorator of an operation, a function or a method of a `MethodView`, above or below the others. A request that
-    names a key in `Idempotency-Key` has its reply stored in the transaction of its work; the same request again, by the
-    same caller, is answered with that reply.
-
-    Args:
-        view: The operation; without it, as in `@idempotent(required=True)`, a decorator is returned.
-        required: Refuse requests without a key.
-        expires: How long the reply is kept.
-
-    Raises:
-        TypeError: What is marked is no function.
-        ValueError: The replies would expire at once.
-    """
-    if expires <= timedelta():
-        raise ValueError(f"expires={expires} is no time to keep a reply for; 24 hours are usual")
-    mark = IdempotentMark(required, expires)
-
-    def stamp(view: V) -> V:
-        return _stamp_layers(view, _IDEMPOTENT, mark)
-
-    return stamp if view is None else stamp(view)
-
-
-def idempotent_mark(view: Any) -> IdempotentMark | None:
-    """Return the mark of a view, or None where there is none."""
-    mark = getattr(view, _IDEMPOTENT, None)
-    return mark if isinstance(mark, IdempotentMark) else None
-
-
-_DEPRECATED = "_ligand_deprecated"
-
-
-@dataclass(frozen=True, slots=True)
-class DeprecationMark:
-    """What `deprecated` says of a handler, of a class or of a blueprint.
-
-    Attributes:
-        since: From when on nobody should begin to use it.
-        sunset: From when on it may be gone, or None.
-        link: Where more is said about it, or None.
-    """
-
-    since: datetime
-    sunset: datetime | None = None
-    link: str | None = None
-
-
-def deprecated(*, since: date | str, sunset: date | str | None = None, link: str | None = None) -> Callable[[T], T]:
-    """Tell callers that something will go (RFC 9745, RFC 8594).
-
-    A decorator of a view, of a class or of its methods, above or below the others; a blueprint is marked by
-    `deprecated(since="2026-01-01")(blueprint)`. The nearest mark decides. Every answer carries `Deprecation`, and
-    `Sunset` and `Link` where they are known; the OpenAPI document says so.
-
-    Args:
-        since: From when on nobody should begin to use it: a date, which begins in UTC, a time with its offset, or
-            either as ISO 8601 text.
-        sunset: From when on it may be gone, as above.
-        link: The address of a page that says what to use instead.
-
-    Raises:
-        ValueError: A time is without offset or cannot be read, the sunset is before the deprecation, or the link
-            cannot be sent.
-    """
-    begin, end = _moment(since), None if sunset is None else _moment(sunset)
-    if end is not None and end < begin:
-        raise ValueError(f"sunset={sunset} is before since={since}; what is gone is not deprecated later")
-    if link is not None and (not link.isascii() or not link.isprintable() or set(link) & set(' <>"')):
-        raise ValueError("link is no address that a header can carry; write it as in https://example.org/news")
-    mark = DeprecationMark(begin, end, link)
-
-    def stamp(marked: T) -> T:
-        setattr(marked, _DEPRECATED, mark)
-        return marked
-
-    return stamp
-
-
-def deprecation_mark(marked: Any) -> DeprecationMark | None:
-    """Return what is stamped on a handler, a class or a blueprint itself, or None."""
-    mark = getattr(marked, _DEPRECATED, None)
-    return mark if isinstance(mark, DeprecationMark) else None
-
-
-def _moment(value: date | str) -> datetime:
-    """Return a moment in UTC.
-
-    Raises:
-        ValueError: It is none, or a time without offset.
-    """
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value) if len(value) > len("2026-01-01") else date.fromisoformat(value)
-    if not isinstance(value, datetime):
-        return datetime(value.year, value.month, value.day, tzinfo=UTC)
-    if value.utcoffset() is None:
-        raise ValueError(f"{value} has no offset; write it as in 2026-01-01T00:00:00+00:00")
-    return value.astimezone(UTC)
-
-
-_TAGS = "_ligand_tags"
-
-
-@dataclass(frozen=True, slots=True)
-class TagMark:
-    """One tag.
-
-    Attributes:
-        name: What it is called; None for the name of the blueprint that it is on.
-        description: What its operations have in common, in CommonMark.
-    """
-
-    name: str | None
-    description: str | None = None
-
-
-def tag(name: str | None = None, *, description: str | None = None) -> Callable[[M], M]:
-    """File operations under a tag of the OpenAPI document.
-
-    A decorator of a view, of a class or of its methods, above or below the others; a blueprint is marked by
-    `tag(description="Pets, and who keeps them.")(blueprint)`. An operation has the tags of its own and those of every
-    blueprint around it; without any, the name of its blueprint is its tag.
-
-    Args:
-        name: The tag; a blueprint whose name will do needs a description only.
-        description: What is filed under it, in CommonMark; said once.
-
-    Raises:
-        TypeError: There is neither name nor description, or a description without a name is on no blueprint.
-    """
-    if name is None and description is None:
-        raise TypeError('tag() says a name, a description or both, such as tag("pets", description="All about pets.")')
-
-    def stamp(marked: M) -> M:
-        if name is None and not isinstance(marked, Blueprint):
-            raise TypeError("tag(description=…) without a name is for blueprints, which have one")
-        setattr(marked, _TAGS, (TagMark(name, description), *tag_marks(marked)))
-        return marked
-
-    return stamp
-
-
-def tag_marks(marked: Any) -> tuple[TagMark, ...]:
-    """Return what is stamped on a handler, a class or a blueprint itself."""
-    found: tuple[TagMark, ...] = getattr(marked, _TAGS, ())
-    return found
 
 
 def owners_of(app: Quart, endpoint: str, method: str) -> Iterator[tuple[str, Any]]:

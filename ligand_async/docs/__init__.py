@@ -1,9 +1,10 @@
 """The service's OpenAPI document and the page that shows it."""
 
-from ligand_async.docs.document import EXTENSION, DocumentError, document_of
+from ligand_async.docs.document import EXTENSION, document_of
 from ligand_async.docs.extension import init_docs
 from ligand_async.docs.problem_pages import make_types_blueprint
 from ligand_async.docs.provider import OperationNames
+from ligand_async.web import DocumentError
 
 __all__ = [
     "EXTENSION",

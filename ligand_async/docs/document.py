@@ -8,13 +8,14 @@ from pydantic.errors import PydanticUserError
 from quart import Quart
 
 from ligand_async.context import state_of
+from ligand_async.web import DocumentError
 
 EXTENSION = "QUART_SCHEMA"  # quart-schema's own key
 
 
 @dataclass(frozen=True, slots=True)
 class _Document:
-    """What is served at `/openapi.json`.
+    """The response of `/openapi.json`.
 
     Attributes:
         content: The document as JSON text in UTF-8.
@@ -31,7 +32,7 @@ def document_of(app: Quart) -> _Document:
     """Return the document of an app. It is built when the app starts, and again only if routes were added since.
 
     Raises:
-        DocumentError: It cannot be built, because two operations have the same operationId, say.
+        DocumentError: It cannot be built, for example because two operations have the same operationId.
     """
     state = state_of(app)
     document = state.find(_Document)
@@ -43,11 +44,6 @@ def document_of(app: Quart) -> _Document:
 
 
 def _build(app: Quart) -> bytes:
-    """Build the document of an app.
-
-    Raises:
-        DocumentError: It cannot be built.
-    """
     try:
         schema = app.extensions[EXTENSION].openapi_provider.schema()
         return json.dumps(schema, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
@@ -58,7 +54,3 @@ def _build(app: Quart) -> bytes:
             f"the OpenAPI document cannot be built: {error}\nGive the type a JSON schema, or hide what uses it "
             "(quart_schema.hide)"
         ) from error
-
-
-class DocumentError(ValueError):
-    """The OpenAPI document of an app cannot be built; the message says what is in its way."""

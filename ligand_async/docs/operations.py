@@ -1,29 +1,17 @@
-"""What the document says of an operation: its parameters, its bodies, its answers and its problems."""
+"""The parts of an operation in the OpenAPI document: parameters, bodies, responses and problems."""
 
 import re
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaValue
-from quart import Quart
-from quart_schema.validation import DataSource
 from typing_extensions import is_typeddict
 from werkzeug.routing.converters import AnyConverter, BaseConverter, IntegerConverter, NumberConverter, UUIDConverter
 
 from ligand_async.auth import Access
-from ligand_async.docs.endpoints import Endpoint, parts_of
-from ligand_async.docs.features import (
-    REPLAYED,
-    RETRY_AFTER,
-    conditional_problems,
-    idempotency_problems,
-    is_page,
-    not_modified_response,
-    tell_limits,
-    validator_headers,
-)
+from ligand_async.docs.endpoints import Contract
 from ligand_async.docs.schemas import PREFIX, Schemas
 from ligand_async.errors import PREFIX as PREFIX_OF_TYPES
 from ligand_async.errors import (
@@ -35,120 +23,80 @@ from ligand_async.errors import (
     NotFound,
     Problem,
     ServiceUnavailable,
-    TooManyRequests,
     Unauthorized,
     UnsupportedMediaType,
     ValidationFailed,
     title_of,
 )
-from ligand_async.web import BODILESS, Place, alias_of, is_limited, wire_name
-from ligand_async.web.lists import OffsetParams, PageParams
+from ligand_async.web import BODILESS, FEATURES, RETRY_AFTER, Endpoint, Place, alias_of, wire_name
 
 _UNDECLARED = {"default": {"description": "Not declared."}}
 
 
-def describe_answers(app: Quart, endpoint: Endpoint, schemas: Schemas, access: Access | None) -> dict[str, Any]:
-    """Describe every answer of an operation, by status.
+def describe_responses(
+    endpoint: Endpoint, contract: Contract, schemas: Schemas, access: Access | None
+) -> dict[str, Any]:
+    """Describe every response of an endpoint, by status.
 
     Args:
-        app: The app.
-        endpoint: The operation.
+        endpoint: The endpoint.
+        contract: The types of what it answers.
         schemas: The schemas of the document.
-        access: Who may call it; None where nobody is asked.
+        access: Who may call it; None if the app does not authenticate.
     """
-    is_rated = is_limited(app, endpoint.name, endpoint.method)
-    problems = _problems_of(app, endpoint, access) | ({TooManyRequests} if is_rated else set())
-    answers = _problem_responses(problems, retried={HTTPStatus.CONFLICT} if endpoint.idempotency else set())
-    for status, (type_, headers_model) in endpoint.responses.items():
+    responses = _problem_responses(_problems_of(endpoint, contract, access))
+    for status, (type_, headers_model) in contract.responses:
         schema = None if type_ is None else schemas.schema_of(type_, "serialization")
         headers = {} if headers_model is None else headers_of(headers_model, schemas)
-        if endpoint.mark and status < HTTPStatus.BAD_REQUEST:
-            headers |= _promised_headers(endpoint, status, type_)
-            if "ETag" in headers and endpoint.method == "GET":
-                answers[304] = not_modified_response(headers)
-        media_types = () if status in BODILESS else endpoint.media_types
-        answers[status] = _success_response(status, schema, headers, media_types)
-    described = {str(status): answers[status] for status in sorted(answers)}
-    if is_rated:
-        tell_limits(described)
-    return described | (_OTHER_PROBLEMS if endpoint.responses else _UNDECLARED)
+        if endpoint.operation is not None and status < HTTPStatus.BAD_REQUEST:
+            if endpoint.operation.location is not None:
+                headers["Location"] = _LOCATION
+            for feature in FEATURES:
+                headers.update(feature.headers(endpoint, status, type_))
+        media_types = () if status in BODILESS else contract.media_types
+        responses[status] = _success_response(status, schema, headers, media_types)
+    described = {str(status): responses[status] for status in sorted(responses)}
+    return described | (_OTHER_PROBLEMS if contract.responses else _UNDECLARED)
 
 
-def _problems_of(app: Quart, endpoint: Endpoint, access: Access | None) -> set[type[Problem]]:
-    """Return the problems that an operation may end with itself: those that it names, and those of its marks."""
-    named = set(endpoint.mark.raises) if endpoint.mark else set()
+def _problems_of(endpoint: Endpoint, contract: Contract, access: Access | None) -> set[type[Problem]]:
+    """Return the problems that an endpoint names, and those of its inputs, its access and its features."""
+    named = set(endpoint.operation.raises) if endpoint.operation else set()
     return named.union(
-        _input_problems(endpoint),
+        _input_problems(endpoint, contract),
         _access_problems(access),
         _outage_problems(endpoint, access),
-        conditional_problems(app, endpoint),
-        idempotency_problems(endpoint),
+        *(feature.problems(endpoint) for feature in FEATURES),
     )
 
 
-def _promised_headers(endpoint: Endpoint, status: int, shown: Any) -> dict[str, Any]:
-    """Describe the headers that the framework adds to a success of an operation.
-
-    Args:
-        endpoint: The operation.
-        status: One of its successes.
-        shown: The type of the body; None without one.
-    """
-    return {
-        **({"Location": _LOCATION} if endpoint.mark and endpoint.mark.location else {}),
-        **(_page_headers(endpoint.query_model) if any(map(is_page, parts_of(shown))) else {}),
-        **validator_headers(endpoint, status, shown),
-        **({"Idempotency-Replayed": REPLAYED} if endpoint.idempotency else {}),
-    }
-
-
 def headers_of(model: Any, schemas: Schemas) -> dict[str, Any]:
-    """Describe the headers that an operation sends itself."""
+    """Describe the headers of a model, which the handler sets itself."""
     return _model_headers(schemas.resolved(model, "serialization"), dashed=not is_typeddict(model))
 
 
-MEDIA_TYPES = {
-    DataSource.JSON: "application/json",
-    DataSource.FORM: "application/x-www-form-urlencoded",
-    DataSource.FORM_MULTIPART: "multipart/form-data",
-}
 _LOCATION = {
     "description": "Where the result is.",
     "required": True,
     "schema": {"type": "string", "format": "uri-reference"},
 }
 
-_LINK = {
-    "description": "Other pages (RFC 8288): `first`, `prev`, `next` and `last`, relative to the request's address.",
-    "schema": {"type": "string"},
-}
-_X_PAGINATION = {
-    "description": "Of a page by number, as JSON: where it is, and how many there are.",
-    "schema": {"type": "string", "contentMediaType": "application/json"},
-}
-
-
-def _page_headers(params: Any) -> dict[str, Any]:
-    """Describe the headers of a page, by the model that says which it is."""
-    numbered = isinstance(params, type) and issubclass(params, OffsetParams | PageParams)
-    return {"Link": _LINK, **({"X-Pagination": _X_PAGINATION} if numbered else {})}
-
 
 def request_body(schema: JsonSchemaValue, media_types: tuple[str, ...]) -> dict[str, Any]:
-    """Describe what a request must carry."""
+    """Describe the body of a request."""
     return {"required": True, "content": {media_type: {"schema": schema} for media_type in media_types}}
 
 
 def _success_response(
     status: int, schema: JsonSchemaValue | None, headers: dict[str, Any], media_types: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """Describe a declared answer.
+    """Describe a declared response.
 
     Args:
         status: Its status.
-        schema: Its body, None where it is empty or made by hand.
+        schema: The schema of its body; None if it is empty or if the handler makes the response itself.
         headers: Its headers, by name.
-        media_types: What a body that is made by hand may be.
+        media_types: The media types of a response that the handler makes itself.
     """
     response: dict[str, Any] = {"description": title_of(status)}
     if headers:
@@ -162,7 +110,7 @@ def _success_response(
 
 
 def _media_schema(media_type: str) -> JsonSchemaValue:
-    """Return what a body that is made by hand is: text, any JSON, or bytes."""
+    """Return the schema of a body that the handler makes itself: text, any JSON, or bytes."""
     subtype = media_type.partition(";")[0].partition("/")[2]
     if media_type.startswith("text/"):
         return {"type": "string"}
@@ -174,7 +122,7 @@ def _model_headers(schema: JsonSchemaValue, *, dashed: bool) -> dict[str, Any]:
 
     Args:
         schema: The model's own schema.
-        dashed: Whether underscores in its names are sent as hyphens.
+        dashed: Whether underscores in its names become hyphens.
     """
     required = schema.get("required", ())
     return {
@@ -194,7 +142,6 @@ def path_parameter(name: str, converter: BaseConverter) -> dict[str, Any]:
 
 
 def _converter_schema(converter: BaseConverter) -> JsonSchemaValue:
-    """Return what a path converter accepts."""
     if isinstance(converter, AnyConverter):
         return {"type": "string", "enum": sorted(converter.items)}
     if isinstance(converter, UUIDConverter):
@@ -213,7 +160,7 @@ def model_parameters(model: Any, schema: JsonSchemaValue, place: Place) -> list[
     Args:
         model: The model.
         schema: Its own schema.
-        place: Where its fields are sent.
+        place: The part of the request that has its fields.
     """
     names = _sent_names(model, place)
     required = schema.get("required", ())
@@ -234,7 +181,6 @@ def _sent_names(model: Any, place: Place) -> dict[str, str]:
 
 
 def _dashed(name: str, place: Place) -> str:
-    """Return the name as quart-schema reads it: headers have hyphens."""
     return name.replace("_", "-") if place == "header" else name
 
 
@@ -289,43 +235,37 @@ _SCHEMA = {"$ref": PREFIX + "Problem"}
 COMPONENTS = {"InvalidPart": _INVALID_PART, "Problem": _PROBLEM}
 
 
-def _problem_responses(problems: Iterable[type[Problem]], *, retried: Set[int] = frozenset()) -> dict[int, Any]:
-    """Describe every error that an operation answers itself, by status.
-
-    Args:
-        problems: What it may end with; one that is a kind of another is told beside it.
-        retried: The statuses that may say when to ask again, besides 429 and 503.
-    """
+def _problem_responses(problems: Iterable[type[Problem]]) -> dict[int, Any]:
+    """Describe the responses of problems, by status; a subclass of a problem is listed beside it."""
     kinds: dict[int, set[type[Problem]]] = {}
     for problem in problems:
         kinds.setdefault(problem.code, set()).add(problem)
     described = {status: _problem_response(found) for status, found in kinds.items()}
     if 401 in described:
         described[401]["headers"] = {"WWW-Authenticate": _CHALLENGE}
-    for status in {429, 503} | retried:
+    for status in (429, 503):
         if status in described:
             described[status]["headers"] = {"Retry-After": RETRY_AFTER}
     return described
 
 
-def _input_problems(endpoint: Endpoint) -> set[type[Problem]]:
-    """Return the errors that follow from what an operation reads."""
+def _input_problems(endpoint: Endpoint, contract: Contract) -> set[type[Problem]]:
     problems: set[type[Problem]] = {NotFound} if endpoint.rule.arguments else set()
-    models = (endpoint.query_model, endpoint.headers_model, endpoint.cookies_model)
-    # An operation that reads no query string refuses one.
-    if endpoint.mark is not None or any(model is not None for model in models):
+    models = (contract.query, contract.headers, contract.cookies)
+    # An operation without a query string refuses one.
+    if endpoint.operation is not None or any(model is not None for model in models):
         problems |= {ValidationFailed}
-    if endpoint.body is not None:
+    if contract.body is not None:
         problems |= {MalformedBody, ContentTooLarge, ValidationFailed}
-    if endpoint.body is not None and endpoint.mark is not None:
+    if contract.body is not None and endpoint.operation is not None:
         problems |= {UnsupportedMediaType}  # quart-schema's decorators answer 400
     return problems
 
 
 def _access_problems(access: Access | None) -> set[type[Problem]]:
-    """Return the errors of callers who may not.
+    """Return the problems of callers who have no access.
 
-    A public operation has none of them, though it refuses a bad token, too: its callers need not send one.
+    A public operation refuses a bad token too, but is documented without 401: its callers need not send one.
     """
     if access is None or access.is_public:
         return set()
@@ -333,33 +273,35 @@ def _access_problems(access: Access | None) -> set[type[Problem]]:
 
 
 def _outage_problems(endpoint: Endpoint, access: Access | None) -> set[type[Problem]]:
-    """Return the outages of what an operation needs: a database, other services, or who knows who is calling."""
-    asked = access is not None and not access.is_public
-    problems: set[type[Problem]] = {ServiceUnavailable} if asked or endpoint.services else set()
-    return problems | ({DatabaseUnavailable} if endpoint.is_stored else set())
+    """Return the problems of outages: of the database, of other services, or of the issuer of tokens."""
+    operation = endpoint.operation
+    is_closed = access is not None and not access.is_public
+    takes_services = operation is not None and bool(set(operation.inputs.others) - endpoint.rule.arguments)
+    problems: set[type[Problem]] = {ServiceUnavailable} if is_closed or takes_services else set()
+    return problems | ({DatabaseUnavailable} if operation is not None and operation.takes_session else set())
 
 
 def _problem_response(problems: Iterable[type[Problem]]) -> dict[str, Any]:
-    """Describe one answer that holds one of some problems, each with an example."""
+    """Describe the response of problems of one status, with an example of each."""
     kinds = {(problem.type, problem.title or title_of(problem.code), problem.code) for problem in problems}
-    # The words of the status come before those that say more.
-    told = sorted(kinds, key=lambda kind: (kind[0] != _BLANK, kind))
+    # The title of the status comes before those that say more.
+    ordered = sorted(kinds, key=lambda kind: (kind[0] != _BLANK, kind))
     examples: dict[str, Any] = {}
-    for type_, title, status in told:
+    for type_, title, status in ordered:
         name = _example_name(type_, title) or f"problem-{status}"
         name = name if name not in examples else f"{name}-{len(examples) + 1}"
         examples[name] = {"value": {"type": type_, "title": title, "status": status}}
     return {
-        "description": "; ".join(title if type_ == _BLANK else f"{title} (`{type_}`)" for type_, title, _ in told),
+        "description": "; ".join(title if type_ == _BLANK else f"{title} (`{type_}`)" for type_, title, _ in ordered),
         "content": {PROBLEM_JSON: {"schema": _SCHEMA, "examples": examples}},
     }
 
 
 def _example_name(type_: str, title: str) -> str:
-    """Return what the example of a problem is called: plain characters, as everything with a name in a document."""
+    """Return the name of a problem's example, in the characters that OpenAPI allows for names."""
     name = title if type_ == _BLANK else type_.removeprefix(PREFIX_OF_TYPES)
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-").lower()
 
 
-# What every operation may answer: a target or a header that is malformed, a deadline, a fault.
+# Problems of every operation: a malformed target or header, a deadline, an unhandled exception.
 _OTHER_PROBLEMS = {"default": {"description": "Any other problem", "content": {PROBLEM_JSON: {"schema": _SCHEMA}}}}

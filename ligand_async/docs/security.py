@@ -12,8 +12,8 @@ from quart import Quart
 from ligand_async.auth import Access, BearerAuthenticator, access_of, enforcement_of, is_enforced, issuer_of
 from ligand_async.auth.tokens import JWKSVerifier
 from ligand_async.context import service_of
-from ligand_async.docs.endpoints import Endpoint
 from ligand_async.principal import AllOf, AnyOf, HasClaim, HasRole, HasScope, Not, Requirement
+from ligand_async.web import Endpoint
 
 MOST = 16  # alternatives; more than that tell nobody anything
 

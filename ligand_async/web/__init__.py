@@ -1,17 +1,20 @@
 """One request, bytes to bytes."""
 
+from ligand_async.marks import limit
 from ligand_async.web.audit import make_audit_blueprint
 from ligand_async.web.body import Form
-from ligand_async.web.conditional import REQUIRING, TAGGED, check_preconditions
-from ligand_async.web.deprecation import deprecation_of, init_deprecation
+from ligand_async.web.conditional import check_preconditions, conditional
+from ligand_async.web.deprecation import deprecated, init_deprecation
+from ligand_async.web.endpoint import RETRY_AFTER, DocumentError, Endpoint, Operation
+from ligand_async.web.features import FEATURES
 from ligand_async.web.fields import Place, alias_of, wire_name
 from ligand_async.web.guard import Guard
 from ligand_async.web.headers import CORS, SecurityHeaders
-from ligand_async.web.idempotency import HEADER, MAX_KEY
-from ligand_async.web.inputs import Inputs, OperationError
+from ligand_async.web.idempotency import idempotent
+from ligand_async.web.inputs import OperationError
 from ligand_async.web.json import scan
-from ligand_async.web.limits import init_limits, is_limited
-from ligand_async.web.operation import INPUTS_ATTRIBUTE, operation
+from ligand_async.web.limits import init_limits
+from ligand_async.web.operation import operation
 from ligand_async.web.output import BODILESS, Media, media_types_of
 from ligand_async.web.problems import init_problems, render_problem
 from ligand_async.web.proxies import TrustedProxies
@@ -21,21 +24,21 @@ from ligand_async.web.services import app_scope, init_services, services_of
 from ligand_async.web.stages import Reply, Stage
 from ligand_async.web.startup_checks import check_operations
 from ligand_async.web.syntax import Syntax
+from ligand_async.web.tags import tag
 
 __all__ = [
     "BODILESS",
     "CORS",
-    "HEADER",
-    "INPUTS_ATTRIBUTE",
-    "MAX_KEY",
-    "REQUIRING",
-    "TAGGED",
+    "FEATURES",
+    "RETRY_AFTER",
+    "DocumentError",
+    "Endpoint",
     "Form",
     "Guard",
-    "Inputs",
     "LigandClient",
     "LigandQuart",
     "Media",
+    "Operation",
     "OperationError",
     "Place",
     "Reply",
@@ -48,17 +51,20 @@ __all__ = [
     "app_scope",
     "check_operations",
     "check_preconditions",
-    "deprecation_of",
+    "conditional",
+    "deprecated",
+    "idempotent",
     "init_deprecation",
     "init_limits",
     "init_problems",
     "init_services",
-    "is_limited",
+    "limit",
     "make_audit_blueprint",
     "media_types_of",
     "operation",
     "render_problem",
     "scan",
     "services_of",
+    "tag",
     "wire_name",
 ]

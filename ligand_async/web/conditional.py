@@ -1,11 +1,14 @@
-"""Conditional requests (RFC 9110 sections 8.8 and 13): preconditions of a change, validators of an answer."""
+"""Conditional requests (RFC 9110 sections 8.8 and 13): preconditions of a change, entity tags and 304 for reads."""
 
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Self
+from http import HTTPStatus
+from typing import Any, Self, TypeVar
 
-from quart import Response, current_app, request
+from pydantic import BaseModel
+from quart import Quart, Response, current_app, request
 from quart.wrappers.response import DataBody
 from sqlalchemy import MetaData, inspect, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
@@ -14,20 +17,85 @@ from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.datastructures import ETags, Headers
 from werkzeug.http import parse_date, parse_etags, remove_entity_headers
+from werkzeug.routing import Rule
 
-from ligand_async.context import service_of
-from ligand_async.data import Origin, digest, is_key_taken, origin_of, origin_of_entity
-from ligand_async.errors import PreconditionFailed, PreconditionRequired
+from ligand_async.annotations import members_of
+from ligand_async.context import find_service, service_of
+from ligand_async.data import Origin, Timestamped, digest, is_flat, is_key_taken, origin_of, origin_of_entity
+from ligand_async.errors import PreconditionFailed, PreconditionRequired, Problem, title_of
+from ligand_async.web.endpoint import Endpoint, Feature, operation_of, stamp_layers
+from ligand_async.web.lists.page import Page
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_REQUIRING = frozenset({"PUT", "PATCH", "DELETE"})
+_READS = frozenset({"GET", "HEAD"})
+_TAGGED = frozenset({200, 201, 204})
+_CHANGED = "the resource has been changed; read it again and decide anew"
+_EXISTS = "there is such a resource already"
+
+IS_CONDITIONAL = "_ligand_conditional"  # the attribute of a marked view
+
+V = TypeVar("V", bound=Callable[..., Any])
+
+
+def conditional(view: V) -> V:
+    """Let an operation change only the state that its caller has seen (RFC 9110 section 13).
+
+    A decorator of an operation, a function or a method of a `MethodView`, above or below the others. The handler calls
+    `check_preconditions(entity)` before it changes anything. If it does not, the request fails and nothing is
+    committed. PUT, PATCH and DELETE without a precondition are answered 428, those that come too late 412.
+
+    Raises:
+        TypeError: The decorated object is not a function.
+    """
+    return stamp_layers(view, IS_CONDITIONAL, True)
+
+
+def is_conditional(view: Any) -> bool:
+    """Return whether a view, or the handler that it was made of, is decorated with `@conditional`."""
+    return getattr(view, IS_CONDITIONAL, False) is True
+
+
+def check_preconditions(entity: object | None) -> None:
+    """Check the request's preconditions (RFC 9110 section 13) against the entity that is about to be changed.
+
+    `If-Match` and `If-None-Match` are compared with the entity's version, `If-Unmodified-Since` with its `updated_at`.
+    PUT, PATCH and DELETE need a precondition, unless the setting `require_preconditions` is off. If somebody else
+    changes the entity between this call and the commit, the request is answered 412, too.
+
+    Args:
+        entity: The entity as it was loaded, before it is changed; None if it does not exist yet, for a PUT that
+            creates.
+
+    Raises:
+        PreconditionFailed: The resource is in another state.
+        PreconditionRequired: The request has no precondition.
+        RuntimeError: The operation is not `@conditional`.
+        TypeError: The entity has no version, or its version was not loaded.
+    """
+    preconditions = preconditions_var.get()
+    if preconditions is None:
+        raise RuntimeError("check_preconditions() works in a @conditional operation only; add @conditional to it")
+    preconditions.check(entity)
+
+
+preconditions_var: "ContextVar[_Preconditions | None]" = ContextVar("ligand_preconditions", default=None)
+
+
+def expect_preconditions() -> "_Preconditions":
+    """Return the preconditions of the current request, which is to a conditional operation."""
+    required = service_of(current_app._get_current_object()).settings.require_preconditions  # type: ignore[attr-defined]  # a LocalProxy
+    return _Preconditions(_Conditions.of_headers(request.headers), request.method, required=required)
 
 
 @dataclass(frozen=True, slots=True)
 class _Selected:
-    """What conditions are compared with: the selected representation.
+    """The selected representation, which the conditions of a request are compared with.
 
     Attributes:
-        tag: Its entity tag, without quotes; None where it is not known yet.
+        tag: Its entity tag, without quotes; None if it is not known yet.
         weak: Whether that is a weak one.
-        state: What every strong tag of ours begins with for this resource at this version; None where there is none.
+        state: The beginning that all our strong tags for this resource at this version share; None without a version.
         changed_at: When the resource was last changed, if that is known.
     """
 
@@ -38,38 +106,38 @@ class _Selected:
 
     @classmethod
     def of_origin(cls, origin: Origin, body: bytes | None = None) -> Self:
-        """Make it of a stored thing: its version, which thing it is, and a digest of the body where there is one.
+        """Make the tag of a stored entity from its version, its identity and a digest of the body, if there is one.
 
-        The body is part of the tag because one version has several representations: of other schemas, for other
-        callers, with something nested that changes by itself.
+        The body is part of the tag because one version has several representations: other schemas, other callers, and
+        nested entities that change by themselves.
         """
         state = f"{origin.version}-{origin.identity}"
         tag = f"{state}-{digest(body)}" if body else None
         return cls(tag, state=state, changed_at=origin.changed_at)
 
     def matches(self, tags: ETags) -> bool:
-        """Compare strongly. Any representation of the version counts: it is the version that is not to be lost."""
+        """Compare strongly. Any representation of the version matches: it is the version that must not be lost."""
         return tags.star_tag or any(self.is_of_state(tag) or self.is_exactly(tag) for tag in tags.as_set() if tag)
 
     def is_known_to(self, tags: ETags) -> bool:
-        """Compare weakly; the whole tag where there is one, because a cache answers with what it has."""
+        """Compare weakly, and by the whole tag if there is one, because a cache answers with the body that it has."""
         known = {tag for tag in tags.as_set(include_weak=True) if tag}
         return tags.star_tag or (any(map(self.is_of_state, known)) if self.tag is None else self.tag in known)
 
     def is_of_state(self, tag: str) -> bool:
-        """Tell whether a tag is of the same resource and version."""
+        """Return whether a tag is of the same resource and version."""
         return self.state is not None and (tag == self.state or tag.startswith(f"{self.state}-"))
 
     def is_exactly(self, tag: str) -> bool:
-        """Tell whether a tag is this strong one."""
+        """Return whether a tag is this very tag, and that is a strong one."""
         return not self.weak and tag == self.tag
 
 
 @dataclass(frozen=True, slots=True)
 class _Conditions:
-    """The conditional headers of a request, None where one is absent; dates that are none count as absent.
+    """The conditional headers of a request; None for one that is absent. A malformed date counts as absent.
 
-    A header that is there and holds no tag matches nothing, and so fails safely.
+    A header without a tag in it matches nothing, and so fails safely.
     """
 
     match: ETags | None = None
@@ -79,7 +147,6 @@ class _Conditions:
 
     @classmethod
     def of_headers(cls, headers: Headers) -> Self:
-        """Read them."""
         return cls(
             _tags_of(headers, "If-Match"),
             _tags_of(headers, "If-None-Match"),
@@ -88,7 +155,7 @@ class _Conditions:
         )
 
     def are_stale(self, selected: _Selected | None) -> bool:
-        """Tell whether steps 1 and 2 of section 13.2.2 fail: the resource is not what the client takes it for."""
+        """Return whether step 1 or 2 of section 13.2.2 fails: the resource is not in the expected state."""
         if self.match is not None:
             return selected is None or not selected.matches(self.match)
         changed_at = selected.changed_at if selected is not None else None
@@ -97,69 +164,63 @@ class _Conditions:
         return changed_at.replace(microsecond=0) > self.unmodified_since
 
     def know(self, selected: _Selected | None) -> bool:
-        """Tell whether step 3 fails: there is something that must not be there, or that the client has."""
+        """Return whether step 3 fails: a resource exists that should not, or the client has it already."""
         return self.none_match is not None and selected is not None and selected.is_known_to(self.none_match)
 
     def have_seen(self, selected: _Selected) -> bool:
-        """Tell whether step 3 or 4 fails for a read: the client has it, by its tag or else by its date."""
+        """Return whether step 3 or 4 fails for a read: the client has it already, by its tag or else by its date."""
         if self.none_match is not None or self.modified_since is None or selected.changed_at is None:
             return self.know(selected)
         return selected.changed_at.replace(microsecond=0) <= self.modified_since
 
     def pin(self, selected: _Selected | None) -> bool:
-        """Tell whether they say which state a change is meant for, so that no other one is overwritten."""
+        """Return whether they name the state that a change is meant for, so that no other one is overwritten."""
         if self.match is not None or (self.none_match is not None and self.none_match.star_tag):
             return True
         return self.unmodified_since is not None and selected is not None and selected.changed_at is not None
 
 
 def _tags_of(headers: Headers, name: str) -> ETags | None:
-    """Parse a list of tags, which may come in several header fields. An empty tag is None in it."""
+    """Parse a list of tags, which may come in several header fields. An empty tag is parsed as None."""
     fields = headers.getlist(name)
     return parse_etags(", ".join(fields).strip()) if fields else None
 
 
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-REQUIRING = frozenset({"PUT", "PATCH", "DELETE"})
-_CHANGED = "the resource has been changed; read it again and decide anew"
-_EXISTS = "there is such a resource already"
-
-
 class PreconditionsUnchecked(RuntimeError):
-    """A conditional operation ended without having asked; nothing of it was kept."""
+    """A conditional operation did not call `check_preconditions`; its changes were rolled back."""
 
 
 class _Preconditions:
     """The preconditions of one request to a conditional operation.
 
     Args:
-        conditions: The request's.
-        method: The request's.
-        required: Whether PUT, PATCH and DELETE need one.
+        conditions: The conditional headers of the request.
+        method: The method of the request.
+        required: Whether PUT, PATCH and DELETE need a precondition.
 
     Attributes:
-        entity: What was checked, or None.
+        entity: The entity that was checked, or None.
     """
 
     def __init__(self, conditions: _Conditions, method: str, *, required: bool) -> None:
         self.conditions = conditions
         self.method = method
-        self.required = required and method in REQUIRING
+        self.required = required and method in _REQUIRING
         self.begin()
 
     def begin(self) -> None:
-        """Begin anew: a unit of work may run again."""
+        """Forget the entity: a unit of work may run again."""
         self.entity: object | None = None
         self._checked = False
         self._origin: Origin | None = None
         self._pinned = False
 
     def check(self, entity: object | None) -> None:
-        """Compare them with an entity, or with nothing."""
+        """Compare the conditions with an entity, or with its absence."""
         origin = None if entity is None else _origin_to_check(entity)
         self.entity, self._origin, self._checked = entity, origin, True
         if self.method in SAFE_METHODS:
-            return  # decided on the answer, whose tag they are about
+            return  # decided later: they are about the tag of the response
         selected = None if origin is None else _Selected.of_origin(origin)
         if self.conditions.are_stale(selected):
             raise PreconditionFailed(_CHANGED)
@@ -167,27 +228,29 @@ class _Preconditions:
             raise PreconditionFailed(_EXISTS)
         self._pinned = self.conditions.pin(selected)
         if self.required and not self._pinned:
-            raise PreconditionRequired("say which state is meant to be changed: If-Match, with the ETag that you read")
+            raise PreconditionRequired(
+                "name the state that you want to change: send If-Match with the ETag that you read"
+            )
 
     def check_were_checked(self, handler: str) -> None:
-        """Refuse to commit a change whose preconditions nobody looked at.
+        """Refuse to commit a change whose preconditions the handler did not check.
 
         Raises:
-            PreconditionsUnchecked: It is one.
+            PreconditionsUnchecked: It did not call `check_preconditions`.
         """
         if not self._checked and self.method not in SAFE_METHODS:
             raise PreconditionsUnchecked(
-                f"{handler} is @conditional and never called check_preconditions(); "
-                "call it with the entity that is changed, before changing it"
+                f"{handler} is @conditional but did not call check_preconditions(); "
+                "call it with the entity before you change it"
             )
 
     async def confirm(self, session: AsyncSession) -> None:
-        """Let the database decide where the handler wrote nothing to the entity itself, so that no UPDATE compared.
+        """Compare the version in the database if no UPDATE has, because the handler changed only other rows.
 
-        SQLite has one writer, which is this transaction since it began.
+        SQLite needs no comparison: this transaction has been its only writer since it began.
 
         Raises:
-            PreconditionFailed: Somebody else has changed it since it was read.
+            PreconditionFailed: Another transaction has changed the entity since it was read.
         """
         entity, checked = self.entity, self._origin
         if checked is None or not self._pinned or session.get_bind().dialect.name == "sqlite":
@@ -203,7 +266,7 @@ class _Preconditions:
             raise PreconditionFailed(_CHANGED)
 
     def problem_of(self, error: SQLAlchemyError, metadata: MetaData) -> PreconditionFailed | None:
-        """Return what an error of the database means here: somebody else came first. None for all other errors."""
+        """Return the 412 of an error that means that another transaction came first; None for other errors."""
         if isinstance(error, StaleDataError):
             return PreconditionFailed(_CHANGED) if self._pinned else None
         created = self._pinned and self.entity is None
@@ -212,69 +275,29 @@ class _Preconditions:
         return None
 
 
-preconditions_var: ContextVar[_Preconditions | None] = ContextVar("ligand_preconditions", default=None)
-
-
-def expect_preconditions() -> _Preconditions:
-    """Begin the preconditions of the current request, which is to a conditional operation."""
-    required = service_of(current_app._get_current_object()).settings.require_preconditions  # type: ignore[attr-defined]  # a LocalProxy
-    return _Preconditions(_Conditions.of_headers(request.headers), request.method, required=required)
-
-
-def check_preconditions(entity: object | None) -> None:
-    """Check the request's preconditions (RFC 9110 section 13) against what it is about to change.
-
-    `If-Match` and `If-None-Match` are compared with the entity's version, `If-Unmodified-Since` with its `updated_at`.
-    PUT, PATCH and DELETE need a precondition, unless the setting `require_preconditions` says otherwise. From then on
-    the database decides: when somebody else changes the entity before the commit, that is a 412, too.
-
-    Args:
-        entity: As it was loaded, before it is changed; None where there is nothing yet, for a PUT that creates.
-
-    Raises:
-        PreconditionFailed: The resource is in another state.
-        PreconditionRequired: The request names no state.
-        RuntimeError: The operation is not `@conditional`.
-        TypeError: The entity has no version, or its version was not loaded.
-    """
-    preconditions = preconditions_var.get()
-    if preconditions is None:
-        raise RuntimeError("check_preconditions() works in an operation that is marked @conditional; mark the handler")
-    preconditions.check(entity)
-
-
 def _origin_to_check(entity: object) -> Origin:
-    """Return the origin of an entity that is checked.
-
-    Raises:
-        TypeError: It has none.
-    """
     origin = origin_of_entity(entity)
     if origin is None:
         raise TypeError(
-            f"check_preconditions() cannot tell the version of this {type(entity).__name__}: it takes an entity of a "
-            "Versioned model as the database has it, with version and timestamps loaded; None where there is none yet"
+            f"check_preconditions() cannot read the version of this {type(entity).__name__}: pass an entity of a "
+            "Versioned model, flushed and with its version and timestamps loaded, or None if it does not exist yet"
         )
     return origin
 
 
-_READS = frozenset({"GET", "HEAD"})
-TAGGED = frozenset({200, 201, 204})
+def add_validators(response: Response, value: Any, *, from_replica: bool) -> Response:
+    """Add `ETag` and `Last-Modified` to a response; make it a 304 if the client has it (RFC 9110 section 13.2.2).
 
-
-def validate(response: Response, value: Any, *, from_replica: bool) -> Response:
-    """Add validators to an answer, and answer 304 where the client has it (RFC 9110 section 13.2.2).
-
-    A strong tag where the value was read from one versioned thing, or such a thing was checked; on other reads a weak
-    one of the body. A tag that the handler set stays, and what it sets to `no-store` gets none.
+    The tag is strong if the value was read from one versioned entity, or if such an entity was checked. Other reads
+    have a weak tag of the body. A tag that the handler has set stays, and a `no-store` response gets none.
 
     Args:
-        response: Made by us of bytes, or empty.
+        response: A response of bytes that we made, or an empty one.
         value: What the handler returned.
-        from_replica: Whether it was read from one: that may be behind, so its tag must not serve as a precondition.
+        from_replica: Whether it was read from a replica: that may be behind, so its tag is weak.
 
     Raises:
-        PreconditionFailed: A precondition of a read is not fulfilled.
+        PreconditionFailed: A precondition of a read fails.
     """
     if "no-store" in response.headers.get("Cache-Control", ""):
         return response
@@ -294,9 +317,8 @@ def validate(response: Response, value: Any, *, from_replica: bool) -> Response:
 
 
 def _selected_by(response: Response, value: Any, *, from_replica: bool) -> _Selected:
-    """Return what represents an answer; without a tag where it gets none."""
     status, method = response.status_code, request.method
-    if method == "DELETE" or status not in TAGGED:
+    if method == "DELETE" or status not in _TAGGED:
         return _Selected()
     body = response.response.data if isinstance(response.response, DataBody) else b""
     origin = None if from_replica else origin_of(value) or _origin_checked()
@@ -309,18 +331,13 @@ def _selected_by(response: Response, value: Any, *, from_replica: bool) -> _Sele
 
 
 def _origin_checked() -> Origin | None:
-    """Return the origin of the entity that the handler checked; what else the answer shows, nobody knows."""
+    """Return the origin of the entity that the handler checked, without its date: the response may show more."""
     preconditions = preconditions_var.get()
     origin = None if preconditions is None else origin_of_entity(preconditions.entity)
     return None if origin is None else replace(origin, changed_at=None)
 
 
 def _answer_read(response: Response, selected: _Selected) -> Response:
-    """Answer a read with what was made for it, or with 304 (RFC 9110 section 15.4.5).
-
-    Raises:
-        PreconditionFailed: It asks for another state.
-    """
     conditions = _Conditions.of_headers(request.headers)
     if conditions.are_stale(selected):
         raise PreconditionFailed(_CHANGED)
@@ -329,3 +346,108 @@ def _answer_read(response: Response, selected: _Selected) -> Response:
         response.set_data(b"")
         remove_entity_headers(response.headers)
     return response
+
+
+def _find_mistakes(app: Quart, rule: Rule, handler: Callable[..., Any]) -> Iterator[str]:  # noqa: ARG001  (a Feature's)
+    if not is_conditional(handler):
+        return
+    operation = operation_of(handler)
+    if operation is None:
+        yield "has @conditional but not @operation; put both on the function or method that takes the request"
+        return
+    if not operation.takes_session:
+        yield "is @conditional but takes no session; the database decides, so add `session: AsyncSession`"
+    if operation.session == "replica":
+        yield 'is @conditional with session="replica"; a replica may be behind, so read from the primary'
+
+
+_ETAG = {
+    "description": "The entity tag of what is answered: send it as If-Match to change that, as If-None-Match to read "
+    "it only if it has changed.",
+    "schema": {"type": "string"},
+}
+_LAST_MODIFIED = {
+    "description": "When what is answered was last changed, to the second (RFC 9110 section 8.8.2).",
+    "schema": {"type": "string"},
+}
+_EXPECTED = {
+    "If-Match": "Change the resource only if this is still its ETag.",
+    "If-None-Match": "Create the resource only if there is none: `*`.",
+    "If-Unmodified-Since": "Change the resource only if it is unchanged since this date (RFC 9110 section 5.6.7).",
+}
+_KNOWN = {"If-None-Match": "Read the resource only if this is no more its ETag."}
+
+
+def _success_headers(endpoint: Endpoint, status: int, shown: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Describe the headers of a success that has an entity tag (RFC 9110 section 8.8).
+
+    Reads, conditional changes and responses that show one versioned entity have a tag, unless it was deleted. A
+    response of nothing but columns of one entity can have the time of the last change.
+    """
+    if endpoint.operation is None or endpoint.method == "DELETE" or status not in _TAGGED:
+        return
+    members = members_of(shown)
+    is_read = endpoint.method == "GET" and status == HTTPStatus.OK and bool(members)
+    is_dated = any(_may_be_dated(member, stored=endpoint.operation.takes_session) for member in members)
+    if is_read or is_conditional(endpoint.handler) or is_dated or any(map(_is_versioned, members)):
+        yield "ETag", _ETAG
+    if is_dated:
+        yield "Last-Modified", _LAST_MODIFIED
+
+
+def _is_versioned(shown: Any) -> bool:
+    """Return whether a schema is derived from a model that counts its versions."""
+    model = getattr(shown, "__ligand_model__", None)
+    return model is not None and model.__mapper__.version_id_col is not None
+
+
+def _may_be_dated(shown: Any, *, stored: bool) -> bool:
+    """Return whether a body may be nothing but columns of one entity that knows when it was changed.
+
+    With a session (`stored`), a schema that is not derived from a model may be filled from any.
+    """
+    model = getattr(shown, "__ligand_model__", None)
+    if model is not None:
+        return _is_versioned(shown) and issubclass(model, Timestamped) and is_flat(shown, model.__mapper__)
+    if shown is Any:
+        return stored
+    is_model = isinstance(shown, type) and issubclass(shown, BaseModel) and not issubclass(shown, Page)
+    return stored and is_model and not shown.model_computed_fields
+
+
+def _parameters(endpoint: Endpoint) -> Iterator[dict[str, Any]]:
+    if is_conditional(endpoint.handler):
+        headers = _KNOWN if endpoint.method == "GET" else _EXPECTED
+        for name, text in headers.items():
+            yield {"name": name, "in": "header", "required": False, "description": text, "schema": {"type": "string"}}
+
+
+def _problems(endpoint: Endpoint) -> Iterator[type[Problem]]:
+    if not is_conditional(endpoint.handler) or endpoint.method == "GET":
+        return
+    yield PreconditionFailed
+    service = find_service(endpoint.app)
+    required = service is None or service.settings.require_preconditions
+    if required and endpoint.method in _REQUIRING:
+        yield PreconditionRequired
+
+
+def _describe(endpoint: Endpoint, described: dict[str, Any]) -> None:
+    """Add 304 to a read that has an entity tag, with the headers that say what a client has already."""
+    if endpoint.operation is None or endpoint.method != "GET":
+        return
+    responses = described["responses"]
+    tagged = [one["headers"] for status, one in responses.items() if status < "4" and "ETag" in one.get("headers", {})]
+    if tagged:
+        kept = {name: header for name, header in tagged[-1].items() if name in {"ETag", "Link", "X-Pagination"}}
+        response = {"description": title_of(304), "headers": dict(sorted(kept.items()))}
+        described["responses"] = dict(sorted({"304": response, **responses}.items()))
+
+
+CONDITIONAL = Feature(
+    find_mistakes=_find_mistakes,
+    parameters=_parameters,
+    problems=_problems,
+    headers=_success_headers,
+    describe=_describe,
+)

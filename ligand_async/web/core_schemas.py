@@ -1,7 +1,8 @@
-"""pydantic's own schemas, changed as no option of it can: closed for what comes in, exact for what goes out."""
+"""Changes to pydantic's core schemas that no option of pydantic makes: closed for input, exact for output."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -9,7 +10,7 @@ from pydantic_core import SchemaValidator
 
 _Node = dict[str, Any]
 
-# The keys under which a schema holds others.
+# The keys of a schema whose values are schemas.
 _PARTS = frozenset(
     {
         "schema",
@@ -28,7 +29,7 @@ _PARTS = frozenset(
 )
 _OPEN = {"model", "dataclass", "typed-dict"}
 _CLASSES = {"model", "model-fields", "dataclass", "dataclass-args", "definition-ref"}
-# What holds nothing but what its schema says.
+# The types of schemas whose values hold nothing that the schema does not describe.
 _SURE = frozenset(
     (  # noqa: SIM905  (a line each would take forty)
         "none bool int float decimal str bytes date time datetime timedelta literal enum missing-sentinel uuid url "
@@ -41,64 +42,53 @@ _ANY: _Node = {"type": "any"}
 
 
 def close(adapter: TypeAdapter[Any]) -> SchemaValidator:
-    """Make a validator that refuses unknown keys in every model whose configuration is silent about them.
+    """Make a validator that refuses unknown keys, except in models whose configuration has `extra`.
 
-    pydantic's `extra="forbid"` at run time would overrule those that are not.
+    pydantic's `extra="forbid"` at run time would overrule that configuration.
     """
     return _validator_of(rewrite(_schema_of(adapter), closed))
 
 
 @dataclass(frozen=True, slots=True)
 class _Exact:
-    """Looks into a value that pydantic took as it is.
+    """The check of a value that pydantic accepted without looking inside, because it is an instance already.
 
     Attributes:
-        validator: Refuses what the schema refuses and numbers that are not finite; None where there is nothing to find.
-        is_sure: Whether nothing is in a value that the validator has not seen, such as `Any` or a computed field.
+        check: Raises `pydantic.ValidationError` for a value that does not fit its schema or has a number that is not
+            finite; None if there is nothing to check.
+        is_sure: Whether the check sees every part of a value: there is no `Any` in it, no computed field.
     """
 
-    validator: SchemaValidator | None
+    check: Callable[[Any], Any] | None
     is_sure: bool
-
-    def check(self, value: Any) -> None:
-        """Refuse a value that is not what its schema says.
-
-        Raises:
-            pydantic.ValidationError: It is not.
-        """
-        if self.validator is not None:
-            self.validator.validate_python(value, extra="ignore", by_alias=False, by_name=True)
 
 
 def exact(adapter: TypeAdapter[Any]) -> _Exact:
-    """Make what looks into instances: neither `model_construct` nor assignment checks anything.
+    """Make the check of instances, which `model_construct` and assignment do not check.
 
-    Functions of the service's own have done their work when there is an instance: they are not called again.
+    The service's own validators are left out: they have run when the instance was made.
     """
     schema = rewrite(_schema_of(adapter), _exacted)
     types = {node["type"] for node in _nodes(schema)}
-    looks = not types.isdisjoint({"model", "dataclass", "float"})
-    return _Exact(_validator_of(schema) if looks else None, all(map(_is_sure, _nodes(schema))))
+    is_sure = all(map(_is_sure, _nodes(schema)))
+    if types.isdisjoint({"model", "dataclass", "float"}):
+        return _Exact(None, is_sure)
+    validate = _validator_of(schema).validate_python
+    return _Exact(partial(validate, extra="ignore", by_alias=False, by_name=True), is_sure)
 
 
 def _schema_of(adapter: TypeAdapter[Any]) -> Any:
-    """Return the schema of a type, all of whose names must be known by now.
-
-    Raises:
-        pydantic.errors.PydanticUndefinedAnnotation: A model names what is not defined yet.
-    """
-    adapter.rebuild(raise_errors=True)
+    adapter.rebuild(raise_errors=True)  # a model may name a type that is defined only now
     return adapter.core_schema
 
 
 def _validator_of(schema: Any) -> SchemaValidator:
-    """Build a validator of a schema that is not a class's own."""
-    # False: without it pydantic-core 2.50 takes the validators that nested classes carry, and our changes are lost.
+    # False: otherwise pydantic-core 2.50 uses the validators of nested classes, and our changes are lost.
     return SchemaValidator(schema, None, False)
 
 
 def rewrite(node: Any, change: Callable[[_Node], _Node]) -> Any:
-    """Change each schema within a schema, from the outside in."""
+    """Change a schema and each schema inside it, from the outside in."""
     if isinstance(node, list):
         return [rewrite(part, change) for part in node]
     if isinstance(node, tuple):  # a choice and its label
@@ -111,7 +101,7 @@ def rewrite(node: Any, change: Callable[[_Node], _Node]) -> Any:
 
 
 def closed(node: _Node) -> _Node:
-    """Let a class refuse unknown keys, unless it says otherwise."""
+    """Let a class refuse unknown keys, unless its configuration has `extra`."""
     config = node.get("config") or {}
     if node["type"] not in _OPEN or node.get("root_model") or "extra_fields_behavior" in config:
         return node
@@ -119,7 +109,7 @@ def closed(node: _Node) -> _Node:
 
 
 def _exacted(node: _Node) -> _Node:
-    """Let a class look into its instances, without their side effects."""
+    """Validate instances again, without the side effects of their classes."""
     node = _without_functions(node)
     match node["type"]:
         case "model" | "dataclass":
@@ -139,7 +129,7 @@ def _exacted(node: _Node) -> _Node:
 
 
 def _without_functions(node: _Node) -> _Node:
-    """Leave out what a service's own functions do to a value; where they may have made another of it, anything goes."""
+    """Leave out the service's own functions; accept anything if one may have changed the type of the value."""
     ref = {"ref": node["ref"]} if "ref" in node else {}
     while node["type"].startswith("function-") or node["type"] in {"json", "chain", "call", "generator"}:
         inner = node.get("schema")
@@ -154,7 +144,7 @@ def _without_functions(node: _Node) -> _Node:
 
 
 def _nodes(schema: Any) -> Iterator[_Node]:
-    """Walk a schema and all within it."""
+    """Yield a schema and every schema inside it."""
     if isinstance(schema, list | tuple):
         for part in schema:
             yield from _nodes(part)
@@ -169,6 +159,6 @@ def _nodes(schema: Any) -> Iterator[_Node]:
 
 
 def _is_sure(node: _Node) -> bool:
-    """Tell whether a schema says all about what is written for it; what is within it aside."""
+    """Return whether this node can serialize nothing that the validator has not checked; its parts are apart."""
     allows_more = (node.get("config") or {}).get("extra_fields_behavior") == "allow"
     return node["type"] in _SURE and not (allows_more or node.get("computed_fields") or "serialization" in node)

@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
 from itertools import islice
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, get_origin
 
 from pydantic import (
     AliasChoices,
@@ -20,6 +19,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from werkzeug.datastructures import Headers, MultiDict
 
+from ligand_async.annotations import members_of, walk
 from ligand_async.errors import InvalidPart, ValidationFailed
 from ligand_async.web.invalid import DETAIL, MAX_PARTS, refuse, wire_path
 
@@ -29,16 +29,16 @@ _LISTS = (list, set, frozenset, tuple)
 
 
 class Fields:
-    """Reads a model from text values. They coerce: `"5"` is an integer.
+    """Reads a model from text values, which are converted: `"5"` is an integer.
 
-    Repeated names make a list where one is declared. An unknown query parameter is refused, unless the model's
-    configuration says what else to do with it. Unknown headers and cookies are none of the operation's business.
+    Repeated names make a list if one is declared. An unknown query parameter is refused, unless the model's
+    configuration has `extra`. Unknown headers and cookies are ignored.
     """
 
     def __init__(self, model: type[BaseModel], place: Place) -> None:
         self.model = model
         self.place = place
-        self._keys: dict[str, str] = {}  # from names on the wire to what the model knows them by
+        self._keys: dict[str, str] = {}  # from names on the wire to those that the model reads
         self._lists: set[str] = set()
         for name, field in model.model_fields.items():
             wire_names = {wire_name(name, field, place): alias_of(field) or name} | _alias_choices(field)
@@ -53,18 +53,18 @@ class Fields:
         self._extra: Literal["forbid"] | None = "forbid" if _forbids_unknown(model) else None
 
     def read(self, values: MultiDict[str, str]) -> BaseModel:
-        """Read the query string, where every name must be known.
+        """Read the query string, in which every name must be known.
 
         Raises:
-            ValidationFailed: The model refuses a value, a name is unknown, or one is repeated that is no list.
+            ValidationFailed: The model refuses a value, a name is unknown, or one is repeated that is not a list.
         """
         return self.validate({name: self.pick(name, values.getlist(name)) for name in values}, extra=self._extra)
 
     def read_known(self, values: Headers | MultiDict[str, str]) -> BaseModel:
-        """Read headers or cookies: those that the model declares.
+        """Read the headers or cookies that the model declares.
 
-        A header that is repeated is one value with commas (RFC 9110 section 5.3), unless a list is declared. Of a
-        repeated cookie the first counts.
+        A repeated header is one value with commas (RFC 9110 section 5.3), unless a list is declared. Of a repeated
+        cookie the first is used.
 
         Raises:
             ValidationFailed: A value is missing or refused by the model.
@@ -79,7 +79,7 @@ class Fields:
         return self.validate(found, extra=None)
 
     def validate(self, values: dict[str, Any], *, extra: Literal["forbid"] | None) -> BaseModel:
-        """Validate in lax mode, which is for text."""
+        """Validate in pydantic's lax mode, which converts text."""
         keyed = {self._keys.get(name, name): value for name, value in values.items()}
         for name in self._times & keyed.keys():
             keyed[name] = _without_numbers(keyed[name])
@@ -89,19 +89,19 @@ class Fields:
             raise refuse(error, place=self.place, names=self._names) from None  # the error holds the values
 
     def pick(self, name: str, values: list[str]) -> str | list[str]:
-        """Return a list where one is declared or repetition makes one, which a plain field then refuses."""
+        """Return a list if one is declared, or if the name is repeated: a plain field then refuses it."""
         return values if name in self._lists or len(values) > 1 else values[0]
 
 
 def refuse_unknown(names: Iterable[str]) -> ValidationFailed:
-    """Make the 422 of query parameters that an operation does not know."""
+    """Return the 422 for query parameters that an operation does not have."""
     places = [wire_path((name,), {}) for name in islice(names, MAX_PARTS)]
     parts = [InvalidPart("Extra inputs are not permitted", "extra_forbidden", parameter=place) for place in places]
     return ValidationFailed(DETAIL, errors=parts)
 
 
 def wire_name(name: str, field: FieldInfo, place: Place) -> str:
-    """Return a field's name in the request: its alias, else its own; in headers with hyphens."""
+    """Return a field's name in the request: its alias, else its own name; in headers with hyphens."""
     alias = alias_of(field)
     if alias is not None:
         return alias
@@ -109,77 +109,53 @@ def wire_name(name: str, field: FieldInfo, place: Place) -> str:
 
 
 def alias_of(field: FieldInfo) -> str | None:
-    """Return the name that a field is read by, where it is not the field's own: of several the first."""
+    """Return the alias of a field, the first one if it has several, or None."""
     alias = field.validation_alias
     return alias if isinstance(alias, str) else next(iter(_alias_choices(field)), None)
 
 
 def _alias_choices(field: FieldInfo) -> dict[str, str]:
-    """Return the names that a field may come by, where it has several."""
     alias = field.validation_alias
     choices = alias.choices if isinstance(alias, AliasChoices) else ()
     return {choice: choice for choice in choices if isinstance(choice, str)}
 
 
 def _takes_name_too(model: type[BaseModel]) -> bool:
-    """Tell whether a model reads fields by their own names beside their aliases."""
     return bool(model.model_config.get("validate_by_name") or model.model_config.get("populate_by_name"))
 
 
 def takes_list(annotation: Any) -> bool:
-    """Tell whether an annotation is a list, looking through `Annotated` and unions."""
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        return takes_list(get_args(annotation)[0])
-    if origin in {Union, UnionType}:
-        return any(takes_list(part) for part in get_args(annotation))
-    return annotation in _LISTS or origin in _LISTS
+    """Return whether an annotation is a list, or a union with one."""
+    return any(member in _LISTS or get_origin(member) in _LISTS for member in members_of(annotation))
 
 
 def _forbids_unknown(schema: Any) -> bool:
-    """Tell whether unknown keys are refused: always, unless the model says what else to do with them."""
+    """Return whether unknown keys are refused: always, unless the model's configuration has `extra`."""
     return not (isinstance(schema, type) and issubclass(schema, BaseModel) and "extra" in schema.model_config)
 
 
 _MOMENTS = {datetime, AwareDatetime, FutureDatetime, NaiveDatetime, PastDatetime}
 _TIMES = frozenset({date, FutureDate, PastDate, time, timedelta} | _MOMENTS)
 _NUMBERS = frozenset({int, float, complex, str, Any})
-_NO_TIME = "a number"
+_NO_TIME = "a number"  # what a time refuses
 
 
 def _takes_time(annotation: Any) -> bool:
-    """Tell whether an annotation is a time, looking through unions and lists, and no number or text besides."""
-    inside = set(_parts_of(annotation))
+    """Return whether an annotation takes times, alone or in a list, and neither numbers nor text."""
+    inside = {part for part in walk(annotation) if isinstance(part, type) or part is Any}
     return not inside.isdisjoint(_TIMES) and inside.isdisjoint(_NUMBERS)
 
 
-def _parts_of(annotation: Any) -> list[Any]:
-    """Return an annotation and all that it is made of."""
-    return [annotation, *(part for inner in get_args(annotation) if inner is not Any for part in _parts_of(inner))]
-
-
 def _without_numbers(value: str | list[str]) -> str | list[str]:
-    """Return a text, or each of several, with what no time begins with where it is a number."""
+    """Replace texts that are numbers by one that no time accepts: pydantic reads a number as seconds since 1970."""
     if isinstance(value, list):
         return [_NO_TIME if _is_number(one) else one for one in value]
     return _NO_TIME if _is_number(value) else value
 
 
 def _is_number(text: str) -> bool:
-    """Tell whether a text is a number."""
     try:
         float(text)
     except ValueError:
         return False
     return True
-
-
-def without_none(hint: Any) -> tuple[Any, bool]:
-    """Return what is left of `X | None`, and whether None was there."""
-    if get_origin(hint) is Annotated:
-        hint = get_args(hint)[0]
-    if get_origin(hint) in {Union, UnionType}:
-        rest = [part for part in get_args(hint) if part is not NoneType]
-        if len(rest) == 1:
-            return rest[0], len(rest) < len(get_args(hint))
-    return hint, False

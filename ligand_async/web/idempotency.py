@@ -1,30 +1,86 @@
-"""Requests that name a key, so that they are served once (draft-ietf-httpapi-idempotency-key-header)."""
+"""Idempotent requests: a request that names a key is served once (draft-ietf-httpapi-idempotency-key-header)."""
 
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, TypeVar, overload
 
-from quart import Response, current_app, request
+from quart import Quart, Response, current_app, request
 from quart.wrappers.response import DataBody
 from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncSession
+from werkzeug.routing import Rule
 
-from ligand_async.context import current_principal, state_of
+from ligand_async.context import current_principal, service_of, state_of
 from ligand_async.data import Database, Reply, idempotency
-from ligand_async.errors import BadRequest, IdempotencyKeyReused, InvalidPart, RequestInProgress
-from ligand_async.marks import IdempotentMark
+from ligand_async.errors import BadRequest, IdempotencyKeyReused, InvalidPart, Problem, RequestInProgress
 from ligand_async.web.body import read_bytes
+from ligand_async.web.endpoint import RETRY_AFTER, Endpoint, Feature, add_headers, operation_of, stamp_layers
 
-HEADER = "Idempotency-Key"
+_KEY = "Idempotency-Key"
 _REPLAYED = "Idempotency-Replayed"
-MAX_KEY = 255  # characters
+_MAX_KEY = 255  # characters
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])+)"')  # a String of RFC 9651
 _BARE = re.compile(r"[!#-+\--:<-~]+")
 _NOT_KEPT = frozenset({"set-cookie"})  # credentials are not for storing
+
+_IDEMPOTENT = "_ligand_idempotent"
+
+V = TypeVar("V", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotentMark:
+    """The arguments of `idempotent`.
+
+    Attributes:
+        required: Whether a request must have a key.
+        expires: How long a reply is kept.
+    """
+
+    required: bool = False
+    expires: timedelta = timedelta(hours=24)
+
+
+@overload
+def idempotent(view: V, /) -> V: ...
+@overload
+def idempotent(*, required: bool = False, expires: timedelta = ...) -> Callable[[V], V]: ...
+def idempotent(view: Any = None, /, *, required: bool = False, expires: timedelta = timedelta(hours=24)) -> Any:
+    """Do the work of a POST or PATCH once, however often it is sent (draft-ietf-httpapi-idempotency-key-header).
+
+    A decorator of an operation, a function or a method of a `MethodView`, above or below the others. The reply to a
+    request with an `Idempotency-Key` is stored in the transaction of its work. If the same caller sends the same
+    request again, it gets the stored reply.
+
+    Args:
+        view: The operation; without it, as in `@idempotent(required=True)`, a decorator is returned.
+        required: Refuse requests without a key.
+        expires: How long the reply is kept.
+
+    Raises:
+        TypeError: The decorated object is not a function.
+        ValueError: `expires` is zero or negative.
+    """
+    if expires <= timedelta():
+        raise ValueError(f"expires={expires} must be longer than zero; 24 hours are usual")
+    mark = IdempotentMark(required, expires)
+
+    def stamp(view: V) -> V:
+        return stamp_layers(view, _IDEMPOTENT, mark)
+
+    return stamp if view is None else stamp(view)
+
+
+def idempotent_mark(view: Any) -> IdempotentMark | None:
+    """Return the arguments of `idempotent` on a view, or None if it is not there."""
+    mark = getattr(view, _IDEMPOTENT, None)
+    return mark if isinstance(mark, IdempotentMark) else None
 
 
 class _KeysInFlight(set[str]):
@@ -35,7 +91,7 @@ class _Attempt:
     """One request that names a key.
 
     Args:
-        key: A digest of who asks for what under which key.
+        key: A digest of the caller, the endpoint and the key.
         digest: A digest of the request itself.
         expires: How long its reply is kept.
     """
@@ -47,10 +103,10 @@ class _Attempt:
 
     @contextmanager
     def in_flight(self) -> Iterator[None]:
-        """Be the only one of this process with the key: the others need no connection to be told so.
+        """Be the only request of this process with the key: others are refused before they take a connection.
 
         Raises:
-            RequestInProgress: Another one is.
+            RequestInProgress: Another request with the key is being served.
         """
         keys = state_of(current_app).get_or_make(_KeysInFlight)
         if self.key in keys:
@@ -62,11 +118,11 @@ class _Attempt:
             keys.discard(self.key)
 
     async def find_reply(self, session: AsyncSession, database: Database) -> Response | None:
-        """Return the reply that is kept, or None where the work is to be done, by nobody else until the commit.
+        """Return the stored reply, or None after locking the key until the commit: the work is to be done now.
 
         Raises:
             RequestInProgress: Another process has the key.
-            IdempotencyKeyReused: The reply is another request's.
+            IdempotencyKeyReused: The reply belongs to another request.
         """
         if not await idempotency.try_lock(session, self.key):
             raise _in_progress()
@@ -74,7 +130,7 @@ class _Attempt:
         if reply is None:
             return None
         if reply.request != self.digest:
-            part = InvalidPart("another request had this key", "idempotency_key_reused", header=HEADER)
+            part = InvalidPart("another request had this key", "idempotency_key_reused", header=_KEY)
             raise IdempotencyKeyReused("a new request needs a new idempotency key", errors=[part])
         response = current_app.response_class(reply.body, reply.status)
         response.headers.clear()
@@ -82,13 +138,13 @@ class _Attempt:
         return response
 
     async def keep_reply(self, session: AsyncSession, database: Database, response: Response) -> None:
-        """Keep the reply in the transaction of the work.
+        """Store the reply in the transaction of the work.
 
         Raises:
-            RuntimeError: It is a stream, of which nobody knows yet what it will say.
+            RuntimeError: It is a stream, whose content does not exist yet.
         """
         if not isinstance(response.response, DataBody):
-            raise RuntimeError("an @idempotent operation answered with a stream, which cannot be kept; return a value")
+            raise RuntimeError("an @idempotent operation returned a stream, which cannot be stored; return a value")
         headers = [(name, value) for name, value in response.headers if name.lower() not in _NOT_KEPT]
         reply = Reply(self.digest, response.status_code, headers, response.response.data)
         await idempotency.store_reply(session, _table_of(database), self.key, reply, expires=self.expires)
@@ -97,12 +153,15 @@ class _Attempt:
 attempt_var: ContextVar[_Attempt | None] = ContextVar("ligand_attempt", default=None)
 
 
-async def read_attempt(mark: IdempotentMark) -> _Attempt | None:
-    """Return what the current request attempts, or None where it names no key.
+async def read_attempt(view: Any) -> _Attempt | None:
+    """Return the attempt of the current request, or None if its view is not idempotent or it names no key.
 
     Raises:
         BadRequest: The key is malformed, or missing and required.
     """
+    mark = idempotent_mark(view)
+    if mark is None:
+        return None
     name = _read_key(mark)
     if name is None:
         return None
@@ -116,8 +175,8 @@ async def read_attempt(mark: IdempotentMark) -> _Attempt | None:
 
 
 def _read_key(mark: IdempotentMark) -> str | None:
-    """Read the header: a quoted string, or the same without its quotes."""
-    field = request.headers.get(HEADER)
+    """Read the header: a quoted string, or the same without its quotes (many clients leave them out)."""
+    field = request.headers.get(_KEY)
     if field is None:
         if mark.required:
             raise _refuse("is required", "missing")
@@ -125,33 +184,89 @@ def _read_key(mark: IdempotentMark) -> str | None:
     quoted = _QUOTED.fullmatch(field.strip())
     key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else field.strip()
     if not quoted and not _BARE.fullmatch(key):
-        raise _refuse("is no quoted string", "malformed")
-    if len(key) > MAX_KEY:
-        raise _refuse(f"has more than {MAX_KEY} characters", "too_long")
+        raise _refuse("is not a quoted string", "malformed")
+    if len(key) > _MAX_KEY:
+        raise _refuse(f"has more than {_MAX_KEY} characters", "too_long")
     return key
 
 
-def _refuse(words: str, code: str) -> BadRequest:
-    """Make the 400 of a header that cannot be read."""
-    return BadRequest(f"the {HEADER} {words}", errors=[InvalidPart(words, code, header=HEADER)])
+def _refuse(text: str, code: str) -> BadRequest:
+    return BadRequest(f"the {_KEY} {text}", errors=[InvalidPart(text, code, header=_KEY)])
 
 
 def _in_progress() -> RequestInProgress:
-    """Make the 409 that says when to ask again, in seconds."""
     return RequestInProgress("the same request is being served at the moment", headers={"Retry-After": "1"})
 
 
 def _digest_of(parts: list[object]) -> str:
-    """Return a digest of JSON values."""
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=32).hexdigest()
 
 
 def _table_of(database: Database) -> Table:
-    """Return the table of replies.
-
-    Raises:
-        RuntimeError: The database has none; a service that starts has.
-    """
     if database.idempotency_key is None:
         raise RuntimeError("an @idempotent operation needs Database(Base, idempotency=True)")
     return database.idempotency_key
+
+
+def _find_mistakes(app: Quart, rule: Rule, handler: Callable[..., Any]) -> Iterator[str]:
+    if idempotent_mark(handler) is None:
+        return
+    operation = operation_of(handler)
+    if operation is None:
+        yield "has @idempotent but not @operation; put both on the function or method that takes the request"
+        return
+    view_class = getattr(app.view_functions[rule.endpoint], "view_class", None)
+    methods = {
+        method
+        for method in (rule.methods or set()) - {"POST", "PATCH", "OPTIONS", "HEAD"}
+        if view_class is None or getattr(view_class, method.lower(), None) is handler
+    }
+    if methods:
+        yield f"is @idempotent but answers {', '.join(sorted(methods))}; only POST and PATCH need it"
+    if not operation.takes_session or operation.session not in {None, "write"}:
+        yield "is @idempotent but takes no session that writes; the reply is stored with the work, so add one"
+    database = service_of(app).database
+    if database is not None and database.idempotency_key is None:
+        yield "is @idempotent but replies have no table; write Database(Base, idempotency=True) and a migration"
+
+
+_PATTERN = rf'^("[ !#-\[\]-~]{{1,{_MAX_KEY}}}"|[!#-+\--:<-~]{{1,{_MAX_KEY}}})$'
+_REPLAYED_HEADER = {
+    "description": "There, and `true`, where the answer is that of an earlier request with the same key.",
+    "schema": {"type": "string", "enum": ["true"]},
+}
+
+
+def _parameters(endpoint: Endpoint) -> Iterator[dict[str, Any]]:
+    mark = idempotent_mark(endpoint.handler)
+    if mark is not None:
+        text = "Names this request: sent again with the same key, it is answered again and not served again. "
+        text += "A quoted string, such as a new UUID for each request."  # an example would be sent by the docs page
+        schema = {"type": "string", "pattern": _PATTERN}
+        yield {"name": _KEY, "in": "header", "required": mark.required, "description": text, "schema": schema}
+
+
+def _problems(endpoint: Endpoint) -> set[type[Problem]]:
+    """Return the errors of a key: malformed or missing, in use, or of another request."""
+    is_marked = idempotent_mark(endpoint.handler) is not None
+    return {BadRequest, RequestInProgress, IdempotencyKeyReused} if is_marked else set()
+
+
+def _success_headers(endpoint: Endpoint, status: int, shown: Any) -> Iterator[tuple[str, dict[str, Any]]]:  # noqa: ARG001  (a Feature's)
+    if idempotent_mark(endpoint.handler) is not None:
+        yield _REPLAYED, _REPLAYED_HEADER
+
+
+def _describe(endpoint: Endpoint, described: dict[str, Any]) -> None:
+    responses = described["responses"]
+    if idempotent_mark(endpoint.handler) is not None and "409" in responses:
+        responses["409"] = add_headers(responses["409"], {"Retry-After": RETRY_AFTER})
+
+
+IDEMPOTENCY = Feature(
+    find_mistakes=_find_mistakes,
+    parameters=_parameters,
+    problems=_problems,
+    headers=_success_headers,
+    describe=_describe,
+)

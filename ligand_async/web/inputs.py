@@ -1,4 +1,4 @@
-"""What a handler asks for: its signature, read once, when it is decorated."""
+"""The signature of a handler, read once, when it is decorated: where each parameter comes from."""
 
 import inspect
 import warnings
@@ -10,13 +10,14 @@ from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from ligand_async.annotations import without_none
 from ligand_async.principal import Principal
 from ligand_async.web.body import Body, make_body
-from ligand_async.web.fields import Fields, without_none
+from ligand_async.web.fields import Fields
 
 
 class OperationError(TypeError):
-    """A handler that cannot be an operation; the message names it, its parameter and the remedy."""
+    """A handler cannot be an operation; the message names it, its parameter and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +26,15 @@ class Inputs:
 
     Attributes:
         data: The body, or None.
-        query: The query string's model; `query_args` holds it whole.
-        query_scalars: Single values of it, by name with their annotations.
-        headers: The headers' model, or None.
-        cookies: The cookies' model, or None.
+        query: The query string, or None.
+        query_scalars: The annotations of the single query parameters, by name.
+        takes_query_args: Whether the handler takes the query string as a whole, too.
+        headers: The headers, or None.
+        cookies: The cookies, or None.
         session: The name of the parameter that takes the `AsyncSession`, or None.
         principal: The name of the parameter that takes the `Principal`, or None.
-        principal_required: Whether nobody is an answer.
-        others: Path variables and services, told apart where the handler is routed.
+        principal_required: Whether an anonymous request is refused.
+        others: Path variables and services; which of the two depends on the route.
         returns: The return annotation.
     """
 
@@ -53,15 +55,15 @@ def read_inputs(handler: Callable[..., Any]) -> Inputs:
     """Read a handler's signature.
 
     Raises:
-        OperationError: It is no coroutine function, an annotation is missing or cannot be resolved, or a parameter can
-            be nothing that we know.
+        OperationError: It is not a coroutine function, an annotation is missing or cannot be resolved, or a parameter
+            cannot come from a request.
     """
     name = handler.__qualname__
     if not inspect.iscoroutinefunction(handler):
         raise OperationError(f"{name} is not a coroutine function; write `async def {handler.__name__}`")
     hints = _resolve_hints(handler)
     if "return" not in hints:
-        raise OperationError(f"{name} has no return annotation; it says what success is made of")
+        raise OperationError(f"{name} has no return annotation; annotate the body of its response, or `-> None`")
     parameters = [
         parameter
         for position, parameter in enumerate(inspect.signature(handler).parameters.values())
@@ -74,7 +76,9 @@ def read_inputs(handler: Callable[..., Any]) -> Inputs:
     others: dict[str, Any] = {}
     for parameter in parameters:
         if parameter.kind not in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}:
-            raise OperationError(f"{name}: parameter {parameter} cannot be passed by name; give it one")
+            raise OperationError(
+                f"{name}: parameter {parameter} cannot be passed by name; make it an ordinary parameter"
+            )
         if parameter.name not in hints:
             raise OperationError(f"{name}: parameter {parameter.name!r} has no annotation")
         hint = hints[parameter.name]
@@ -110,7 +114,6 @@ def read_inputs(handler: Callable[..., Any]) -> Inputs:
 
 
 def _resolve_hints(handler: Callable[..., Any]) -> dict[str, Any]:
-    """Resolve a handler's annotations, which its parameters are told by."""
     try:
         return get_type_hints(handler, include_extras=True)
     except (NameError, AttributeError, TypeError, SyntaxError) as error:
@@ -121,11 +124,6 @@ def _resolve_hints(handler: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _body_of(handler: str, hint: Any, absent: tuple[Any, ...]) -> Body:
-    """Make the reader of the body.
-
-    Raises:
-        OperationError: pydantic cannot read the annotation, or it is a form and no model.
-    """
     try:
         return make_body(hint, absent)
     except (PydanticUserError, PydanticUndefinedAnnotation, TypeError) as error:
@@ -136,7 +134,7 @@ def _query_fields(handler: Callable[..., Any], model: Any, scalars: dict[str, tu
     """Join a query model and single parameters into one model: the query string is validated once, as a whole.
 
     Raises:
-        OperationError: A single parameter is no value of text, or the model has a field of its name.
+        OperationError: A single parameter cannot be read from text, or the model has a field of its name.
     """
     handler_name = handler.__qualname__
     base = _check_model(model, handler_name, "query_args")
@@ -148,7 +146,7 @@ def _query_fields(handler: Callable[..., Any], model: Any, scalars: dict[str, tu
         if _is_structure(hint):
             raise OperationError(
                 f"{handler_name}: parameter {name!r} has a default, so it is a query parameter, and those are single "
-                "values and lists; name it query_args, or leave the default out to have it injected"
+                "values and lists; name it query_args, or remove the default to have it injected"
             )
     words = "".join(word.title() for word in handler.__name__.split("_"))
     config: dict[str, Any] = {"__config__": ConfigDict(extra="forbid")} if base is None else {"__base__": base}
@@ -163,14 +161,13 @@ def _query_fields(handler: Callable[..., Any], model: Any, scalars: dict[str, tu
 
 
 def _is_structure(hint: Any) -> bool:
-    """Tell whether a type has members of its own, which no query parameter can carry."""
+    """Return whether a type has members of its own, which a single query parameter cannot carry."""
     kind, _ = without_none(hint)
     kind = get_origin(kind) or kind
     return isinstance(kind, type) and (issubclass(kind, BaseModel | dict) or is_dataclass(kind))
 
 
 def _model_fields(model: Any, handler: str, name: str) -> Fields | None:
-    """Make the reader of a model by name, if there is one."""
     found = _check_model(model, handler, name)
     if found is None:
         return None
@@ -178,11 +175,6 @@ def _model_fields(model: Any, handler: str, name: str) -> Fields | None:
 
 
 def _check_model(model: Any, handler: str, name: str) -> type[BaseModel] | None:
-    """Return the model, if it is one.
-
-    Raises:
-        OperationError: It is something else.
-    """
     if model is None:
         return None
     if not (isinstance(model, type) and issubclass(model, BaseModel)):

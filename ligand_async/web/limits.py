@@ -14,9 +14,10 @@ from quart import Quart, Response, g, request, websocket
 from quart.wrappers.base import BaseRequestWebsocket
 
 from ligand_async.context import current_principal, service_of, state_of
-from ligand_async.errors import TooManyRequests
+from ligand_async.errors import Problem, TooManyRequests
 from ligand_async.marks import LimitMark, limit_mark, owners_of
 from ligand_async.settings import Mistake, Quota, Settings, SettingsError, read_quotas
+from ligand_async.web.endpoint import Endpoint, Feature, add_headers
 
 logger = logging.getLogger(__name__)
 
@@ -276,3 +277,32 @@ def _make_counters(settings: Settings) -> _Counters:
         remedy = "run: pip install 'ligand-async[ratelimit]'"
         mistake = Mistake("rate_limit_storage", variable, "needs the extra ratelimit", remedy)
         raise SettingsError.listing([mistake]) from error
+
+
+_LIMIT_HEADERS: dict[str, Any] = {
+    "RateLimit": {
+        "description": "What is left of each quota: `r` requests for `t` seconds "
+        "(draft-ietf-httpapi-ratelimit-headers-10).",
+        "schema": {"type": "string"},
+    },
+    "RateLimit-Policy": {
+        "description": "The quotas that hold: `q` requests in `w` seconds.",
+        "schema": {"type": "string"},
+    },
+}
+
+
+def _problems(endpoint: Endpoint) -> set[type[Problem]]:
+    return {TooManyRequests} if is_limited(endpoint.app, endpoint.name, endpoint.method) else set()
+
+
+def _describe(endpoint: Endpoint, described: dict[str, Any]) -> None:
+    """Add the headers of a quota to success, 304 and 429, which always carry them."""
+    if is_limited(endpoint.app, endpoint.name, endpoint.method):
+        responses = described["responses"]
+        for status, response in responses.items():
+            if status < "4" or status == "429":
+                responses[status] = add_headers(response, _LIMIT_HEADERS)
+
+
+LIMITS = Feature(problems=_problems, describe=_describe)

@@ -26,7 +26,6 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.routing import FloatConverter, IntegerConverter, MapAdapter, RequestRedirect
 
 from ligand_async.context import current_deadline, current_operation_id, current_principal, request_state
-from ligand_async.marks import operation_mark
 from ligand_async.signals import (
     Signal,
     announce,
@@ -37,6 +36,7 @@ from ligand_async.signals import (
     service_started,
 )
 from ligand_async.tasks import CLEANUP_SECONDS, ContainedExits
+from ligand_async.web.endpoint import handler_of, operation_of
 from ligand_async.web.guard import Guard, ResponseTimedOut
 from ligand_async.web.problems import (
     blueprints_of_current,
@@ -397,8 +397,4 @@ def _is_operation(app: Quart, request: Request) -> bool:
     rule = request.url_rule
     if rule is None or (request.method == "OPTIONS" and rule.provide_automatic_options):
         return False
-    view = app.view_functions[rule.endpoint]
-    view_class = getattr(view, "view_class", None)
-    method = "get" if request.method == "HEAD" and not hasattr(view_class, "head") else request.method.lower()
-    handler = view if view_class is None else getattr(view_class, method, None) or view_class.dispatch_request
-    return operation_mark(handler) is not None
+    return operation_of(handler_of(app.view_functions[rule.endpoint], request.method)) is not None

@@ -8,11 +8,11 @@ from quart import Quart
 from werkzeug.routing import Rule
 from werkzeug.routing.converters import UUIDConverter
 
+from ligand_async.annotations import without_none
 from ligand_async.context import service_of
-from ligand_async.marks import OperationMark, idempotent_mark, is_conditional, operation_mark
-from ligand_async.web.fields import without_none
-from ligand_async.web.inputs import Inputs, OperationError
-from ligand_async.web.operation import INPUTS_ATTRIBUTE
+from ligand_async.web.endpoint import Operation, operation_of
+from ligand_async.web.features import FEATURES
+from ligand_async.web.inputs import OperationError
 from ligand_async.web.quart import AsciiFloat, AsciiInteger
 from ligand_async.web.services import Services
 
@@ -46,48 +46,17 @@ def _handlers_of(view: Callable[..., Any] | None, rule: Rule) -> Iterator[Callab
 
 
 def _mistakes_of_handler(app: Quart, services: Services, rule: Rule, handler: Callable[..., Any]) -> Iterator[str]:
-    mark = operation_mark(handler)
-    if mark is not None:
-        inputs: Inputs = getattr(handler, INPUTS_ATTRIBUTE)
-        yield from _mistakes_of(app, services, rule, inputs, mark)
-        if is_conditional(handler):
-            yield from _mistakes_of_conditional(inputs, mark)
-        if idempotent_mark(handler) is not None:
-            yield from _mistakes_of_idempotent(app, rule, handler, inputs, mark)
-        return
-    names = [
-        name for name, found in (("conditional", is_conditional), ("idempotent", idempotent_mark)) if found(handler)
-    ]
-    for name in names:
-        yield f"is @{name} but not an @operation; put both decorators on the function or method that takes the request"
+    """List what is wrong with one handler under one rule."""
+    operation = operation_of(handler)
+    if operation is not None:
+        yield from _mistakes_of(app, services, rule, operation)
+    for feature in FEATURES:
+        yield from feature.find_mistakes(app, rule, handler)
 
 
-def _mistakes_of_conditional(inputs: Inputs, mark: OperationMark) -> Iterator[str]:
-    if inputs.session is None:
-        yield "is @conditional but takes no session; the database decides, so add `session: AsyncSession`"
-    if mark.session == "replica":
-        yield 'is @conditional but has session="replica"; a replica may be behind, so read from the primary'
-
-
-def _mistakes_of_idempotent(
-    app: Quart, rule: Rule, handler: Callable[..., Any], inputs: Inputs, mark: OperationMark
-) -> Iterator[str]:
-    view_class = getattr(app.view_functions[rule.endpoint], "view_class", None)
-    methods = {
-        method
-        for method in (rule.methods or set()) - {"POST", "PATCH", "OPTIONS", "HEAD"}
-        if view_class is None or getattr(view_class, method.lower(), None) is handler
-    }
-    if methods:
-        yield f"is @idempotent but answers {', '.join(sorted(methods))}; only POST and PATCH need it"
-    if inputs.session is None or mark.session not in {None, "write"}:
-        yield "is @idempotent but takes no session that writes; the reply is stored with the work, so add one"
-    database = service_of(app).database
-    if database is not None and database.idempotency_key is None:
-        yield "is @idempotent but the database keeps no replies; write Database(Base, idempotency=True) and a migration"
-
-
-def _mistakes_of(app: Quart, services: Services, rule: Rule, inputs: Inputs, mark: OperationMark) -> Iterator[str]:
+def _mistakes_of(app: Quart, services: Services, rule: Rule, operation: Operation) -> Iterator[str]:
+    """List what is wrong with one operation under one rule."""
+    inputs, location = operation.inputs, operation.location
     taken = {*inputs.others, *inputs.query_scalars}
     for name, hint in (inputs.others | inputs.query_scalars).items():
         if name in rule.arguments:
@@ -101,8 +70,8 @@ def _mistakes_of(app: Quart, services: Services, rule: Rule, inputs: Inputs, mar
         yield f"the handler has no parameter for the rule's variable {name!r}; add it, or remove it from the rule"
     if inputs.session is not None and service_of(app).database is None:
         yield f"parameter {inputs.session!r} is a session, and the app has no database; give create_app() one"
-    if mark.location is not None and _endpoint_of(mark.location, rule) not in app.view_functions:
-        yield f"location={mark.location!r} is not an endpoint of the app; one of the same blueprint is written '.name'"
+    if location is not None and _endpoint_of(location, rule) not in app.view_functions:
+        yield f"location={location!r} is not an endpoint of the app; one of the same blueprint is written '.name'"
 
 
 def _mistakes_of_path_variable(name: str, hint: Any, rule: Rule) -> Iterator[str]:

@@ -122,7 +122,7 @@ def test_a_document_that_cannot_be_built_is_reported(service: str, tmp_path: Pat
     )
     result = run(service, "write")
     assert result.exit_code == 2
-    assert "two operations are called 'read_things_nameless'" in result.output
+    assert "two operations have the operationId 'read_things_nameless'" in result.output
 
 
 def test_an_environment_that_is_named_counts(service: str, monkeypatch: pytest.MonkeyPatch) -> None:

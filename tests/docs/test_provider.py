@@ -220,7 +220,7 @@ def test_names_that_clients_write_alike_are_refused() -> None:
     app = make_docs_app()
     app.add_url_rule("/pets", "list_pets", answer)
     app.add_url_rule("/all", "all_pets", operation_id("listPets")(answer_again))
-    with pytest.raises(ValueError, match="two operations are called 'listPets'"):
+    with pytest.raises(ValueError, match="two operations have the operationId 'listPets'"):
         describe(app)
 
 
@@ -299,7 +299,7 @@ def test_views_classes_and_methods_have_tags() -> None:
 def test_two_descriptions_of_one_tag_are_refused() -> None:
     """Which of two would be shown should not hang on their order."""
     one, other = (tag("x", description=text)(blueprint(text)) for text in ("one", "other"))
-    with pytest.raises(DocumentError, match="'x' is described twice, by 'one' and by 'other'"):
+    with pytest.raises(DocumentError, match="'x' has two descriptions, 'one' and 'other'"):
         describe(make_docs_app(one, other))
 
 

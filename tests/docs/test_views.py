@@ -224,7 +224,7 @@ async def test_a_clash_of_names_stops_the_start() -> None:
     for blueprint in (pet, pets):
         blueprint.add_url_rule("/", "read_pet", answer)
     app = make_app(NEVER_OPENED, pet, pets, database=None)
-    with pytest.raises(DocumentError, match="two operations are called 'read_pet'"):
+    with pytest.raises(DocumentError, match="two operations have the operationId 'read_pet'"):
         await app.startup()
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async import check_preconditions, conditional, get_or_404, operation, public
-from ligand_async.marks import is_conditional
+from ligand_async.web.conditional import is_conditional
 from tests.services import Item, Shelf, db, make_app, routes, running
 from tests.web.versioned_shop import ITEM, NEVER, SOON, ItemBody, send, shop, tag_of
 
@@ -279,7 +279,7 @@ async def test_a_change_that_checks_nothing_is_not_made(database_url: str, caplo
     async with shop(database_url, ("PUT", "/cup", forget)) as client:
         assert (await send(client, "PUT", {"If-Match": "*"}, "/cup")).status_code == 500
         assert await price() == 3
-    assert "forget is @conditional and never called check_preconditions()" in caplog.text
+    assert "forget is @conditional but did not call check_preconditions()" in caplog.text
 
 
 async def test_checking_without_the_mark_is_an_error(sqlite_url: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -294,12 +294,12 @@ async def test_checking_without_the_mark_is_an_error(sqlite_url: str, caplog: py
     async with shop(sqlite_url, ("PUT", "/cup", unmarked)) as client:
         assert (await send(client, "PUT", {"If-Match": "*"}, "/cup")).status_code == 500
         assert await price() == 3
-    assert "works in an operation that is marked @conditional" in caplog.text
+    assert "works in a @conditional operation only" in caplog.text
 
 
 def test_checking_outside_a_request_is_an_error() -> None:
     """There is nothing to check against."""
-    with pytest.raises(RuntimeError, match="marked @conditional"):
+    with pytest.raises(RuntimeError, match="a @conditional operation only"):
         check_preconditions(None)
 
 
@@ -319,7 +319,7 @@ async def test_what_has_no_version_cannot_be_checked(
 
     async with shop(sqlite_url, ("PUT", "/", check)) as client:
         assert (await send(client, "PUT", {"If-Match": "*"}, "/")).status_code == 500
-    assert "it takes an entity of a Versioned model" in caplog.text
+    assert "pass an entity of a Versioned model" in caplog.text
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
@@ -386,7 +386,7 @@ def test_a_mark_says_nothing_of_other_views_of_the_same_handler() -> None:
 def test_only_handlers_are_marked() -> None:
     """A class or a blueprint checks nothing: a TypeError at import."""
     for mistake in (MethodView, routes()):
-        with pytest.raises(TypeError, match="marks single handlers"):
+        with pytest.raises(TypeError, match="decorates single handlers"):
             conditional(mistake)  # type: ignore[type-var]  # the mistake itself
 
 
@@ -399,8 +399,8 @@ class Unmarked(MethodView):
 @pytest.mark.parametrize(
     ("view", "words"),
     [
-        (no_operation, "is @conditional but not an @operation"),
-        (Unmarked.as_view("unmarked"), "is @conditional but not an @operation"),
+        (no_operation, "has @conditional but not @operation"),
+        (Unmarked.as_view("unmarked"), "has @conditional but not @operation"),
         (conditional(operation(session="replica")(handler)), "a replica may be behind"),
     ],
     ids=["function", "method", "replica"],

@@ -14,7 +14,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 from ligand_async import Database, Model, idempotent, on_commit, operation
 from ligand_async.data import utc_now
-from ligand_async.marks import IdempotentMark, idempotent_mark
+from ligand_async.web.idempotency import IdempotentMark, idempotent_mark
 from tests.services import make_app
 from tests.web.orders import TABLE, add, count, new_key, orders, shop
 
@@ -287,7 +287,7 @@ async def test_a_stream_cannot_be_kept(sqlite_url: str, caplog: pytest.LogCaptur
     async with shop(sqlite_url, ("POST", "/stream", stream)) as client:
         assert (await client.post("/stream", headers=new_key())).status_code == 500
         assert await count() == 0
-    assert "answered with a stream, which cannot be kept" in caplog.text
+    assert "returned a stream, which cannot be stored" in caplog.text
 
 
 async def test_neither_keys_nor_callers_are_stored(sqlite_url: str) -> None:
@@ -336,12 +336,12 @@ class Class(MethodView):
 @pytest.mark.parametrize(
     ("view", "methods", "words"),
     [
-        (no_operation, ["POST"], "is @idempotent but not an @operation"),
+        (no_operation, ["POST"], "has @idempotent but not @operation"),
         (idempotent(reads), ["POST"], "takes no session that writes"),
         (snapshot, ["POST"], "takes no session that writes"),
         (writes, ["PUT", "POST"], "is @idempotent but answers PUT; only POST and PATCH"),
         (Class.as_view("class"), ["PUT"], "is @idempotent but answers PUT; only POST and PATCH"),
-        (writes, ["POST"], "the database keeps no replies"),
+        (writes, ["POST"], "but replies have no table"),
     ],
     ids=["no operation", "no session", "snapshot", "put", "method", "no table"],
 )
@@ -362,9 +362,9 @@ def test_the_mark_says_what_it_was_given() -> None:
 
     assert (bare, called) == (IdempotentMark(), IdempotentMark(required=True))
     assert IdempotentMark().expires == timedelta(hours=24)
-    with pytest.raises(ValueError, match="no time to keep"):
+    with pytest.raises(ValueError, match="must be longer than zero"):
         idempotent(expires=timedelta())
-    with pytest.raises(TypeError, match="@idempotent marks single handlers"):
+    with pytest.raises(TypeError, match="@idempotent decorates single handlers"):
         idempotent(MethodView)
 
 

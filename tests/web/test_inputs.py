@@ -108,9 +108,9 @@ def plain() -> None: ...
         (headers_are_no_model, "headers needs a pydantic model"),
         (form_is_no_model, "form_is_no_model: parameter 'data' .* a form needs a pydantic model"),
         (body_is_a_mystery, "body_is_a_mystery: parameter 'data' cannot be read from a body"),
-        (answer_is_a_mystery, "answer_is_a_mystery: what it returns cannot be an answer"),
+        (answer_is_a_mystery, "answer_is_a_mystery: its return annotation cannot be a response"),
         (body_is_early, "body_is_early: parameter 'data' cannot be read from a body: .*Late"),
-        (answer_is_early, "answer_is_early: what it returns cannot be an answer: .*Late"),
+        (answer_is_early, "answer_is_early: its return annotation cannot be a response: .*Late"),
         (two_sessions, "two parameters are annotated AsyncSession"),
         (default_is_a_model, "parameter 'query' has a default, so it is a query parameter"),
         (default_is_a_mystery, "'mystery' cannot be read from a query string"),
@@ -126,7 +126,8 @@ def test_a_mistake_fails_at_decoration(handler: Callable[..., Any], words: str) 
 
 
 @pytest.mark.parametrize(
-    ("status", "words"), [(404, "no success"), (100, "no success"), (204, "has no body"), (304, "has no body")]
+    ("status", "words"),
+    [(404, "not a success"), (100, "not a success"), (204, "cannot have a body"), (304, "cannot have a body")],
 )
 def test_a_status_fits_what_is_returned(status: int, words: str) -> None:
     """A status of success is 200 to 399, and one without a body is not promised with one."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import wraps
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 import pytest
@@ -16,7 +16,6 @@ from pydantic import BaseModel
 from quart import Blueprint, Quart, Response, after_this_request, g, request
 from quart.typing import TestClientProtocol as Client
 from quart.views import MethodView
-from quart_schema import DataSource
 from sqlalchemy import ForeignKey, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -25,11 +24,9 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from ligand_async import (
     Conflict,
     Database,
-    Form,
     Identified,
     Model,
     NotFound,
-    Page,
     Principal,
     get_or_404,
     on_commit,
@@ -38,7 +35,7 @@ from ligand_async import (
 )
 from ligand_async.context import request_state
 from ligand_async.data import WriteOnReadSession
-from ligand_async.marks import operation_mark
+from ligand_async.web.endpoint import operation_of
 from tests.services import Item, app_of, ask, db, make_app, names, routes, running, send
 
 
@@ -377,19 +374,20 @@ async def test_one_handler_may_be_mounted_often() -> None:
         assert await (await client.put("/?a=3")).get_json() == [3, 0]
 
 
-def test_the_mark_says_what_was_promised() -> None:
-    """For the documentation and for enforcement."""
+def test_a_view_has_one_operation() -> None:
+    """Requests, the checks at start and the documentation read the same object."""
 
     @operation(status=201, raises=[Conflict], location=".read", session="write", retry_safe=True)
     async def handler(data: ItemCreate) -> ItemRead:
         raise NotImplementedError
 
-    mark = operation_mark(handler)
-    assert mark is not None
-    assert (mark.status, mark.raises, mark.location, mark.session, mark.retry_safe) == (
+    found = operation_of(handler)
+    assert found is not None
+    assert (found.output.status, found.raises, found.location, found.session, found.retry_safe) == (
         201, (Conflict,), ".read", "write", True,
     )  # fmt: skip
-    assert (mark.response_type, mark.body_media_types) == (ItemRead, ("application/json",))
+    assert found.inputs.data is not None
+    assert (found.output.type, found.inputs.data.media_types) == (ItemRead, ("application/json",))
 
 
 def test_the_view_is_still_the_handler() -> None:
@@ -397,31 +395,6 @@ def test_the_view_is_still_the_handler() -> None:
     assert (create_item.__name__, create_item.__doc__) == ("create_item", "Put an item on sale.")
     assert list(inspect.signature(create_item).parameters) == ["data", "session"]
     assert create_item.__module__ == __name__
-
-
-def test_quart_schema_sees_everything() -> None:
-    """Its attributes are those that its own decorators set."""
-
-    class Login(BaseModel):
-        name: str
-
-    class Query(BaseModel):
-        limit: int = 1
-
-    @operation(status=201)
-    async def handler(
-        data: Annotated[Login, Form()], query_args: Query, headers: Login, verbose: bool = False
-    ) -> Page[ItemRead]:
-        raise NotImplementedError
-
-    stamps = {name: value for name, value in vars(handler).items() if name.startswith("_quart_schema")}
-    query = stamps.pop("_quart_schema_querystring_schema")
-    assert list(query.model_fields) == ["limit", "verbose"]
-    assert stamps == {
-        "_quart_schema_request_schema": (Login, DataSource.FORM),
-        "_quart_schema_headers_schema": Login,
-        "_quart_schema_response_schemas": {201: (Page[ItemRead], None)},
-    }
 
 
 async def test_the_document_shows_an_operation(sqlite_url: str) -> None:
@@ -461,7 +434,7 @@ async def test_marks_of_others_pass_through() -> None:
     async def outer(**path: Any) -> Any:
         return await inner(**path)
 
-    assert operation_mark(outer) is operation_mark(inner)
+    assert operation_of(outer) is operation_of(inner)
     assert (await ask(outer, "/?limit=2")).json == 2
 
 

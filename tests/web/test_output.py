@@ -283,7 +283,7 @@ async def test_the_log_says_what_was_wrong_with_the_answer(caplog: pytest.LogCap
     """By pointer and code, so that it can be mended."""
     await ask(returning(list[Toy], lambda: [mutated("price", -1)]))
 
-    assert "returned what its annotation refuses: /0/price: greater_than_equal" in caplog.text
+    assert "returned a value unlike its annotation: /0/price: greater_than_equal" in caplog.text
 
 
 async def test_an_instance_is_not_made_again() -> None:

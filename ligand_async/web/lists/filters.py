@@ -15,9 +15,9 @@ from sqlalchemy.sql import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from ligand_async.annotations import bare, without_none
 from ligand_async.data import is_column
 from ligand_async.data.schemas import UnknownColumnType, column_annotation
-from ligand_async.web.fields import without_none
 
 
 class _cased(FunctionElement[bool]):  # noqa: N801  (an SQL function, written as one)
@@ -164,16 +164,11 @@ def _bounded_by(column: Any, kind: Any) -> Any:
         taken = column_annotation(column) if isinstance(column, QueryableAttribute) else None
     except UnknownColumnType:
         return kind
-    bare, own = _bare_type(taken), _bare_type(kind)
-    if bare != own and not (bare is AwareDatetime and own is datetime):
+    known, own = bare(taken), bare(kind)
+    if known != own and not (known is AwareDatetime and own is datetime):
         return kind
     more = getattr(kind, "__metadata__", ())
     return Annotated[taken, *more] if more else taken
-
-
-def _bare_type(annotation: Any) -> Any:
-    """Return an annotation's type without what is noted on it."""
-    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 class ListParams(BaseModel):

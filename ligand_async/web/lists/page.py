@@ -1,9 +1,13 @@
 """One page of a list, as it is sent."""
 
-from collections.abc import Mapping
-from typing import Annotated, Generic, Self, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Generic, Self, TypeVar
 
 from pydantic import BaseModel, Field, PrivateAttr
+
+from ligand_async.annotations import members_of
+from ligand_async.web.endpoint import Endpoint, Feature
+from ligand_async.web.lists.params import OffsetParams, PageParams
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -33,3 +37,29 @@ class Page(BaseModel, Generic[S]):
         """Set these headers and return the page."""
         self._headers = headers
         return self
+
+
+_LINK = {
+    "description": "Other pages (RFC 8288): `first`, `prev`, `next` and `last`, relative to the request's address.",
+    "schema": {"type": "string"},
+}
+_X_PAGINATION = {
+    "description": "Of a page by number, as JSON: where it is, and how many there are.",
+    "schema": {"type": "string", "contentMediaType": "application/json"},
+}
+
+
+def _success_headers(endpoint: Endpoint, status: int, shown: Any) -> Iterator[tuple[str, dict[str, Any]]]:  # noqa: ARG001  (a Feature's)
+    if endpoint.operation is None or not any(_is_page(member) for member in members_of(shown)):
+        return
+    yield "Link", _LINK
+    query = endpoint.operation.inputs.query
+    if query is not None and issubclass(query.model, OffsetParams | PageParams):
+        yield "X-Pagination", _X_PAGINATION
+
+
+def _is_page(shown: Any) -> bool:
+    return isinstance(shown, type) and issubclass(shown, Page)
+
+
+PAGES = Feature(headers=_success_headers)
