@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Container, Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, get_args, overload
+from typing import Any, Generic, TypeVar, overload
 
 from pydantic import BaseModel
 from sqlalchemy import Row, Select, inspect, select
@@ -20,6 +20,7 @@ from sqlalchemy.orm import (
 from sqlalchemy.orm.strategy_options import _AbstractLoad  # what Load.options() takes; it has no public name
 from sqlalchemy.sql import ColumnElement
 
+from ligand_async.annotations import walk
 from ligand_async.data.versions import origin_names, origin_of_row, remember_origin
 from ligand_async.errors import NotFound
 
@@ -252,9 +253,7 @@ def _loader_options(
 
 def _schema_within(annotation: Any) -> type[BaseModel] | None:
     """Find the schema in an annotation such as `list[Owner]` or `Owner | None`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for part in get_args(annotation) if (found := _schema_within(part))), None)
+    return next((part for part in walk(annotation) if isinstance(part, type) and issubclass(part, BaseModel)), None)
 
 
 def _build(schema: type[S], row: Any) -> S:

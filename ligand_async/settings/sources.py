@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from configparser import ConfigParser
 from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from dotenv import dotenv_values
 from pydantic import BaseModel
 from pydantic_settings import BaseSettings, JsonConfigSettingsSource, TomlConfigSettingsSource, YamlConfigSettingsSource
 from quart.helpers import get_load_dotenv
 
+from ligand_async.annotations import members_of
 from ligand_async.settings.mistakes import CONFIG_FILE, Mistake, Vocabulary
 
 DOTENV_FILES = (".env", ".quartenv", ".flaskenv")
@@ -182,7 +182,7 @@ def parse_text(annotation: Any, text: str) -> Any:
     Raises:
         ValueError: The text should be JSON and is not.
     """
-    kinds = {kind for branch in _branches(annotation) if (kind := _kind_of(branch))}
+    kinds = {kind for member in members_of(annotation) if (kind := _kind_of(get_origin(member) or member))}
     if "collection" in kinds and not text.lstrip().startswith("["):
         return [item.strip() for item in text.split(",") if item.strip()]
     if kinds:
@@ -195,17 +195,6 @@ def parts(annotation: Any) -> Iterator[Any]:
     yield annotation
     for argument in get_args(annotation):
         yield from parts(argument)
-
-
-def _branches(annotation: Any) -> Iterator[Any]:
-    """Yield the types that a value may have: unions and `Annotated` opened, parameters dropped."""
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        yield from _branches(annotation.__origin__)
-    elif origin in (Union, UnionType):
-        yield from (leaf for argument in get_args(annotation) for leaf in _branches(argument))
-    else:
-        yield origin or annotation
 
 
 def _kind_of(kind: Any) -> str | None:

@@ -2,7 +2,7 @@
 
 from ligand_async.marks import limit
 from ligand_async.web.audit import make_audit_blueprint
-from ligand_async.web.body import Form
+from ligand_async.web.body import Form, scan
 from ligand_async.web.conditional import check_preconditions, conditional
 from ligand_async.web.deprecation import deprecated, init_deprecation
 from ligand_async.web.endpoint import RETRY_AFTER, DocumentError, Endpoint, Operation
@@ -12,7 +12,6 @@ from ligand_async.web.guard import Guard
 from ligand_async.web.headers import CORS, SecurityHeaders
 from ligand_async.web.idempotency import idempotent
 from ligand_async.web.inputs import OperationError
-from ligand_async.web.json import scan
 from ligand_async.web.limits import init_limits
 from ligand_async.web.operation import operation
 from ligand_async.web.output import BODILESS, Media, media_types_of

@@ -1,9 +1,11 @@
 """The request's body: one strict scan of its bytes, and one strict pydantic pass into the model."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import jiter
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import SchemaValidator
 from quart import request
@@ -12,15 +14,15 @@ from werkzeug.datastructures import MultiDict
 
 from ligand_async.annotations import bare, metadata_of, walk, without_none
 from ligand_async.data.schemas import PatchSchema
-from ligand_async.errors import UnsupportedMediaType
+from ligand_async.errors import MalformedBody, UnsupportedMediaType
+from ligand_async.json_values import find_flaw
 from ligand_async.web.core_schemas import close
 from ligand_async.web.fields import alias_of, takes_list
 from ligand_async.web.invalid import refuse, refuse_part
-from ligand_async.web.json import find_nul, scan
-from ligand_async.web.request import MULTIPART
 
 _JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"  # RFC 7396
+MULTIPART = "multipart/form-data"
 _URLENCODED = "application/x-www-form-urlencoded"
 
 
@@ -104,9 +106,7 @@ class _FormBody:
         values = _collect(await request.form, self.lists)
         if self.takes_files:
             values |= _collect(await request.files, self.lists)
-        path = find_nul(values)
-        if path is not None:
-            raise refuse_part("Input should not contain U+0000", "nul_character", path)
+        _refuse_flaw(values)
         try:
             return self.validator.validate_python(values)
         except ValidationError as error:
@@ -140,6 +140,58 @@ def make_body(hint: Any, absent: tuple[Any, ...]) -> Body:
         (MULTIPART,) if takes_files else (_URLENCODED, MULTIPART),
         frozenset(alias_of(field) or name for name, field in fields.items() if takes_list(field.annotation)),
     )
+
+
+# A number can be beyond a double only with three digits in its exponent, or with hundreds in all. With one sign for all
+# digits that is found eight times faster than by a regular expression.
+_SHAPE = bytes(ord("0") if chr(byte).isdigit() else ord("e") if byte in b"eE" else byte for byte in range(128)) + bytes(
+    128
+)
+_LARGE = (b"0e000", b"0e+000", b"0" * 200)
+_ESCAPED_NUL = b"\\u0000"  # a bare one is malformed
+_POSITION = re.compile(r"at line \d+ column \d+$")
+
+
+def scan(raw: bytes) -> Any:
+    """Return a JSON text as plain data, after looking for what pydantic accepts and we refuse.
+
+    That is duplicate keys, NaN, numbers beyond a double and U+0000. It is a second reading of the same bytes, and
+    `bench/scan.py` measures its cost: for a pet of 97 bytes 1.6 µs, and its validation takes 0.9 µs; with a text of
+    4 kB 8 µs and 1.4 µs; for 10,000 pets (1 MB) 6.4 ms and 12.2 ms.
+
+    Raises:
+        MalformedBody: It is not JSON, or JSON that two parsers would read differently.
+        ValidationFailed: It has a number beyond a double, or U+0000.
+    """
+    if not raw:
+        raise MalformedBody("the body is empty; JSON was expected")
+    try:
+        document = jiter.from_json(raw, catch_duplicate_keys=True, allow_inf_nan=False, cache_mode="keys")
+    except ValueError as error:
+        raise MalformedBody(_describe_malformed(str(error))) from None  # its text may hold a key that was sent
+    if _may_overflow(raw) or _ESCAPED_NUL in raw:
+        _refuse_flaw(document)
+    return document
+
+
+def _may_overflow(raw: bytes) -> bool:
+    """Return whether a number in a JSON text can be beyond a double."""
+    shape = raw.translate(_SHAPE)
+    return any(large in shape for large in _LARGE)
+
+
+def _describe_malformed(text: str) -> str:
+    """Describe what is malformed and where, without what was sent."""
+    position = _POSITION.search(text)
+    where = f" {position[0]}" if position else ""
+    what = "has a duplicate key" if text.startswith("Detected duplicate key") else "is not well-formed JSON"
+    return f"the body {what}{where}"
+
+
+def _refuse_flaw(values: Any) -> None:
+    flaw = find_flaw(values)
+    if flaw is not None:
+        raise refuse_part(flaw.detail, flaw.code, flaw.path)
 
 
 async def read_bytes() -> bytes:

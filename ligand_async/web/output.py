@@ -16,9 +16,9 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from ligand_async.annotations import bare, is_union, metadata_of, without_none
 from ligand_async.errors import problem_for
+from ligand_async.json_values import find_flaw
 from ligand_async.web.core_schemas import exact
 from ligand_async.web.invalid import json_pointer
-from ligand_async.web.json import find_infinite
 
 RESPONSES = (Response, WerkzeugResponse)
 BODILESS = frozenset({204, 205, 304})  # RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5
@@ -139,7 +139,7 @@ class Output:
             if self._exact.check is not None:
                 self._exact.check(valid)
             written = self._adapter.dump_json(valid, by_alias=True, warnings="error")
-            if self._exact.is_sure or find_infinite(self._adapter.dump_python(valid, warnings=False)) is None:
+            if self._exact.is_sure or not self._holds_flaw(valid):
                 return written
             raise ResponseInvalid(f"{self.handler} returned NaN or Infinity, which JSON does not have")
         except ValidationError as error:
@@ -149,6 +149,11 @@ class Output:
             raise ResponseInvalid(f"{self.handler} returned a value unlike its annotation: {where}") from None
         except PydanticSerializationError:
             raise ResponseInvalid(f"{self.handler} returned a value that cannot be written as JSON") from None
+
+    def _holds_flaw(self, valid: Any) -> bool:
+        """Return whether NaN or Infinity is where the check cannot look, such as in a computed field."""
+        written = None if self._adapter is None else self._adapter.dump_python(valid, warnings=False)
+        return find_flaw(written, in_text=False) is not None
 
 
 def _response_type(returns: Any) -> Any:

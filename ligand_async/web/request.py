@@ -12,9 +12,7 @@ from werkzeug.datastructures import MultiDict
 
 from ligand_async.context import service_of
 from ligand_async.errors import ContentTooLarge, MalformedBody, Problem, UnsupportedMediaType
-from ligand_async.web.json import scan
-
-MULTIPART = "multipart/form-data"
+from ligand_async.web.body import MULTIPART, scan
 
 _TAIL = 1024  # bytes at the end of a body, in which its last boundary is looked for
 _SPOOL_BYTES = 64 * 1024  # an upload beyond this goes to disk

@@ -19,7 +19,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from ligand_async.context import current_operation_id, current_principal, current_request_id
 from ligand_async.data.changes import PRIVATE, Change
-from ligand_async.data.schemas.values import map_json
+from ligand_async.json_values import is_finite
 from ligand_async.principal import Principal
 
 
@@ -220,14 +220,20 @@ def _write_value(value: Any) -> Any:
     if value is None or type(value) in {str, int, bool}:  # most are
         return value
     written = to_jsonable_python(value, bytes_mode="base64", fallback=str)
-    return map_json(written, _name_not_finite) if isinstance(written, float | list | dict) else written
+    return _name_not_finite(written)
 
 
-def _name_not_finite(value: Any) -> Any:
+def _name_not_finite(written: Any) -> Any:
     # JSON has no such numbers, and PostgreSQL refuses them.
-    if not isinstance(value, float) or math.isfinite(value):
-        return value
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    match written:
+        case float() if not is_finite(written):
+            return "NaN" if math.isnan(written) else "Infinity" if written > 0 else "-Infinity"
+        case list():
+            return [_name_not_finite(item) for item in written]
+        case dict():
+            return {name: _name_not_finite(item) for name, item in written.items()}
+        case _:
+            return written
 
 
 def write_key(key: Any) -> str:

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_origin, get_type_hints
 from uuid import UUID
 
 from pydantic import AfterValidator, BeforeValidator
@@ -12,6 +11,7 @@ from sqlalchemy import types
 from sqlalchemy.orm import QueryableAttribute
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from ligand_async.annotations import members_of
 from ligand_async.data.models import UTCDateTime
 from ligand_async.data.schemas import values, wire
 from ligand_async.data.schemas.wire import Wire, text
@@ -175,8 +175,7 @@ def _returned_by(function: Any) -> Any:
         returned = get_type_hints(function).get("return", Any)
     except (NameError, TypeError):
         return None
-    choices = get_args(returned) if get_origin(returned) in {Union, UnionType} else (returned,)
-    kinds = [choice for choice in choices if choice not in (None, NoneType)]
+    kinds = members_of(returned)
     return kinds[0] if len(kinds) == 1 and kinds[0] not in (Any, object) else None
 
 

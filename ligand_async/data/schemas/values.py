@@ -1,9 +1,7 @@
 """Single values between JSON and the database: checks and conversions."""
 
-import math
 import sys
 from base64 import b64decode, b64encode
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from decimal import Context, Decimal
@@ -15,7 +13,8 @@ from pydantic import AnyUrl, GetJsonSchemaHandler, TypeAdapter, UrlConstraints, 
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
-_NUL = "\0"
+from ligand_async.json_values import NOT_FINITE, find_flaw
+
 # PostgreSQL cannot store U+0000 in a text; the pattern is in the OpenAPI document.
 STORABLE = r"^[^\u0000]*$"
 # As a browser's e-mail field takes it (WHATWG HTML, "valid email address").
@@ -96,7 +95,7 @@ class Places:
 def refuse_huge(value: Decimal) -> Decimal:
     """Refuse a number beyond the range of a double, which SQLite stores it as."""
     if abs(value) > Decimal(sys.float_info.max):
-        raise PydanticCustomError("finite_number", "Input should be a finite number")
+        raise PydanticCustomError(*NOT_FINITE)
     return value
 
 
@@ -151,30 +150,10 @@ def refuse_null(value: Any) -> Any:
 
 def check_json(value: Any) -> Any:
     """Refuse JSON that a database cannot store: a number that is not finite, U+0000 in a text."""
-    map_json(value, _check_json_leaf)
+    flaw = find_flaw(value)
+    if flaw is not None:
+        raise PydanticCustomError(flaw.code, flaw.detail)
     return value
-
-
-def _check_json_leaf(value: Any) -> Any:
-    match value:
-        case float() if not math.isfinite(value):
-            raise PydanticCustomError("finite_number", "Input should be a finite number")
-        case int() if abs(value) > sys.float_info.max:
-            raise PydanticCustomError("finite_number", "Input should be a finite number")
-        case str() if _NUL in value:
-            raise PydanticCustomError("nul_character", "Input should not contain U+0000")
-    return value
-
-
-def map_json(value: Any, change: Callable[[Any], Any]) -> Any:
-    """Return JSON with every key and every value that is not an object or array changed by a function."""
-    match value:
-        case dict():
-            return {change(key): map_json(part, change) for key, part in value.items()}
-        case list():
-            return [map_json(part, change) for part in value]
-        case _:
-            return change(value)
 
 
 # The bounds of both databases: SQLite stores an interval as a datetime, counted from 1970.
