@@ -1,6 +1,11 @@
-"""What the factory calls to give an app its document and its page; corrections of quart-schema 0.25.
+"""`init_docs`: quart-schema on an app, with our provider, and all that we correct of the extension (quart-schema 0.25).
 
-`tests/docs/test_extension.py` fails when quart-schema mends what is corrected here.
+- `_LigandJSONProvider`: the stock one refuses objects with `__html__`, and raises a `PydanticSerializationError` where
+  Flask's raises a `TypeError`.
+- `_restore_responses`: the stock `app.make_response` answers 500 for a `MultiDict` and for most other subclasses of
+  dict, and makes a pydantic adapter for each response (20 µs).
+
+`tests/docs/test_extension.py` has a test for each that fails on the day when quart-schema does the same.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -29,7 +34,7 @@ def init_docs(
     servers: Mapping[str, str] | None = None,
     role: str | None = None,
 ) -> None:
-    """Give an app `/openapi.json` and `/docs`, and quart-schema's decorators their extension.
+    """Add `/openapi.json` and `/docs` to an app, and the extension that quart-schema's decorators need.
 
     Call it before anything else wraps `app.make_response` or sets `app.json` and `app.test_client_class`.
 
@@ -37,9 +42,9 @@ def init_docs(
         app: The app.
         title: The service's name.
         version: The service's own version.
-        description: What the service is, in CommonMark.
-        servers: Where clients find the service: descriptions by URL. Without any, paths are relative to the document.
-        role: Who may read the document and the page; None for anyone.
+        description: The description of the service, in CommonMark.
+        servers: The descriptions of the service's URLs. Without any, paths are relative to the document.
+        role: The role that may read the document and the page; None for anyone.
     """
     make_response = app.make_response
     QuartSchema(
@@ -62,18 +67,17 @@ def init_docs(
 
 
 class _LigandJSONProvider(DefaultJSONProvider):
-    """Write JSON: models, dataclasses and everything else that pydantic can write; times as RFC 3339; never NaN.
+    """Writes models, dataclasses and everything else that pydantic can write; times as RFC 3339; never NaN.
 
-    quart-schema 0.25 installs a provider that calls `super()` in a staticmethod: the error is swallowed, objects with
-    `__html__` are refused, and what cannot be written is a `PydanticSerializationError` instead of a `TypeError`.
+    quart-schema's provider calls `super()` in a staticmethod and swallows the error.
     """
 
     @staticmethod
     def default(object_: Any) -> Any:
-        """Convert what the standard library cannot write.
+        """Convert an object that the standard library cannot write.
 
         Raises:
-            TypeError: Nobody can write it.
+            TypeError: pydantic cannot write it either.
         """
         if hasattr(object_, "__html__"):
             return str(object_.__html__())
@@ -92,15 +96,9 @@ class _LigandJSONProvider(DefaultJSONProvider):
 
 
 def _restore_responses(app: Quart, make_response: Callable[[Any], Awaitable[Any]]) -> None:
-    """Convert the return value of a view only where it is a model.
+    """Replace quart-schema's wrapper of `app.make_response` by one that converts models only.
 
-    quart-schema 0.25 wraps `app.make_response` and makes a pydantic adapter for the class of every dict and list: 20 µs
-    for each response, and an error for a `MultiDict`, a `defaultdict` and most other subclasses. The JSON provider
-    needs no help with them.
-
-    Args:
-        app: The app.
-        make_response: The app's method before quart-schema wrapped it.
+    The JSON provider writes everything else.
     """
 
     async def convert_and_make_response(result: Any) -> Any:
@@ -111,5 +109,4 @@ def _restore_responses(app: Quart, make_response: Callable[[Any], Awaitable[Any]
 
 
 def _is_model(value: Any) -> bool:
-    """Tell whether quart-schema must convert a value."""
     return isinstance(value, BaseModel) or (is_dataclass(value) and not isinstance(value, type))

@@ -1,4 +1,18 @@
-"""A request whose body and forms are read strictly, up to limits, by plain views too."""
+"""The request class, and all that we override of Quart's forms and bodies (quart 0.22, werkzeug 3.1).
+
+Quart reads some malformed bodies without an error. Ours are problems, for operations and for plain views:
+
+| body | stock | ours |
+| --- | --- | --- |
+| form that is malformed, or ends before its last boundary | empty or shorter form | 400 |
+| form that is not in its encoding | U+FFFD in the values | 400 |
+| form with any number of fields or files | read | 413 beyond the settings |
+| JSON with duplicate keys or NaN | read | 400 |
+| compressed body | its bytes are parsed as they are | 415 |
+| text that is not UTF-8 | unhandled exception, 500 | 400 |
+
+`tests/web/test_request_stock.py` has a test for each row that fails on the day when the stock class does the same.
+"""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -15,19 +29,64 @@ from ligand_async.errors import ContentTooLarge, MalformedBody, Problem, Unsuppo
 from ligand_async.web.body import MULTIPART, scan
 
 _TAIL = 1024  # bytes at the end of a body, in which its last boundary is looked for
-_SPOOL_BYTES = 64 * 1024  # an upload beyond this goes to disk
-_REPLACED = "\ufffd"  # what a decoder puts for bytes that are no text
+_SPOOL_BYTES = 64 * 1024  # a larger upload goes to disk
+_REPLACED = "\ufffd"  # what a decoder makes of bytes that are not text
+
+
+class StrictRequest(Request):
+    """A request that refuses a malformed, compressed or excessive body, whoever reads it."""
+
+    _scanned = False
+
+    async def get_data(self, cache: bool = True, as_text: bool = False, parse_form_data: bool = False) -> Any:
+        """Return the body.
+
+        Raises:
+            UnsupportedMediaType: It is compressed.
+            MalformedBody: It was asked for as text and is not UTF-8.
+        """
+        self.check_encoding()
+        try:
+            return await super().get_data(cache, as_text, parse_form_data)
+        except UnicodeDecodeError:
+            raise MalformedBody("the body is not UTF-8") from None  # the error holds the body
+
+    async def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
+        """Return the body as plain data, or None if its media type is not JSON.
+
+        Raises:
+            Problem: It is malformed, unless `silent`.
+        """
+        try:
+            if (force or self.is_json) and not self._scanned:
+                scan(await self.get_data())
+                self._scanned = True
+            return await super().get_json(force, silent, cache)
+        except Problem:
+            if silent:
+                return None
+            raise
+
+    def make_form_data_parser(self) -> "_StrictFormDataParser":
+        """Make the parser, with the limits of the settings.
+
+        Raises:
+            UnsupportedMediaType: The body is compressed.
+        """
+        self.check_encoding()
+        settings = service_of(current_app._get_current_object()).settings  # type: ignore[attr-defined]  # a LocalProxy
+        limits = _FormLimits(settings.max_form_fields, settings.max_form_files)
+        return _StrictFormDataParser(limits=limits, max_content_length=self.max_content_length)
+
+    def check_encoding(self) -> None:
+        """Refuse a compressed body (RFC 9110 section 15.5.16)."""
+        if self.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+            raise UnsupportedMediaType("compressed bodies are not accepted", headers={"Accept-Encoding": "identity"})
 
 
 @dataclass(frozen=True, slots=True)
 class _FormLimits:
-    """How much a form may hold.
-
-    Attributes:
-        fields: Values that are no uploads.
-        files: Uploads.
-        field_bytes: Bytes of one value.
-    """
+    """How much a form may hold: fields, uploads, and bytes of one field."""
 
     fields: int = 1000
     files: int = 20
@@ -35,7 +94,7 @@ class _FormLimits:
 
 
 class _StrictFormDataParser(FormDataParser):
-    """Raises a problem where Quart's own makes an empty or shorter form of a malformed one."""
+    """Raises problems for malformed and excessive forms."""
 
     def __init__(self, *, limits: _FormLimits | None = None, **options: Any) -> None:
         self.limits = limits or _FormLimits()
@@ -97,7 +156,7 @@ class _StrictFormDataParser(FormDataParser):
         return MultiDict(fields), MultiDict()
 
     def get_parse_func(self, mimetype: str, options: dict[str, str]) -> Any:
-        """Return what parses a media type."""
+        """Return the parser of a media type; Quart's table holds its own functions, not those of a subclass."""
         return (
             type(self)._parse_urlencoded
             if mimetype.startswith("application/x-")
@@ -112,70 +171,13 @@ class _StrictFormDataParser(FormDataParser):
 
 
 class _WatchedBody:
-    """A body that remembers how it ended."""
+    """A body that remembers its last bytes."""
 
     def __init__(self, body: AsyncIterator[bytes]) -> None:
         self.end = b""
         self._body = body
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield the body as it comes."""
         async for part in self._body:
             self.end = (self.end + part)[-_TAIL:]
             yield part
-
-
-class StrictRequest(Request):
-    """A malformed, compressed or excessive body is a problem, whoever reads it."""
-
-    form_data_parser_class = _StrictFormDataParser
-    _scanned = False
-
-    async def get_data(self, cache: bool = True, as_text: bool = False, parse_form_data: bool = False) -> Any:
-        """Return the body.
-
-        Raises:
-            UnsupportedMediaType: It is compressed.
-            MalformedBody: It was to be text and is not.
-        """
-        self.check_encoding()
-        try:
-            return await super().get_data(cache, as_text, parse_form_data)
-        except UnicodeDecodeError:
-            raise MalformedBody("the body is not UTF-8") from None  # the error holds the body
-
-    async def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
-        """Return the body as plain data, or None where it is not sent as JSON.
-
-        Raises:
-            Problem: It is malformed, and that is not to be passed over in silence.
-        """
-        try:
-            if (force or self.is_json) and not self._scanned:
-                scan(await self.get_data())
-                self._scanned = True
-            return await super().get_json(force, silent, cache)
-        except Problem:
-            if silent:
-                return None
-            raise
-
-    def make_form_data_parser(self) -> _StrictFormDataParser:
-        """Make the parser, with the limits of the settings.
-
-        Raises:
-            UnsupportedMediaType: The body is compressed.
-        """
-        self.check_encoding()
-        settings = service_of(current_app._get_current_object()).settings  # type: ignore[attr-defined]  # a LocalProxy
-        limits = _FormLimits(settings.max_form_fields, settings.max_form_files)
-        return _StrictFormDataParser(limits=limits, max_content_length=self.max_content_length)
-
-    def check_encoding(self) -> None:
-        """Refuse a compressed body (RFC 9110 section 15.5.16).
-
-        Raises:
-            UnsupportedMediaType: It is.
-        """
-        if self.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-            raise UnsupportedMediaType("compressed bodies are not accepted", headers={"Accept-Encoding": "identity"})

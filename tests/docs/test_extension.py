@@ -1,4 +1,4 @@
-"""Mending what quart-schema does to an app. Where a test of "still needed" fails, remove that workaround."""
+"""Corrections of quart-schema. When a test of "still needed" fails, remove that correction in docs/extension.py."""
 
 from collections import defaultdict
 from datetime import UTC, datetime
@@ -40,14 +40,14 @@ async def answer_with(app: Quart, value: Any) -> tuple[int, Any]:
 
 
 def test_the_json_provider_is_still_needed() -> None:
-    """quart-schema 0.25 loses `__html__` and raises no `TypeError`; mended, `LigandJSONProvider.default` may go."""
+    """quart-schema 0.25 loses `__html__` and raises no `TypeError`; mended, `_LigandJSONProvider.default` may go."""
     for value in (Markup(), object()):
         with pytest.raises(PydanticSerializationError):
             bare_app().json.dumps(value)
 
 
 async def test_restoring_responses_is_still_needed() -> None:
-    """quart-schema 0.25 answers 500 for a `MultiDict`; mended, `restore_responses` may go."""
+    """quart-schema 0.25 answers 500 for a `MultiDict`; mended, `_restore_responses` may go."""
     status, _ = await answer_with(bare_app(), MultiDict({"a": "b"}))
     assert status == 500
 
