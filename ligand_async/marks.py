@@ -1,4 +1,4 @@
-"""The marks that decorators stamp on functions, classes and blueprints, and the search for them."""
+"""Marks: what `public`, `requires` and `limit` attach to functions, classes and blueprints, and the search for them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ M = TypeVar("M", bound=Callable[..., Any] | Blueprint)
 
 @dataclass(frozen=True, slots=True)
 class AccessMark:
-    """Who may call: what `public` and `requires` say of a handler, of a class or of a blueprint.
+    """The mark of `public` and `requires`.
 
     Attributes:
-        requirement: What the principal must be; None where nobody has to be authenticated.
+        requirement: The requirement that the principal must meet; None for `public`.
     """
 
     requirement: Requirement | None
@@ -33,32 +33,32 @@ class AccessMark:
         return "public" if self.requirement is None else f"requires({self.requirement})"
 
 
-# For the check at start that no mark is lost: all that carries one, and what a function that carries one is put around.
+# For the check at start that no mark is lost: the marked objects, and the functions that a marked function wraps.
 marked_for_access: "WeakSet[Any]" = WeakSet()
 marked_around: "WeakKeyDictionary[FunctionType, list[tuple[ReferenceType[Any], AccessMark]]]" = WeakKeyDictionary()
 
 
 def public(marked: M) -> M:
-    """Let anyone call, authenticated or not; without a mark a principal is needed.
+    """Let anyone call, authenticated or not; without an access decorator a principal is needed.
 
-    A decorator of a view, of a class or of its methods, above or below the others; a blueprint is marked by
-    `public(blueprint)`. The nearest mark decides: a method's own, its class's, the view's, then the blueprints' from
-    the inside out.
+    A decorator of a view, of a class or of its methods, above or below the others. For a blueprint write
+    `public(blueprint)`. The nearest one decides: the method's, its class's, the view's, then the blueprints' from the
+    inside out.
 
     Raises:
-        TypeError: It has another mark already, or is nothing that can carry one.
+        TypeError: The object has another access decorator, or cannot have one.
     """
     return _stamp_access(marked, AccessMark(None))
 
 
 def requires(requirement: Requirement) -> Callable[[M], M]:
-    """Let only those call who meet a requirement; placed as `public` is.
+    """Let only principals call that meet a requirement; placed as `public` is.
 
     Args:
         requirement: Such as `role("user") | scope("pets:write")`.
 
     Raises:
-        TypeError: It is no requirement; or what is decorated has another mark already, or can carry none.
+        TypeError: The argument is not a requirement, or the object has another access decorator or cannot have one.
     """
     if not isinstance(requirement, Requirement):
         raise TypeError('requires() takes a requirement, such as requires(role("admin"))')
@@ -67,23 +67,19 @@ def requires(requirement: Requirement) -> Callable[[M], M]:
 
 
 def _stamp_access(marked: M, mark: AccessMark) -> M:
-    """Put the mark on it, unless it has one: which of two would hold, should not hang on their order.
-
-    Raises:
-        TypeError: It has another mark, or is nothing that can carry one.
-    """
+    """Set the mark. Two different ones are refused: their order must not decide."""
     if isinstance(marked, Quart | staticmethod) or not (callable(marked) or isinstance(marked, Blueprint)):
         raise TypeError(
-            "public and requires() mark views, classes, their methods and blueprints; a @staticmethod goes above them"
+            "public and requires() decorate views, classes, their methods and blueprints; put @staticmethod above them"
         )
     name = getattr(marked, "__qualname__", None) or getattr(marked, "name", None) or type(marked).__name__
     if access_mark(marked, own=True) not in (None, mark):
-        raise TypeError(f"{name} has two marks of who may call; leave one")
+        raise TypeError(f"{name} has two access decorators (@public and @requires); keep one")
     try:
         setattr(marked, _ACCESS, mark)
         marked_for_access.add(marked)
     except (AttributeError, TypeError) as error:
-        raise TypeError(f"{name} cannot carry a mark of who may call; mark the function itself") from error
+        raise TypeError(f"{name} cannot have an access decorator; decorate the function itself") from error
     if not isinstance(marked, type | Blueprint):
         for inner in behind(marked):
             if inner is not marked and isinstance(inner, FunctionType):
@@ -92,11 +88,11 @@ def _stamp_access(marked: M, mark: AccessMark) -> M:
 
 
 def access_mark(marked: Any, *, own: bool = False) -> AccessMark | None:
-    """Return what is stamped on a handler, a class or a blueprint, or None.
+    """Return the access mark of a handler, a class or a blueprint, or None.
 
     Args:
-        marked: What may carry a mark.
-        own: Whether what a class inherits does not count.
+        marked: The handler, class or blueprint.
+        own: Whether to leave out a mark that a class inherits.
     """
     attributes = getattr(marked, "__dict__", {})
     mark = attributes.get(_ACCESS) if own else getattr(marked, _ACCESS, None)
@@ -112,28 +108,28 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class LimitMark:
-    """What `limit` says of a handler, of a class or of a blueprint.
+    """The mark of `limit`.
 
     Attributes:
-        quotas: How many requests a caller has; none where nothing is limited.
+        quotas: The requests that a caller has; empty for no limit.
     """
 
     quotas: tuple[Quota, ...] = ()
 
 
 def limit(quotas: str | None) -> Callable[[T], T]:
-    """Limit how often a caller may ask.
+    """Limit the number of requests of a caller.
 
-    A decorator of a view, of a class or of its methods, above or below the others; a blueprint is marked by
-    `limit("100/minute")(blueprint)`. The nearest mark decides: a method's own, its class's, the view's, then the
-    blueprints' from the inside out, then the setting `rate_limit`. All requests that one mark decides are counted
-    together, each caller's by itself; over the quota they are answered 429.
+    A decorator of a view, of a class or of its methods, above or below the others. For a blueprint write
+    `limit("100/minute")(blueprint)`. The nearest one decides: the method's, its class's, the view's, then the
+    blueprints' from the inside out, then the setting `rate_limit`. All requests that one decorator decides are counted
+    together, for each caller apart. Requests over the quota are answered 429.
 
     Args:
-        quotas: Such as `10/minute` or `10/second; 1000 per 2 hours`; None lifts the limits.
+        quotas: Such as `10/minute` or `10/second; 1000 per 2 hours`; None for no limit.
 
     Raises:
-        ValueError: The quotas are written otherwise.
+        ValueError: The quotas cannot be read.
     """
     mark = LimitMark(() if quotas is None else read_quotas(quotas))
 
@@ -145,18 +141,18 @@ def limit(quotas: str | None) -> Callable[[T], T]:
 
 
 def limit_mark(marked: Any) -> LimitMark | None:
-    """Return what is stamped on a handler, a class or a blueprint itself, or None."""
+    """Return the limit of a handler, a class or a blueprint itself, or None."""
     mark = getattr(marked, _LIMIT, None)
     return mark if isinstance(mark, LimitMark) else None
 
 
 def owners_of(app: Quart, endpoint: str, method: str) -> Iterator[tuple[str, Any]]:
-    """Yield what may carry a mark for a route, the nearest first, each with a name of its own.
+    """Yield the objects that may have a mark for a route, the nearest first, each with a name of its own.
 
     Args:
         app: The app.
         endpoint: The route's endpoint, such as `pets.list_pets`.
-        method: The HTTP method in capitals; what answers HEAD is what answers GET, where nothing else does.
+        method: The HTTP method in capitals. HEAD is answered by `get`, unless the class has `head`.
     """
     view: Callable[..., Any] = app.view_functions[endpoint]
     view_class = getattr(view, "view_class", None)
@@ -175,11 +171,11 @@ def owners_of(app: Quart, endpoint: str, method: str) -> Iterator[tuple[str, Any
         yield path, app.blueprints.get(path)
 
 
-_OTHERS = (type, Quart, LocalProxy)  # can be called, and are put around nothing
+_OTHERS = (type, Quart, LocalProxy)  # can be called, but wrap nothing
 
 
 def copied_from(function: Any) -> Iterator[Any]:
-    """Yield a function and those behind it as far as `functools.wraps` tells."""
+    """Yield a function and those that it wraps, as far as `functools.wraps` records them."""
     seen: set[int] = set()
     while function is not None and id(function) not in seen:
         seen.add(id(function))
@@ -188,9 +184,9 @@ def copied_from(function: Any) -> Iterator[Any]:
 
 
 def behind(function: Any) -> Iterator[Any]:
-    """Yield a function and all that it may call: what it wraps, what its closure and its attributes hold.
+    """Yield a function and the functions in its `__wrapped__`, its closure and its attributes.
 
-    A decorator that does without `functools.wraps` holds its function in one of these.
+    A decorator without `functools.wraps` keeps its function in one of these.
     """
     seen: set[int] = set()
     waiting = [function]
@@ -204,7 +200,6 @@ def behind(function: Any) -> Iterator[Any]:
 
 
 def _held_by(function: Any) -> Iterator[Any]:
-    """Yield what a callable holds, whatever it is."""
     match function:
         case FunctionType():
             yield from map(_content_of, function.__closure__ or ())
@@ -218,7 +213,6 @@ def _held_by(function: Any) -> Iterator[Any]:
 
 
 def _content_of(cell: CellType) -> Any:
-    """Return what a cell of a closure holds; None where it is still empty."""
     try:
         return cell.cell_contents
     except ValueError:

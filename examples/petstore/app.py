@@ -14,8 +14,8 @@ def create_app(environment: str | None = None, **settings: Any) -> Quart:
     """Make the petstore.
 
     Args:
-        environment: prod, stage, local, testing or cli; by default what `LIGAND_ENVIRONMENT` says.
-        **settings: Settings that go before those of the environment.
+        environment: prod, stage, local, testing or cli; by default `LIGAND_ENVIRONMENT`.
+        **settings: Settings that override those of the environment.
     """
     return ligand_async.create_app(
         __name__,

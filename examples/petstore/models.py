@@ -1,4 +1,4 @@
-"""What the petstore keeps."""
+"""The petstore's tables."""
 
 from sqlalchemy import Index, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -14,7 +14,7 @@ class Pet(Identified, Timestamped, Versioned, Base):
     """A pet."""
 
     __tablename__ = "pet"
-    __table_args__ = (Index(None, "created_at", "id"),)  # the order of the list, unless it is said otherwise
+    __table_args__ = (Index(None, "created_at", "id"),)  # the default order of the list
 
     name: Mapped[str] = mapped_column(String(255), index=True)
     description: Mapped[str] = mapped_column(Text, default="")

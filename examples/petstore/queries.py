@@ -1,4 +1,4 @@
-"""What pets can be found by."""
+"""Filters and order of the list of pets."""
 
 from datetime import datetime
 from typing import Annotated, Literal

@@ -1,4 +1,4 @@
-"""What can be done with pets, and by whom."""
+"""The petstore's operations, and who may call them."""
 
 from collections.abc import Callable
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""How pets and their keepers look from outside."""
+"""Pets and callers as JSON."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ def refuse_hate(text: str) -> str:
     return text
 
 
-# No body may hold U+0000, which PostgreSQL stores nowhere; the pattern tells clients.
+# PostgreSQL cannot store U+0000, so no body may hold it; the pattern documents that for clients.
 STORABLE = r"^[^\u0000]*$"
 
 Name = Annotated[str, Field(min_length=1, max_length=255, pattern=STORABLE, examples=["Rex"])]

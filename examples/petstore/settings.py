@@ -1,9 +1,9 @@
-"""What can be set about the petstore."""
+"""The petstore's settings."""
 
 from ligand_async import Settings
 
 
 class PetstoreSettings(Settings, defaults={"local": {"database_url": "sqlite+aiosqlite:///petstore.db"}}):
-    """The framework's settings, with a database file and roles of the petstore's own."""
+    """The framework's settings, with the petstore's database file and roles."""
 
     allowed_roles: tuple[str, ...] = ("user", "admin")

@@ -1,4 +1,4 @@
-"""What an endpoint reads and answers, for its description: from its operation, else from quart-schema's decorators."""
+"""The types that an endpoint reads and answers, from its operation or else from quart-schema's decorators."""
 
 import inspect
 from collections.abc import Iterator

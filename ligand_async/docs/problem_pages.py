@@ -1,4 +1,4 @@
-"""The pages that document the types of problems: what a `type` beginning with `/problems/` leads to."""
+"""The pages at `/problems/` that document the types of problems (the `type` member of RFC 9457)."""
 
 import html
 import inspect
@@ -37,7 +37,7 @@ async def _read_type(slug: str) -> Response:
     """Return one type.
 
     Raises:
-        NotFound: There is none of that name.
+        NotFound: There is no such type.
     """
     problem = documented_types().get(slug)
     if problem is None:
@@ -49,7 +49,7 @@ async def _read_type(slug: str) -> Response:
 
 
 def _describe(problem: type[Problem]) -> dict[str, Any]:
-    """Return what is known about a type: its class says it."""
+    """Describe a type by its class."""
     return {
         "type": problem.type,
         "title": problem.title or title_of(problem.code),
@@ -59,7 +59,7 @@ def _describe(problem: type[Problem]) -> dict[str, Any]:
 
 
 def _answer(document: Any, title: str, body: str) -> Response:
-    """Answer with JSON, or with a page where the client prefers one (RFC 9110 section 12.5.1)."""
+    """Answer with JSON, or with HTML if the client prefers it (RFC 9110 section 12.5.1)."""
     wanted = request.accept_mimetypes.best_match(["application/json", "text/html"], "application/json")
     if wanted == "application/json":
         response = Response(json.dumps(document), content_type="application/json")

@@ -15,8 +15,8 @@ class Schemas:
     """The schemas of a document's types.
 
     Args:
-        types: What is described, and whether as input (`validation`) or as output (`serialization`).
-        closed: The inputs that refuse unknown members wherever a model's configuration does not say otherwise.
+        types: The types, each as input (`validation`) or as output (`serialization`).
+        closed: The inputs that refuse unknown members, unless a model's configuration has `extra`.
 
     Raises:
         pydantic.PydanticSchemaGenerationError: pydantic does not know how to read or write a type.
@@ -34,7 +34,7 @@ class Schemas:
         self.components: dict[str, JsonSchemaValue] = dict(sorted(definitions.get("$defs", {}).items()))
         for component in self.components.values():
             if component.keys() & {"enum", "const"}:
-                component.pop("title", None)  # pydantic sets it after the generator is asked
+                component.pop("title", None)  # pydantic sets it after it has called the generator
         for name, member in _discriminated([*refs.values(), *self.components.values()]):
             component = self.components.get(name, {})
             required = component.get("required", [])
@@ -52,7 +52,7 @@ class Schemas:
 
 
 def _key_of(type_: Any) -> Any:
-    """Return what a type is known by; `Annotated` types may not be hashable."""
+    """Return a key for a type: `Annotated` types may not be hashable."""
     try:
         hash(type_)
     except TypeError:
@@ -61,7 +61,7 @@ def _key_of(type_: Any) -> Any:
 
 
 def _models_within(types: Iterable[Any]) -> frozenset[type]:
-    """Return the classes within some types whose configuration is silent about unknown members."""
+    """Return the classes within some types whose configuration does not have `extra`."""
     found: set[type] = set()
 
     class Collector(SchemaGenerator):
@@ -77,9 +77,9 @@ def _models_within(types: Iterable[Any]) -> frozenset[type]:
 
 
 def _discriminated(document: Any) -> Iterator[tuple[str, str]]:
-    """Return the names of the schemas that a union tells apart, each with the member by which it does.
+    """Return the names of the schemas in discriminated unions, each with its discriminator.
 
-    Without it nobody knows which of them is meant, although it has a default.
+    The discriminator must be required although it has a default: without it the schema cannot be chosen.
     """
     if isinstance(document, dict):
         discriminator = document.get("discriminator")
@@ -120,14 +120,14 @@ _RESERVED_NAMES = frozenset({"InvalidPart", "Problem"})
 
 
 class SchemaGenerator(GenerateJsonSchema):
-    """Make schemas that generated clients can live with.
+    """Makes schemas that client generators read well.
 
-    No titles but those that somebody wrote; no `default: null`; what an answer always carries is required in it;
-    a decimal is a string. A model named like one of ours is called `…Model`.
+    Only titles that a developer wrote; no `default: null`; a member that responses always have is required; a decimal
+    is a string. A model named like one of ours is called `…Model`.
     """
 
     closed: frozenset[type] = frozenset()
-    """The models that refuse unknown members although their configuration is silent."""
+    """The models that refuse unknown members although their configuration does not have `extra`."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002  (pydantic's signature)
         """Leave fields without a title: it would repeat their name."""
@@ -153,14 +153,14 @@ class SchemaGenerator(GenerateJsonSchema):
         return self.describe_class(super().typed_dict_schema(schema), schema.get("cls"))
 
     def decimal_schema(self, schema: core_schema.DecimalSchema) -> JsonSchemaValue:
-        """Describe a decimal as the string that we send and that loses no digit."""
+        """Describe a decimal as a string, which loses no digit."""
         described: JsonSchemaValue = {"type": "string", "format": "decimal"}
         if schema.get("max_digits") is not None or schema.get("decimal_places") is not None:
             described["pattern"] = self.build_decimal_pattern(schema)
         return described
 
     def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
-        """Describe a union that a member tells apart; where a branch is a union again OpenAPI has no word for it."""
+        """Describe a discriminated union; OpenAPI cannot express one with another union as a branch."""
         described = super().tagged_union_schema(schema)
         mapping = described.get("discriminator", {}).get("mapping", {})
         if not all(isinstance(reference, str) for reference in mapping.values()):
@@ -168,16 +168,16 @@ class SchemaGenerator(GenerateJsonSchema):
         return described
 
     def bytes_schema(self, schema: core_schema.BytesSchema) -> JsonSchemaValue:
-        """Describe bytes as the text that they are in JSON: UTF-8, unless the model's configuration encodes them."""
+        """Describe bytes as text: UTF-8, unless the model's configuration encodes them."""
         written = self._config.ser_json_bytes if self.mode == "serialization" else self._config.val_json_bytes
         described: JsonSchemaValue = {"type": "string"}
         if written in _ENCODINGS:
             return described | {"contentEncoding": _ENCODINGS[written]}
-        most = schema.get("max_length")  # of bytes: no text of that many has more characters
+        most = schema.get("max_length")  # of bytes; as text they have as many characters at most
         return described if most is None else described | {"maxLength": most}
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        """Describe a field with a default; `null` is left out, clients take it for a value to send."""
+        """Describe a field with a default; `null` is left out, because clients would send it."""
         described = super().default_schema(schema)
         if described.get("default", ...) is None:
             del described["default"]
@@ -186,13 +186,13 @@ class SchemaGenerator(GenerateJsonSchema):
     def field_is_required(
         self, field: core_schema.ModelField | core_schema.DataclassField | core_schema.TypedDictField, total: bool
     ) -> bool:
-        """Require in an answer whatever it always carries: defaults too, but no field that may be missing."""
+        """Require a member that responses always have: one with a default too, but not one that may be missing."""
         if self.mode == "validation" or field["type"] == "typed-dict-field":
             return super().field_is_required(field, total)
         return field.get("serialization_exclude_if") is None and not _may_be_missing(field["schema"])
 
     def describe_class(self, described: JsonSchemaValue, cls: type | None) -> JsonSchemaValue:
-        """Finish what was made of a class."""
+        """Remove the title that is only the class's name, and close the class."""
         if cls is not None and described.get("title") == cls.__name__:
             del described["title"]
         if self.mode == "validation" and cls in self.closed and described.get("type") == "object":

@@ -15,12 +15,12 @@ from ligand_async.context import service_of
 from ligand_async.principal import AllOf, AnyOf, HasClaim, HasRole, HasScope, Not, Requirement
 from ligand_async.web import Endpoint
 
-MOST = 16  # alternatives; more than that tell nobody anything
+MOST = 16  # alternatives; a reader learns nothing from more
 
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """One way to meet a requirement, as far as OpenAPI can say it.
+    """One way to meet a requirement, as far as OpenAPI can express it.
 
     Attributes:
         roles: The roles that it takes, sorted.
@@ -34,7 +34,7 @@ class Alternative:
 def alternatives_of(requirement: Requirement | None) -> list[Alternative]:
     """Return every way to meet a requirement: its disjunctive normal form, without claims and negations.
 
-    Of one that has too many there is one that asks for nothing: the words say it.
+    A requirement with too many ways has one empty alternative: the description of the operation has the words.
     """
     ways = [frozenset[Requirement]()] if requirement is None else _expand(requirement)
     found = [
@@ -91,7 +91,7 @@ def _grouped(requirement: Requirement, *kinds: type[Requirement]) -> str:
 
 
 def _code(value: str | int | bool) -> str:
-    """Return a value as a code span of CommonMark, as JSON writes it where it is no text."""
+    """Return a value as a code span of CommonMark, as JSON writes it unless it is text."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return f"`` {text} ``" if "`" in text else f"`{text}`"
 
@@ -104,10 +104,10 @@ _SCOPED = frozenset({"oauth2", "openIdConnect"})  # the types whose requirements
 
 
 class Security:
-    """What the document says about callers.
+    """The security schemes of the document, and the requirements of its endpoints.
 
     Args:
-        app: The app; one that was not made by `create_app` asks nobody who they are.
+        app: The app; one that was not made by `create_app` does not authenticate.
         endpoints: Its documented endpoints.
     """
 
@@ -120,13 +120,13 @@ class Security:
         self.schemes: dict[str, _Scheme] = dict(_schemes_of(app, _scopes_of(closed))) if closed else {}
 
     def access(self, endpoint: Endpoint) -> Access | None:
-        """Return who may call an endpoint, or None where nobody is asked."""
+        """Return who may call an endpoint, or None if the app does not authenticate."""
         return self._access.get(endpoint.key)
 
     def requirements(self, endpoint: Endpoint) -> list[dict[str, list[str]]] | None:
-        """Return an endpoint's security requirements, one for each scheme and each way to meet what it asks for.
+        """Return an endpoint's security requirements, one for each scheme and each way to meet its own requirement.
 
-        None where nothing in the document is closed, or where the document knows no scheme.
+        None if everything in the document is public, or if the document has no scheme.
         """
         access = self.access(endpoint)
         if access is None or not self.schemes:
@@ -141,19 +141,19 @@ class Security:
         return [one for index, one in enumerate(found) if one not in found[:index]]
 
     def description(self, endpoint: Endpoint) -> str:
-        """Return what an endpoint asks for in words; nothing where any principal will do."""
+        """Return an endpoint's requirement in words; empty if any principal may call it."""
         access = self.access(endpoint)
         requirement = None if access is None else access.requirement
         return "" if requirement is None else f"Requires {words_of(requirement)}."
 
 
 def _named_in(scheme: _Scheme, alternative: Alternative) -> list[str]:
-    """Return what a requirement lists for a scheme: its scopes, or the roles of its principal (OpenAPI 3.1)."""
+    """Return the list of a requirement for a scheme: scopes, or roles of the principal (OpenAPI 3.1)."""
     return list(alternative.scopes if scheme["type"] in _SCOPED else alternative.roles)
 
 
 def _scopes_of(closed: Iterable[Access]) -> list[str]:
-    """Return every scope that something asks for, sorted."""
+    """Return every scope that a requirement names, sorted."""
     parts = chain.from_iterable(access.requirement.parts() for access in closed if access.requirement is not None)
     return sorted({part.name for part in parts if isinstance(part, HasScope)})
 
@@ -182,10 +182,10 @@ def _numbered(name: str) -> Iterator[str]:
 
 
 def _takes_tokens(app: Quart) -> bool:
-    """Tell whether access tokens are taken at all.
+    """Return whether access tokens are accepted at all.
 
-    The environment `cli` knows no issuer. What is closed there takes tokens wherever it is served, unless something
-    else authenticates: without an issuer it would not start.
+    The environment `cli` has no issuer. A service with closed routes accepts tokens where it is deployed, unless it has
+    another authenticator: without an issuer it would not start.
     """
     found = enforcement_of(app).authenticators
     unset = not found and service_of(app).settings.environment == "cli"
@@ -193,7 +193,7 @@ def _takes_tokens(app: Quart) -> bool:
 
 
 def _are_signed(app: Quart) -> bool:
-    """Tell whether all access tokens are signed ones (RFC 9068), and none is opaque or of a verifier of one's own."""
+    """Return whether all access tokens are signed (RFC 9068): none is opaque or goes to a verifier of the service."""
     verifiers = [one.verifier for one in enforcement_of(app).authenticators if isinstance(one, BearerAuthenticator)]
     if not verifiers:
         return service_of(app).settings.oidc_tokens == "jwt"
@@ -207,7 +207,7 @@ def _issuers_of(app: Quart) -> tuple[str, ...]:
 
 
 def _oauth_urls(app: Quart) -> tuple[str, ...]:
-    """Return where people sign in and where codes become tokens, or nothing unless both are set."""
+    """Return the authorization URL and the token URL, or nothing unless both are set."""
     settings = service_of(app).settings
     urls = (settings.oauth_authorization_url, settings.oauth_token_url)
     return tuple(url for url in urls if url is not None) if None not in urls else ()

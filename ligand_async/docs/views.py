@@ -25,7 +25,7 @@ def make_docs_blueprint(role: str | None = None) -> Blueprint:
     """Make the blueprint: `/openapi.json`, `/docs` and `/docs/<asset>`, none of them in the document.
 
     Args:
-        role: Who may read document and page; None for anyone. The assets are those of Swagger UI, for anyone.
+        role: The role that may read document and page; None for anyone. Anyone may read the assets of Swagger UI.
     """
     blueprint = Blueprint("docs", __name__)
     blueprint = public(blueprint) if role is None else requires(HasRole(role))(blueprint)
@@ -65,13 +65,13 @@ async def _read_asset(name: str) -> Response:
 
 
 def kept_by_whom() -> str:
-    """Return who may keep document and page: no shared cache where they are closed."""
+    """Return the `Cache-Control` of document and page: no shared cache if they are closed."""
     closed = access_mark(current_app.blueprints["docs"])
     return _REVALIDATE if closed is None or closed.requirement is None else f"private, {_REVALIDATE}"
 
 
 async def answer(content: bytes, media_type: str, etag: str, cache_control: str) -> Response:
-    """Answer with bytes that have an entity tag, or with 304 where the client has them (RFC 9110 section 13)."""
+    """Answer with bytes that have an entity tag, or with 304 if the client has them (RFC 9110 section 13)."""
     response = Response(content, content_type=media_type, headers=_headers_of(cache_control))
     response.set_etag(etag)
     conditional: Response = await response.make_conditional(request)
@@ -79,7 +79,7 @@ async def answer(content: bytes, media_type: str, etag: str, cache_control: str)
 
 
 def _headers_of(cache_control: str) -> dict[str, str]:
-    """Return the headers that every answer of the docs carries."""
+    """Return the headers of every response of the docs."""
     return {
         "Cache-Control": cache_control,
         "Content-Security-Policy": _policy_of(origins_of(current_app_itself())),
@@ -88,7 +88,7 @@ def _headers_of(cache_control: str) -> dict[str, str]:
 
 
 def current_app_itself() -> Quart:
-    """Return the current app, which is a key where its proxy is none."""
+    """Return the current app itself: its proxy cannot be a key."""
     app: Quart = current_app._get_current_object()  # type: ignore[attr-defined]  # a LocalProxy
     return app
 
@@ -126,10 +126,10 @@ _PAGE = """<!doctype html>
 
 
 def _policy_of(origins: Iterable[str]) -> str:
-    """Return the `Content-Security-Policy` of everything about the docs.
+    """Return the `Content-Security-Policy` of the docs.
 
     Args:
-        origins: With whom the page may speak besides the service: the issuers that people sign in with.
+        origins: The origins that the page may call besides the service: the issuers that people sign in with.
     """
     return "; ".join(_DIRECTIVES).format(origins=" ".join(["'self'", *origins]))
 
@@ -170,7 +170,7 @@ class _Asset:
     Attributes:
         content: Its bytes.
         media_type: Its `Content-Type`.
-        digest: What its content is known by; a new content has a new address.
+        digest: A digest of its content, which is part of its address.
     """
 
     content: bytes
@@ -183,7 +183,7 @@ def _load_asset(name: str) -> _Asset:
     """Read a file of the package, once per process.
 
     Raises:
-        KeyError: There is no such asset; a name with a path in it is none either.
+        KeyError: There is no such asset; a name with a path in it is not one either.
     """
     media_type = MEDIA_TYPES[name]
     content = (files(__package__) / "assets" / name).read_bytes()

@@ -433,7 +433,7 @@ def _problems(endpoint: Endpoint) -> Iterator[type[Problem]]:
 
 
 def _describe(endpoint: Endpoint, described: dict[str, Any]) -> None:
-    """Add 304 to a read that has an entity tag, with the headers that say what a client has already."""
+    """Add 304 to a read that has an entity tag, with the headers that a client needs of it."""
     if endpoint.operation is None or endpoint.method != "GET":
         return
     responses = described["responses"]

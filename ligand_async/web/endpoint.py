@@ -1,4 +1,4 @@
-"""An endpoint (one method of one route), the operation that answers it, and what a feature adds to it.
+"""Endpoints: one method of one route, the operation that answers it, and the features that add to it.
 
 A request, the checks at start and the OpenAPI document all read the same `Operation`.
 """
@@ -150,7 +150,7 @@ def _nothing(*_: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Feature:
-    """What one feature adds to endpoints. Each function is optional, and is called for every endpoint.
+    """The additions of one feature to endpoints. Each function is optional, and is called for every endpoint.
 
     A feature is one module: its decorator, its behaviour and one of these objects, which `FEATURES` lists.
 

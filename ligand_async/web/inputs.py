@@ -22,7 +22,7 @@ class OperationError(TypeError):
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Where each parameter of a handler comes from.
+    """The source of each parameter of a handler.
 
     Attributes:
         data: The body, or None.

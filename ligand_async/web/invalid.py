@@ -1,4 +1,4 @@
-"""From pydantic's errors to ours: where, what and a code, never the value."""
+"""The 422 that a validation error becomes: the place, a sentence and a code of each mistake, never the value."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,14 +12,14 @@ from ligand_async.errors import InvalidPart, ValidationFailed
 Place = Literal["pointer", "parameter", "header", "cookie"]
 _Location = tuple[str | int, ...]
 
-MAX_PARTS = 100  # a body can be wrong in more places than anybody reads
+MAX_PARTS = 100  # a body can be wrong in more places than a person reads
 _MAX_PIECES = 1000  # of a value, looked for in a message
 _SHORTEST_ECHO = 3  # a shorter value is found in any sentence
 
-# A name that nobody declared is sent back only where it is short and plain.
+# A name that is not declared is sent back only if it is short and plain.
 _PLAIN = re.compile(r"[\w .,:;/~@$()\[\]-]{1,64}")
 
-# pydantic's own sentences for these hold what was sent, or a piece of it.
+# pydantic's own sentences for these contain the value, or a piece of it.
 _SENTENCES = {
     "union_tag_invalid": "Input tag does not match any of the expected tags",
     "uuid_parsing": "Input should be a valid UUID",
@@ -33,13 +33,13 @@ DETAIL = "the request does not fit its schema"
 def refuse(
     error: ValidationError, *, place: Place, names: Mapping[str, str] | None = None, document: Any = None
 ) -> ValidationFailed:
-    """Make the 422 of a validation error.
+    """Return the 422 for a validation error.
 
     Args:
         error: As pydantic raised it.
-        place: Where the values came from.
-        names: From field keys to the names on the wire, where they differ.
-        document: What was sent, if pointers into it can be had: pydantic's locations hold the names of its own schemas.
+        place: The part of the request that the values are from.
+        names: The names on the wire by field, where the two differ.
+        document: The body, to make pointers into it: pydantic's locations also name members of its unions.
     """
     parts = []
     for item in error.errors(include_url=False, include_context=False)[:MAX_PARTS]:
@@ -53,21 +53,20 @@ def refuse(
 
 
 def refuse_part(detail: str, code: str, location: _Location) -> ValidationFailed:
-    """Make the 422 of one part of the body."""
+    """Return the 422 for one part of the body."""
     return ValidationFailed(DETAIL, errors=[InvalidPart(detail, code, pointer=json_pointer(location))])
 
 
 def sentence(code: str, message: str, sent: Any) -> str:
-    """Return what is said about a value without saying the value; a service's own validator may have written it."""
+    """Return a message if it does not repeat the value, else a neutral one: a service's own validator may repeat it."""
     if code in _SENTENCES:
         return _SENTENCES[code]
-    said = message.casefold()
+    text = message.casefold()
     echoes = (piece.strip().casefold() for piece in islice(_pieces(sent), _MAX_PIECES))
-    return _NEUTRAL if any(len(echo) >= _SHORTEST_ECHO and echo in said for echo in echoes) else message
+    return _NEUTRAL if any(len(echo) >= _SHORTEST_ECHO and echo in text for echo in echoes) else message
 
 
 def _pieces(sent: Any) -> Iterator[str]:
-    """Walk what a value is made of."""
     match sent:
         case str() | int() | float():
             yield str(sent)
@@ -80,7 +79,7 @@ def _pieces(sent: Any) -> Iterator[str]:
 
 
 def _locate(location: _Location, code: str, document: Any) -> _Location:
-    """Leave out of a location what is not in the document: the members of a union, the key of a mapping."""
+    """Leave out the steps of a location that are not in the document, such as the members of a union."""
     found: list[str | int] = []
     for position, step in enumerate(location):
         is_last = position == len(location) - 1
@@ -93,14 +92,12 @@ def _locate(location: _Location, code: str, document: Any) -> _Location:
 
 
 def _leads_on(document: Any, step: str | int) -> bool:
-    """Tell whether a step of a location leads from here to somewhere."""
     if isinstance(document, list):
         return isinstance(step, int) and 0 <= step < len(document)
     return isinstance(document, dict) and step in document
 
 
 def _is_plain(step: str | int) -> bool:
-    """Tell whether a name may be sent back, although nobody may have declared it."""
     return isinstance(step, int) or _PLAIN.fullmatch(step) is not None
 
 
@@ -110,13 +107,13 @@ def plain_location(location: _Location) -> _Location:
 
 
 def json_pointer(location: Sequence[str | int]) -> str:
-    """Write a location as a JSON pointer (RFC 6901): to what holds it, where a name is not plain."""
+    """Write a location as a JSON pointer (RFC 6901), up to the first name that is not plain."""
     steps = plain_location(tuple(location))
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
 
 
 def wire_path(location: Sequence[str | int], names: Mapping[str, str]) -> str | None:
-    """Write a location as the name that was sent, or as nothing where that is not plain."""
+    """Write a location as the name that was sent, or return None if that is not plain."""
     if not location:
         return ""
     name = names.get(str(location[0]), str(location[0]))

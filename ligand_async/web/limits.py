@@ -1,4 +1,4 @@
-"""Rate limits: which quota decides a request, whose it is, where requests are counted, and what the caller is told."""
+"""Rate limits: the quotas of a route, their counters, and the headers of responses. The decorator is in marks.py."""
 
 import asyncio
 import hashlib
@@ -33,26 +33,25 @@ class _Counters(Protocol):
         """Count one request.
 
         Args:
-            key: Who is counted, and for what.
-            seconds: How long the window is.
+            key: The name of the counter.
+            seconds: The length of the window.
 
         Returns:
-            How many there are in the window, and in how many seconds it ends; None where nobody can tell.
+            The requests in the window, and the seconds until it ends; None if the storage does not answer.
         """
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
 
 
 class MemoryCounters:
     """Counters of one process.
 
-    The memory storage of limits 5.8 looks at every key on every request: 0.6 ms with 10,000 callers. This one looks
-    at two, in turn, whenever a new one comes, and holds `MAX_KEYS` at most; then the one that it looked at longest
-    ago is forgotten.
+    The memory storage of limits 5.8 checks every key on every request: 0.6 ms with 10,000 callers. This one checks two,
+    in turn, whenever a new key comes. It holds `MAX_KEYS` at most; then it drops the key that it checked longest ago.
 
     Args:
-        clock: Returns seconds that only grow.
+        clock: A monotonic clock, in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -71,7 +70,7 @@ class MemoryCounters:
         return count + 1, min(end - now, float(seconds))
 
     def make_room(self, now: float) -> None:
-        """Forget windows that are over."""
+        """Drop windows that are over."""
         for key in [key for key, _ in zip(self.windows, range(2), strict=False)]:
             if self.windows[key][1] <= now:
                 del self.windows[key]
@@ -81,14 +80,14 @@ class MemoryCounters:
             self.windows.popitem(last=False)
 
     async def close(self) -> None:
-        """Do nothing."""
+        """Do nothing: there are no connections."""
 
 
 class SharedCounters:
-    """Counters in a Redis, by the library limits.
+    """Counters in Redis, by the library limits.
 
-    When it cannot be asked, requests pass uncounted: a service that answers is worth more than one that counts. The
-    failure is logged, and nobody asks again for `_COOL_DOWN` seconds.
+    When Redis fails, requests pass without being counted: it is worse not to answer than not to count. The failure is
+    logged, and Redis is left alone for `_COOL_DOWN` seconds.
 
     Args:
         url: `redis://…` or `rediss://…`.
@@ -114,9 +113,9 @@ class SharedCounters:
             async with asyncio.timeout(_STORAGE_TIMEOUT):
                 count = await self.storage.incr(key, seconds)
                 end = await self.storage.get_expiry(key)
-        except Exception as error:  # noqa: BLE001  (whatever is wrong with it, requests go on)
+        except Exception as error:  # noqa: BLE001  (requests pass, whatever the failure)
             now = time.monotonic()
-            if now >= self.asks_again_at:  # of all that waited, one says so
+            if now >= self.asks_again_at:  # only one of the requests that waited logs it
                 logger.warning("rate limits: requests are not counted, the storage failed: %s", type(error).__name__)
             self.asks_again_at = now + _COOL_DOWN
             return None
@@ -127,7 +126,7 @@ class SharedCounters:
         try:
             async with asyncio.timeout(_STORAGE_TIMEOUT):
                 await self.pool.aclose()
-        except Exception as error:  # noqa: BLE001  (the service stops all the same)
+        except Exception as error:  # noqa: BLE001  (the service stops anyway)
             logger.warning("rate limits: the storage was not closed: %s", type(error).__name__)
 
 
@@ -140,9 +139,9 @@ class _RateLimits:
 
     Args:
         app: The app.
-        default: The quotas where no mark says otherwise.
-        counters: Where requests are counted.
-        namespace: What tells its counts from those of other services in the same storage.
+        default: The quotas of routes without a `limit`.
+        counters: The counters.
+        namespace: The prefix of its keys, for services that share a storage.
     """
 
     def __init__(self, app: Quart, default: tuple[Quota, ...], counters: _Counters, namespace: str) -> None:
@@ -156,9 +155,9 @@ class _RateLimits:
         """Count the current request.
 
         Raises:
-            TooManyRequests: The caller has had its quota.
+            TooManyRequests: The caller has used up its quota.
         """
-        # A routing error stays what it is, and so does the answer to OPTIONS that Quart makes.
+        # Routing errors and the OPTIONS that Quart answers itself are not counted.
         rule = request.url_rule
         if request.routing_exception is None and not (
             request.method == "OPTIONS" and rule is not None and rule.provide_automatic_options
@@ -169,30 +168,30 @@ class _RateLimits:
         """Count the current websocket's handshake.
 
         Raises:
-            TooManyRequests: The caller has had its quota.
+            TooManyRequests: The caller has used up its quota.
         """
         if websocket.routing_exception is None:
             await self.count(websocket.endpoint or "", "GET", websocket)
 
     async def count(self, endpoint: str, method: str, connection: BaseRequestWebsocket) -> None:
-        """Count for every quota, the shortest window first, until one is used up."""
+        """Count the request for every quota, the shortest window first, until one is used up."""
         name, quotas = self.decide(endpoint, method)
         if not quotas:
             return
         caller = _caller_of(connection)
-        told: list[tuple[str, Quota, int, int]] = []
-        setattr(g, _STATE, told)
+        counts: list[tuple[str, Quota, int, int]] = []
+        setattr(g, _STATE, counts)
         for quota in quotas:
             found = await self.counters.hit(f"{self.namespace}:{name}:{quota.seconds}:{caller}", quota.seconds)
             if found is None:
                 continue
             used, reset = found[0], math.ceil(found[1])
-            told.append((f"{name}-{quota.seconds}", quota, max(quota.amount - used, 0), reset))
+            counts.append((f"{name}-{quota.seconds}", quota, max(quota.amount - used, 0), reset))
             if used > quota.amount:
                 raise TooManyRequests("too many requests; wait a while", headers={"Retry-After": str(max(reset, 1))})
 
     def decide(self, endpoint: str, method: str) -> tuple[str, tuple[Quota, ...]]:
-        """Return the quotas of a route and what they are called; routes do not change once the app serves."""
+        """Return the quotas of a route and their name; cached, because routes do not change once the app serves."""
         key = (endpoint, method)
         if key not in self.decided:
             candidates = ((name, limit_mark(owner)) for name, owner in owners_of(self.app, endpoint, method))
@@ -201,19 +200,19 @@ class _RateLimits:
             self.decided[key] = (name, mark.quotas)
         return self.decided[key]
 
-    async def tell(self, response: Response) -> Response:
-        """Say how much is left, also to those who have nothing left (draft-ietf-httpapi-ratelimit-headers-10)."""
-        told: list[tuple[str, Quota, int, int]] = g.get(_STATE, [])
-        if told:
+    async def add_headers(self, response: Response) -> Response:
+        """Add the headers of the quotas, to a 429 too (draft-ietf-httpapi-ratelimit-headers-10)."""
+        counts: list[tuple[str, Quota, int, int]] = g.get(_STATE, [])
+        if counts:
             response.headers["RateLimit-Policy"] = ", ".join(
-                f'"{name}";q={quota.amount};w={quota.seconds}' for name, quota, _, _ in told
+                f'"{name}";q={quota.amount};w={quota.seconds}' for name, quota, _, _ in counts
             )
-            response.headers["RateLimit"] = ", ".join(f'"{name}";r={left};t={reset}' for name, _, left, reset in told)
+            response.headers["RateLimit"] = ", ".join(f'"{name}";r={left};t={reset}' for name, _, left, reset in counts)
         return response
 
 
 def is_limited(app: Quart, endpoint: str, method: str) -> bool:
-    """Tell whether a route can answer 429, by its marks or by the setting."""
+    """Return whether a route can answer 429, by a decorator or by the setting."""
     limits = limits_of(app)
     return limits is not None and bool(limits.decide(endpoint, method)[1])
 
@@ -224,7 +223,7 @@ def limits_of(app: Quart) -> _RateLimits | None:
 
 
 def _caller_of(connection: BaseRequestWebsocket) -> str:
-    """Return a short name for whoever is calling: its subject, or the network it calls from."""
+    """Return a digest of the caller: of the principal, or of the network if there is none."""
     principal = current_principal()
     if principal is not None:
         text = f"{principal.issuer} {principal.subject}"
@@ -234,7 +233,7 @@ def _caller_of(connection: BaseRequestWebsocket) -> str:
 
 
 def network_of(address: str) -> str:
-    """Return the address, or for IPv6 the network that one customer has."""
+    """Return an IPv4 address, or the network of an IPv6 address: one customer has a whole network."""
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -245,29 +244,22 @@ def network_of(address: str) -> str:
 
 
 def init_limits(app: Quart, settings: Settings) -> _RateLimits:
-    """Limit how often callers may ask, as marks and settings say.
-
-    Whoever authenticates registers before this: the caller is a principal by then.
+    """Limit the requests of callers, by decorators and settings. Authentication must be registered before.
 
     Raises:
-        SettingsError: A storage is set, and the extra that asks it is not installed.
+        SettingsError: A storage is set, but the extra `ratelimit` is not installed.
     """
     default = read_quotas(settings.rate_limit) if settings.rate_limit else ()
     limits = _RateLimits(app, default, _make_counters(settings), service_of(app).title)
     state_of(app).put(limits)
     app.before_request(limits.check_request)
     app.before_websocket(limits.check_websocket)
-    app.after_request(limits.tell)
+    app.after_request(limits.add_headers)
     app.after_serving(limits.counters.close)
     return limits
 
 
 def _make_counters(settings: Settings) -> _Counters:
-    """Make the counters that the settings ask for.
-
-    Raises:
-        SettingsError: They need the extra `ratelimit`, and it is not installed.
-    """
     if settings.rate_limit_storage is None:
         return MemoryCounters()
     try:

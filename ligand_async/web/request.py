@@ -86,7 +86,7 @@ class StrictRequest(Request):
 
 @dataclass(frozen=True, slots=True)
 class _FormLimits:
-    """How much a form may hold: fields, uploads, and bytes of one field."""
+    """The most that a form may have: fields, uploads, and bytes of one field."""
 
     fields: int = 1000
     files: int = 20

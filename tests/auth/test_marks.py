@@ -257,13 +257,13 @@ def test_two_marks_are_a_mistake_at_import() -> None:
     async def view() -> str:
         return "x"
 
-    with pytest.raises(TypeError, match="view has two marks"):
+    with pytest.raises(TypeError, match="view has two access decorators"):
         ADMIN(view)
-    with pytest.raises(TypeError, match="two marks"):
+    with pytest.raises(TypeError, match="two access decorators"):
         ADMIN(functools.wraps(view)(lambda: "x"))
-    with pytest.raises(TypeError, match="two marks"):
+    with pytest.raises(TypeError, match="two access decorators"):
         public(ADMIN(operation(functools.wraps(view, updated=())(lambda_view()))))
-    with pytest.raises(TypeError, match="pets has two marks"):
+    with pytest.raises(TypeError, match="pets has two access decorators"):
         public(ADMIN(Blueprint("pets", __name__)))
     assert public(view) is view
 
@@ -320,13 +320,13 @@ class Holder:
 def test_what_can_carry_no_mark_is_refused(wrong: Any) -> None:
     """At import: a mark that would be lost is none."""
     for mark in (public, ADMIN):
-        with pytest.raises(TypeError, match=r"mark views, classes|cannot carry a mark"):
+        with pytest.raises(TypeError, match=r"decorate views, classes|cannot have an access decorator"):
             mark(wrong)
 
 
 def test_a_static_method_is_marked_below() -> None:
     """The object that Python makes of it is not what is called."""
-    with pytest.raises(TypeError, match="@staticmethod goes above"):
+    with pytest.raises(TypeError, match="put @staticmethod above"):
         public(staticmethod(len))
 
 
