@@ -2,12 +2,13 @@
 
 from typing import Any
 
+from pydantic import BaseModel
 from quart import Blueprint
 from quart.views import View
-from quart_schema import tag
+from quart_schema import document_headers, document_querystring, tag
 
 from ligand_async import operation
-from tests.docs.documents import answer_schema, describe, make_docs_app, operations
+from tests.docs.documents import answer_schema, describe, make_docs_app, operations, parameters
 
 
 def test_a_method_view_is_described_by_its_methods(documented: dict[str, Any]) -> None:
@@ -70,6 +71,25 @@ def test_quart_schema_s_decorators_are_described(documented: dict[str, Any]) -> 
     told = documented["send_plain_greeting"]
     assert answer_schema(told, 201) == {"$ref": "#/components/schemas/Greeting"}
     assert list(told["requestBody"]["content"]) == ["application/x-www-form-urlencoded"]
+
+
+def test_a_signature_goes_before_quart_schema_s_decorators() -> None:
+    """What an operation reads is documented by its signature; quart-schema's decorators add what it does not have."""
+
+    class Theirs(BaseModel):
+        trace: str = ""
+
+    things = Blueprint("things", __name__)
+
+    @things.get("/")
+    @document_querystring(Theirs)
+    @document_headers(Theirs)
+    @operation
+    async def list_things(size: int = 1) -> None:
+        pass
+
+    told = parameters(operations(describe(make_docs_app(things)))["list_things"])
+    assert {name: one["in"] for name, one in told.items()} == {"size": "query", "trace": "header"}
 
 
 def test_a_response_made_by_hand_has_no_schema(documented: dict[str, Any]) -> None:
