@@ -67,6 +67,7 @@ KNOWN_TRESPASSERS: set[str] = {
     "tests/data/test_migrations_commands.py",
     "tests/data/test_schemas_types.py",
     "tests/upstream/test_retries.py",
+    "tests/web/test_operation.py",
 }
 
 

@@ -5,7 +5,7 @@ from ligand_async.web.audit import make_audit_blueprint
 from ligand_async.web.body import Form, scan
 from ligand_async.web.conditional import check_preconditions, conditional
 from ligand_async.web.deprecation import deprecated, init_deprecation
-from ligand_async.web.endpoint import RETRY_AFTER, DocumentError, Endpoint, Operation
+from ligand_async.web.endpoint import RETRY_AFTER, DocumentError, Endpoint, Feature, Operation
 from ligand_async.web.features import FEATURES
 from ligand_async.web.fields import Place, alias_of, wire_name
 from ligand_async.web.guard import Guard
@@ -32,6 +32,7 @@ __all__ = [
     "RETRY_AFTER",
     "DocumentError",
     "Endpoint",
+    "Feature",
     "Form",
     "Guard",
     "LigandClient",

@@ -4,8 +4,7 @@ import importlib
 import pkgutil
 
 from ligand_async import web
-from ligand_async.web.endpoint import Feature
-from ligand_async.web.features import FEATURES
+from ligand_async.web import FEATURES
 
 
 def test_every_feature_is_listed() -> None:
@@ -15,6 +14,6 @@ def test_every_feature_is_listed() -> None:
         id(value)
         for name in names
         for value in vars(importlib.import_module(name)).values()
-        if isinstance(value, Feature)
+        if isinstance(value, web.Feature)
     }
     assert defined == {id(feature) for feature in FEATURES}
