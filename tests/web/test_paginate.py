@@ -13,7 +13,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from ligand_async import OffsetParams, Page, PageParams, operation, paginate
+from ligand_async import CursorParams, OffsetParams, Page, PageParams, operation, paginate
 from ligand_async.data import IntoNotPossible
 from tests.services import Item, Shelf, db, make_app, routes, running
 
@@ -230,3 +230,10 @@ async def test_bounds_hold_for_either_kind(client: Client, query: str, errors: l
     response = await client.get(f"/either?{query}")
 
     assert [(part["parameter"], part["code"]) for part in (await response.get_json())["errors"]] == errors
+
+
+async def test_unknown_totals_are_refused(client: Client) -> None:
+    """A total is exact or none; anything else is an error by name and not silently none."""
+    async with db.read() as session:
+        with pytest.raises(ValueError, match="total='estimate' is not known"):
+            await paginate(session, select(Item), CursorParams(), into=ItemRead, total="estimate")  # type: ignore[arg-type]  # the mistake

@@ -50,7 +50,10 @@ async def paginate(
         ValidationFailed: The cursor belongs to another list, order or filter, or is forged.
         IntoNotPossible: The statement has DISTINCT or GROUP BY, selects two entities or an alias, or lacks a field.
         PageNotPossible: The statement has a limit, its order cannot be compared, or it needs `unique`.
+        ValueError: `total` is something else.
     """
+    if total not in {None, "exact"}:
+        raise ValueError(f'total={total!r} is not known; it is "exact" or None')
     rows = _Rows.of(statement, into, unique)
     if isinstance(params, OffsetParams):
         return await _read_by_number(session, rows, params)
