@@ -1,15 +1,28 @@
 """The base mixin of mapped classes, the three sets of columns that most tables have, and the database's clock."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import DateTime, Dialect, Integer, MetaData, inspect
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    DateTime,
+    Dialect,
+    Double,
+    Integer,
+    Interval,
+    MetaData,
+    inspect,
+    literal,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
+from sqlalchemy.sql import operators
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.operators import OperatorType
 from sqlalchemy.types import TypeDecorator
 from uuid_utils.compat import uuid7
 
@@ -23,6 +36,23 @@ class UTCDateTime(TypeDecorator[datetime]):
 
     impl = DateTime(timezone=True)
     cache_ok = True
+
+    class comparator_factory(TypeDecorator.Comparator[datetime]):  # noqa: N801  (SQLAlchemy's name)
+        """Moments plus and minus durations, and the duration between two moments, on both databases."""
+
+        def operate(self, op: OperatorType, *other: Any, **options: Any) -> ColumnElement[Any]:
+            """Return `moment + duration`, `moment - duration` or `moment - moment`."""
+            if op in {operators.add, operators.sub}:
+                return _calculate(self.expr, op, other[0])
+            return super().operate(op, *other, **options)
+
+        def reverse_operate(self, op: OperatorType, other: Any, **options: Any) -> ColumnElement[Any]:
+            """Return `duration + moment` or, of a `datetime`, `moment - moment`."""
+            if op is operators.add:
+                return _calculate(self.expr, op, other)
+            if op is operators.sub:
+                return _calculate(literal(other, UTCDateTime()), op, self.expr)
+            return super().reverse_operate(op, other, **options)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Refuse naive values and store UTC."""
@@ -38,6 +68,81 @@ class UTCDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class _shifted(FunctionElement[datetime]):  # noqa: N801  (an SQL function)
+    """A moment and how many seconds later it is meant. SQLite calculates to the millisecond."""
+
+    type = UTCDateTime()
+    inherit_cache = True
+    name = "shifted"
+
+
+@compiles(_shifted, "postgresql")
+def _shift_on_postgresql(element: _shifted, compiler: Any, **options: Any) -> str:
+    moment, seconds = (compiler.process(part, **options) for part in element.clauses)
+    return f"({moment} + make_interval(secs => {seconds}))"
+
+
+@compiles(_shifted, "sqlite")
+def _shift_on_sqlite(element: _shifted, compiler: Any, **options: Any) -> str:
+    moment, seconds = (compiler.process(part, **options) for part in element.clauses)
+    return f"(strftime('%Y-%m-%d %H:%M:%f000', {moment}, printf('%+.6f seconds', {seconds})))"
+
+
+class _seconds(FunctionElement[float]):  # noqa: N801  (an SQL function)
+    """How many seconds a stored duration is long."""
+
+    type = Double()
+    inherit_cache = True
+    name = "seconds"
+
+
+@compiles(_seconds, "postgresql")
+def _seconds_on_postgresql(element: _seconds, compiler: Any, **options: Any) -> str:
+    return f"CAST(extract(epoch FROM {compiler.process(element.clauses, **options)}) AS DOUBLE PRECISION)"
+
+
+@compiles(_seconds, "sqlite")
+def _seconds_on_sqlite(element: _seconds, compiler: Any, **options: Any) -> str:
+    # SQLAlchemy stores a duration as the moment that is so far from 1970.
+    return f"((julianday({compiler.process(element.clauses, **options)}) - 2440587.5) * 86400.0)"
+
+
+class _elapsed(FunctionElement[timedelta]):  # noqa: N801  (an SQL function)
+    """The duration from the second moment to the first."""
+
+    type = Interval()
+    inherit_cache = True
+    name = "elapsed"
+
+
+@compiles(_elapsed, "postgresql")
+def _elapsed_on_postgresql(element: _elapsed, compiler: Any, **options: Any) -> str:
+    later, earlier = (compiler.process(part, **options) for part in element.clauses)
+    return f"({later} - {earlier})"
+
+
+@compiles(_elapsed, "sqlite")
+def _elapsed_on_sqlite(element: _elapsed, compiler: Any, **options: Any) -> str:
+    later, earlier = (compiler.process(part, **options) for part in element.clauses)
+    seconds = f"round((julianday({later}) - julianday({earlier})) * 86400.0, 3)"
+    return f"(strftime('%Y-%m-%d %H:%M:%f000', {seconds}, 'unixepoch'))"
+
+
+def _calculate(moment: ColumnElement[Any], op: OperatorType, other: Any) -> ColumnElement[Any]:
+    """Return a moment plus or minus a duration, or minus another moment."""
+    sign = 1.0 if op is operators.add else -1.0
+    other = other.__clause_element__() if hasattr(other, "__clause_element__") else other  # a mapped attribute
+    if isinstance(moment, BindParameter) and isinstance(moment.value, timedelta):  # the ORM's `duration + moment`
+        moment, other = other, moment.value
+    if isinstance(other, timedelta):
+        return _shifted(moment, literal(sign * other.total_seconds(), Double()))
+    if isinstance(getattr(other, "type", None), Interval):
+        return _shifted(moment, literal(sign, Double()) * _seconds(other))
+    if op is operators.add:
+        raise TypeError("a moment can be added to a timedelta only, such as utc_now() + timedelta(days=1)")
+    return _elapsed(moment, other if isinstance(other, ColumnElement) else literal(other, UTCDateTime()))
 
 
 class utc_now(FunctionElement[datetime]):  # noqa: N801  (an SQL function, written as one)
