@@ -21,7 +21,9 @@ from ligand_async.data.migrations import upgrade
 from tests.data.migration_files import fetch, settings_for
 
 ROOT = Path(__file__).parents[2]
-PROGRAM = "from ligand_async.cli import main; main()"
+# A test run in the background ignores SIGINT, and its children would inherit that.
+PROGRAM = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+PROGRAM += "from ligand_async.cli import main; main()"
 IPYTHON = [sys.executable, "-c", PROGRAM, "shell"]
 COMMAND = [sys.executable, "-c", f"import sys; sys.modules['IPython'] = None; {PROGRAM}", "shell"]
 
