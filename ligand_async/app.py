@@ -89,8 +89,8 @@ def create_app(
         check_production(settings, debug=app.debug, testing=app.testing)
 
     # Quart starts and stops in the order of registration: services start after the database and stop before it.
-    services = init_services(app, provide or {})
-    app.before_serving(functools.partial(_check_routes, app, services))
+    services = init_services(app, provide or {}, settings)
+    app.before_serving(functools.partial(_check_routes, app))
     app.after_serving(services.stop)
     if database is not None:
         if settings.database_auto_upgrade:
@@ -134,8 +134,8 @@ def _servers_of(settings: Settings) -> dict[str, str]:
     return servers
 
 
-async def _check_routes(app: Quart, services: Any) -> None:
+async def _check_routes(app: Quart) -> None:
     # At the start of the app, because blueprints may be registered after `create_app`.
     check_access(app)
-    check_operations(app, services)
+    check_operations(app)
     document_of(app)

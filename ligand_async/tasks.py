@@ -8,10 +8,11 @@ import math
 import time
 from collections.abc import Callable, Coroutine, Hashable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from quart import current_app
+from quart import Quart, current_app
 
 from ligand_async.errors import DeadlineExceeded, Problem
 
@@ -196,6 +197,25 @@ def _running_task() -> asyncio.Task[Any] | None:
 T = TypeVar("T")
 
 
+app_var: ContextVar[Quart | None] = ContextVar("ligand_app", default=None)
+"""The app that serves this request, also where Quart has popped its contexts: in a streamed body."""
+
+
+def this_app() -> Quart:
+    """Return the current app itself, not its proxy; in a streamed body the app that streams it.
+
+    Raises:
+        RuntimeError: There is no current app.
+    """
+    if current_app:
+        app: Quart = current_app._get_current_object()  # type: ignore[attr-defined]  # a werkzeug LocalProxy
+        return app
+    serving = app_var.get()
+    if serving is None:
+        raise RuntimeError("there is no current app: run this in a request, or in `async with app.app_context()`")
+    return serving
+
+
 async def run_to_completion(work: Coroutine[Any, Any, T]) -> T:
     """Await work that runs to its end even if the awaiting task is cancelled.
 
@@ -246,7 +266,7 @@ async def _run_contained(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _finish_in_background(task: asyncio.Task[Any]) -> None:
-    app = current_app._get_current_object()  # type: ignore[attr-defined]  # a werkzeug LocalProxy
+    app = this_app()
     # The app waits for it when it stops. Quart stops waiting at the first background task that fails, and would leave
     # the engines open: this one never fails.
     waiter = asyncio.ensure_future(_log_failure(task))

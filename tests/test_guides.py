@@ -448,3 +448,49 @@ def test_every_guide_is_linked_from_the_readme() -> None:
 def test_guides_have_code(path: Path) -> None:
     """A guide whose code is not found would always pass."""
     assert len(BLOCK.findall((GUIDES / f"{path}.md").read_text())) > 1
+
+
+@pytest.mark.parametrize("guide", ["services"], indirect=True)
+async def test_services_guide_is_true(guide: ModuleType, postgres_url: str) -> None:
+    """Tenants see their own invoices, what a request starts ends with it, and fakes take the place of services."""
+    app = guide.make_service(Settings.load("testing", database_url=postgres_url))
+    async with app.test_app(), app.app_context():
+        await guide.db.create_tables()
+        client = app.test_client()
+        ada, bob = (authorization(app, subject=name) for name in ("ada", "bob"))
+        created = await (await client.post("/invoices/A1", headers=ada)).get_json()
+        assert created["tenant"] == "ada"
+        assert [await (await client.get("/invoices/count", headers=who)).get_json() for who in (ada, bob)] == [1, 0]
+        where = f"/invoices/{created['id']}"
+        statuses = [(await client.get(where, headers=who)).status_code for who in (ada, bob, {})]
+        assert statuses == [200, 403, 401]
+        assert await (await client.post("/invoices/A1/reminder", headers=ada)).get_json() == "invoices@testing.example"
+        guide.use_fakes(app)
+        assert await (await client.post("/invoices/A1/reminder", headers=ada)).get_json() == "nobody@test.example"
+
+        paths = (await (await client.get("/openapi.json")).get_json())["paths"]
+        assert {"403", "404"} <= paths["/invoices/{invoice_id}"]["get"]["responses"].keys()
+        async for ledger in guide.open_ledger():
+            ledger.append("kept")
+        assert await (await client.get("/invoices/count", headers=authorization(app, subject="ledger"))).get_json() == 1
+
+
+@pytest.mark.parametrize("guide", ["aggregates"], indirect=True)
+async def test_aggregates_guide_is_true(guide: ModuleType, database_url: str) -> None:
+    """A tag that was read before a line came is refused, and one that is fresh is not."""
+    settings = Settings.load("testing", database_url=database_url)
+    app = create_app(
+        "guide", title="Shop", version="1", settings=settings, database=guide.db, blueprints=[guide.orders]
+    )
+    async with app.test_app(), app.app_context():
+        await guide.db.create_tables()
+        async with guide.db.transaction() as session:
+            order = guide.Order(customer="ada")
+            session.add(order)
+        client, where = app.test_client(), f"/orders/{order.id}"
+        tag = (await client.get(where)).headers["ETag"]
+        assert (await client.post(f"{where}/lines", json={"products": ["a"]})).status_code == 201
+        body = {"products": ["b", "c"]}
+        assert (await client.put(f"{where}/lines", json=body, headers={"If-Match": tag})).status_code == 412
+        tag = (await client.get(where)).headers["ETag"]
+        assert (await client.put(f"{where}/lines", json=body, headers={"If-Match": tag})).status_code == 204

@@ -1,5 +1,6 @@
 """The database of a service: engines, sessions, models, schemas, the audit trail, and errors."""
 
+from ligand_async.data.aggregates import AggregateError, expect_version, touch
 from ligand_async.data.audit import AuditEvent, AuditTrail
 from ligand_async.data.changes import Change, observers_of, watch_session
 from ligand_async.data.database import Database
@@ -15,7 +16,7 @@ from ligand_async.data.errors import (
     is_key_taken,
     problem_of,
 )
-from ligand_async.data.idempotency import Reply, prune_replies
+from ligand_async.data.idempotency import Reply, find_reply, prune_replies, store_reply, try_lock
 from ligand_async.data.models import Identified, Model, Timestamped, UTCDateTime, Versioned, utc_now
 from ligand_async.data.reading import (
     IntoNotPossible,
@@ -31,6 +32,7 @@ from ligand_async.data.unit import OwnedSession, UnitOfWork, on_commit
 from ligand_async.data.versions import Origin, digest, is_flat, origin_of, origin_of_entity
 
 __all__ = [
+    "AggregateError",
     "AuditEvent",
     "AuditTrail",
     "Change",
@@ -58,6 +60,8 @@ __all__ = [
     "Versioned",
     "WriteOnReadSession",
     "digest",
+    "expect_version",
+    "find_reply",
     "first_or_404",
     "get_or_404",
     "is_column",
@@ -73,6 +77,9 @@ __all__ = [
     "problem_of",
     "prune_replies",
     "select_into",
+    "store_reply",
+    "touch",
+    "try_lock",
     "utc_now",
     "watch_session",
 ]

@@ -7,20 +7,21 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from quart import Quart, current_app
+from quart import Quart
 from sqlalchemy import MetaData, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import DeclarativeBase
 
 from ligand_async.context import current_deadline, state_of
+from ligand_async.data.aggregates import Aggregates
 from ligand_async.data.audit.trail import AuditTrail
 from ligand_async.data.engines import Engines, make_engine, parse_database_url
 from ligand_async.data.idempotency import make_idempotency_table
 from ligand_async.data.unit import UnitOfWork, may_run_again, pause_before
 from ligand_async.marks import SessionMode
 from ligand_async.settings import Settings
-from ligand_async.tasks import run_to_completion
+from ligand_async.tasks import run_to_completion, this_app
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Database:
         self.audit = audit
         if audit is not None:
             audit.bind(base)
+        self._aggregates: Aggregates | None = None
         self.idempotency_key = make_idempotency_table(base.metadata) if idempotency else None
 
     @property
@@ -85,7 +87,10 @@ class Database:
         opened = self._opened_in(app)
         if opened is None:
             raise RuntimeError(f"app {app.name!r} does not use this database; pass it to create_app(database=…)")
+        self._aggregates = Aggregates(self.base)
         opened.engines = Engines(opened.settings)
+        if self._aggregates:
+            self._aggregates.listen(opened.engines.write)
         if self.audit is not None:
             self.audit.guard(opened.engines.write, opened.settings.audit_bulk)
 
@@ -109,7 +114,7 @@ class Database:
         Raises:
             RuntimeError: There is no current app, or it has not been started.
         """
-        app = _this_app()
+        app = this_app()
         opened = self._opened_in(app)
         if opened is None or opened.engines is None:
             raise RuntimeError(
@@ -133,7 +138,7 @@ class Database:
             SQLAlchemyError: The database refused a statement or the commit at the end of the block.
             RuntimeError: There is no current app, or it has not been started.
         """
-        async with UnitOfWork(self.engines().write, app=_this_app()) as unit:
+        async with UnitOfWork(self.engines().write, app=this_app(), aggregates=self._aggregates) as unit:
             yield unit.session
             with current_deadline().commit():  # in this task, which the deadline would cancel
                 await run_to_completion(unit.commit())
@@ -170,11 +175,12 @@ class Database:
             Problem: The deadline has passed; the work is rolled back.
         """
         engines = self.engines()
-        app = None if mode != "write" else _this_app()
+        app = None if mode != "write" else this_app()
+        aggregates = self._aggregates if mode == "write" else None
         attempt = 1
         while True:
             try:
-                async with UnitOfWork(engines.select(mode), app=app) as unit:
+                async with UnitOfWork(engines.select(mode), app=app, aggregates=aggregates) as unit:
                     async with current_deadline().limit():
                         result = await work(unit)
                     await unit.commit()
@@ -215,13 +221,3 @@ class _Opened:
 
 class _Databases(dict[Database, _Opened]):
     """The databases of one app."""
-
-
-def _this_app() -> Quart:
-    """Return the current app itself, not its proxy.
-
-    Raises:
-        RuntimeError: There is none.
-    """
-    app: Quart = current_app._get_current_object()  # type: ignore[attr-defined]  # a werkzeug LocalProxy
-    return app

@@ -22,6 +22,7 @@ from ligand_async.data.errors import (
     ValueRefused,
     WriteOnReadSession,
 )
+from ligand_async.data.unit import STREAM_OPTIONS
 from ligand_async.marks import SessionMode
 from ligand_async.settings import Settings, SettingsError, read_database_url, sqlite_file
 
@@ -108,6 +109,8 @@ def make_engine(url: URL, settings: Settings, *, reads: bool, pooled: bool = Tru
         _listen_on_sqlite(engine, reads=reads, statement_timeout=settings.database_statement_timeout)
     if reads:
         _listen_on_reads(engine)
+        if options.get("isolation_level") == "AUTOCOMMIT":
+            engine.update_execution_options(**{STREAM_OPTIONS: _snapshot_options(url)})
         if not is_sqlite(url) and settings.database_pooler == "none":
             event.listen(engine.sync_engine, "after_cursor_execute", _give_up_connection_that_writes)
     return engine
@@ -227,8 +230,17 @@ def _name_bare_errors(context: ExceptionContext) -> BaseException | None:
             return ConnectionLost(f"the connection to the database broke: {type(error).__name__}")
         case OverflowError() | UnicodeEncodeError():  # SQLite's driver, before any SQL
             return ValueRefused(f"the database driver cannot send a value: {type(error).__name__}")
+        case _ if getattr(error, "sqlstate", None) in _DISAGREEMENTS:
+            context.is_disconnect = True
+            context.invalidate_pool_on_disconnect = False
+            return None
         case _:
             return None
+
+
+# The driver and the server disagree about transactions, cursors or statements, and will on the next use, too: asyncpg
+# 0.32 takes every later BEGIN of such a connection for a savepoint.
+_DISAGREEMENTS = {"25001", "25P01", "26000", "34000"}
 
 
 def _name_refused_writes(context: ExceptionContext) -> BaseException | None:

@@ -17,12 +17,13 @@ from typing import Any, NoReturn, Self
 from quart import Quart
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncResult, AsyncSession
 from sqlalchemy.orm import ORMExecuteState, Session
 from sqlalchemy.orm.exc import DetachedInstanceError
 from sqlalchemy.util.concurrency import in_greenlet
 
 from ligand_async.context import Unit, current_deadline, unit_var
+from ligand_async.data.aggregates import Aggregates
 from ligand_async.data.changes import ChangeLog, observers_of, watch_session
 from ligand_async.data.errors import (
     ConnectionLost,
@@ -32,6 +33,7 @@ from ligand_async.data.errors import (
     is_stale_plan,
     sqlstate_of,
 )
+from ligand_async.data.transactions import UndoList, connected_sessions, is_connected
 from ligand_async.signals import (
     changes_committed,
     changes_flushing,
@@ -48,6 +50,8 @@ _Callback = Callable[[], Awaitable[None] | None]
 _Send = Callable[[], Awaitable[None]]
 
 CALLBACK_TIMEOUT = 2.0  # seconds, for each callback after commit
+STREAM_OPTIONS = "ligand_stream_options"
+"""The execution option of an engine whose sessions are in no transaction: the options of one that streams."""
 _MAX_FLUSHES = 10  # of one unit, because receivers of changes_flushing may change more
 
 
@@ -60,16 +64,27 @@ class UnitOfWork:
         engine: The engine of the session.
         commits: False for a unit that is never committed: `on_commit` then means the unit around it.
         app: The sender of the signals about its changes; None sends none.
+        aggregates: The roots whose versions are raised when rows change that belong to them; None raises none.
     """
 
-    def __init__(self, engine: AsyncEngine, *, commits: bool = True, app: Quart | None = None) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        *,
+        commits: bool = True,
+        app: Quart | None = None,
+        aggregates: Aggregates | None = None,
+    ) -> None:
         self.session = UnitSession(engine)
+        self.session.sync_session.has_only_writer = commits and engine.dialect.name == "sqlite"
+        if aggregates:
+            aggregates.watch(self.session.sync_session)
         self.abandoned = False
         self.ended = False
         self._commits = commits
         self._committing = False
-        self._callbacks: list[_Callback] = []
-        self._sends: list[_Send] = []
+        self._callbacks = UndoList[_Callback](self.session.sync_session)
+        self._sends = UndoList[_Send](self.session.sync_session)
         self._signals = None if app is None else _ChangeSignals.watching(app, self.session)
         self._token: Token[Unit | None] | None = None
 
@@ -290,8 +305,10 @@ class OwnedSession(Session):
     """The synchronous session inside a `UnitSession`. Every statement passes `get_bind`, which checks the owner."""
 
     owner: asyncio.Task[Any] | None = None
+    opened_by: asyncio.Task[Any] | None = None
     ended = False
     flushing = False
+    has_only_writer = False
 
     def flush(self, objects: Any = None) -> None:
         """Flush; `flushing` is true meanwhile."""
@@ -319,7 +336,19 @@ class OwnedSession(Session):
                 "Await one statement after the other, or give each task its own with `async with db.read()` or "
                 "`db.transaction()`; to bound the time use asyncio.timeout(), which makes no task"
             )
+        if self.has_only_writer and not is_connected(self):
+            self._refuse_second_writer()
         return bind or self.bind or super().get_bind(mapper, **options)
+
+    def _refuse_second_writer(self) -> None:
+        # It would wait for a connection that only this task can give back.
+        for other in connected_sessions():
+            if isinstance(other, OwnedSession) and other.bind is self.bind and other.opened_by is self.opened_by:
+                raise SessionMisused(
+                    "SQLite has one writer, and another transaction of this request or task has it. Use the session of "
+                    "that one, or open the second transaction when it has ended: in an on_commit callback or a "
+                    "background task"
+                )
 
 
 class UnitSession(AsyncSession):
@@ -331,6 +360,7 @@ class UnitSession(AsyncSession):
     def __init__(self, engine: AsyncEngine) -> None:
         super().__init__(engine, expire_on_commit=False)
         self.belong_to_current_task()
+        self.sync_session.opened_by = self.sync_session.owner
 
     def belong_to_current_task(self) -> None:
         """Make the running task the owner."""
@@ -350,6 +380,21 @@ class UnitSession(AsyncSession):
     async def commit_unit(self) -> None:
         """Commit, on behalf of the unit of work."""
         await super().commit()
+
+    async def stream(self, statement: Any, *arguments: Any, **options: Any) -> AsyncResult[Any]:
+        """Stream the rows of a statement; take them in batches: `async for rows in result.partitions(1000)`.
+
+        PostgreSQL has cursors inside transactions only, and a session that reads is in none: its first stream begins
+        one, REPEATABLE READ and READ ONLY, which ends with the session.
+        """
+        known = self.get_bind().get_execution_options()
+        transaction = None if "isolation_level" in known else known.get(STREAM_OPTIONS)
+        if transaction is not None and not self.sync_session.info.get(STREAM_OPTIONS):
+            await self.commit_unit()  # gives the connection back that is in no transaction; objects stay
+            await self.connection(execution_options=transaction)
+            self.sync_session.info[STREAM_OPTIONS] = True
+        result: AsyncResult[Any] = await super().stream(statement, *arguments, **options)
+        return result
 
     async def end(self) -> None:
         """Close for good, on behalf of the unit of work."""

@@ -4,12 +4,14 @@ from ligand_async.docs.document import EXTENSION, document_of
 from ligand_async.docs.extension import init_docs
 from ligand_async.docs.problem_pages import make_types_blueprint
 from ligand_async.docs.provider import OperationNames
+from ligand_async.docs.schemas import SchemaGenerator
 from ligand_async.web import DocumentError
 
 __all__ = [
     "EXTENSION",
     "DocumentError",
     "OperationNames",
+    "SchemaGenerator",
     "document_of",
     "init_docs",
     "make_types_blueprint",

@@ -62,6 +62,8 @@ def describe_responses(
 def _problems_of(endpoint: Endpoint, contract: Contract, access: Access | None) -> set[type[Problem]]:
     """Return the problems that an endpoint names, and those of its inputs, its access and its features."""
     named = set(endpoint.operation.raises) if endpoint.operation else set()
+    if endpoint.plan is not None:
+        named |= endpoint.plan.raises | ({Unauthorized} if endpoint.plan.needs_principal else set())
     return named.union(
         _input_problems(endpoint, contract),
         _access_problems(access),
@@ -278,7 +280,7 @@ def _outage_problems(endpoint: Endpoint, access: Access | None) -> set[type[Prob
     is_closed = access is not None and not access.is_public
     takes_services = operation is not None and bool(set(operation.inputs.others) - endpoint.rule.arguments)
     problems: set[type[Problem]] = {ServiceUnavailable} if is_closed or takes_services else set()
-    return problems | ({DatabaseUnavailable} if operation is not None and operation.takes_session else set())
+    return problems | ({DatabaseUnavailable} if endpoint.takes_session else set())
 
 
 def _problem_response(problems: Iterable[type[Problem]]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Every setting of a service, read once."""
 
-from ligand_async.settings.environments import without_choice
+from ligand_async.settings.environments import ENVIRONMENTS, without_choice
 from ligand_async.settings.fields import DEFAULT_ALGORITHMS
 from ligand_async.settings.mistakes import Mistake, SettingsError
 from ligand_async.settings.model import Settings, check_config, check_production
@@ -24,6 +24,7 @@ __all__ = [
     "ANY_ORIGIN",
     "DEFAULT_ALGORITHMS",
     "DOTENV_FILES",
+    "ENVIRONMENTS",
     "MASK",
     "DatabaseAddress",
     "Mistake",

@@ -5,7 +5,7 @@ from ligand_async.web.audit import make_audit_blueprint
 from ligand_async.web.body import Form, scan
 from ligand_async.web.conditional import check_preconditions, conditional
 from ligand_async.web.deprecation import deprecated, init_deprecation
-from ligand_async.web.endpoint import RETRY_AFTER, DocumentError, Endpoint, Feature, Operation
+from ligand_async.web.endpoint import RETRY_AFTER, DocumentError, Endpoint, Feature, Operation, operation_of
 from ligand_async.web.features import FEATURES
 from ligand_async.web.fields import Place, alias_of, wire_name
 from ligand_async.web.guard import Guard
@@ -14,12 +14,12 @@ from ligand_async.web.idempotency import idempotent
 from ligand_async.web.inputs import OperationError
 from ligand_async.web.limits import init_limits
 from ligand_async.web.operation import operation
-from ligand_async.web.output import BODILESS, Media, media_types_of
+from ligand_async.web.output import BODILESS, Media, Output, media_types_of
 from ligand_async.web.problems import init_problems, render_problem
 from ligand_async.web.proxies import TrustedProxies
-from ligand_async.web.quart import LigandClient, LigandQuart
+from ligand_async.web.quart import LigandClient, LigandQuart, ResponseCut
 from ligand_async.web.request import StrictRequest
-from ligand_async.web.services import app_scope, init_services, services_of
+from ligand_async.web.services import Depends, ServiceError, app_scope, init_services, services_of
 from ligand_async.web.stages import Reply, Stage
 from ligand_async.web.startup_checks import check_operations
 from ligand_async.web.syntax import Syntax
@@ -30,6 +30,7 @@ __all__ = [
     "CORS",
     "FEATURES",
     "RETRY_AFTER",
+    "Depends",
     "DocumentError",
     "Endpoint",
     "Feature",
@@ -40,9 +41,12 @@ __all__ = [
     "Media",
     "Operation",
     "OperationError",
+    "Output",
     "Place",
     "Reply",
+    "ResponseCut",
     "SecurityHeaders",
+    "ServiceError",
     "Stage",
     "StrictRequest",
     "Syntax",
@@ -62,6 +66,7 @@ __all__ = [
     "make_audit_blueprint",
     "media_types_of",
     "operation",
+    "operation_of",
     "render_problem",
     "scan",
     "services_of",

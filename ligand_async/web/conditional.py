@@ -21,9 +21,18 @@ from werkzeug.routing import Rule
 
 from ligand_async.annotations import members_of
 from ligand_async.context import find_service, service_of
-from ligand_async.data import Origin, Timestamped, digest, is_flat, is_key_taken, origin_of, origin_of_entity
+from ligand_async.data import (
+    Origin,
+    Timestamped,
+    digest,
+    expect_version,
+    is_flat,
+    is_key_taken,
+    origin_of,
+    origin_of_entity,
+)
 from ligand_async.errors import PreconditionFailed, PreconditionRequired, Problem, title_of
-from ligand_async.web.endpoint import Endpoint, Feature, operation_of, stamp_layers
+from ligand_async.web.endpoint import Endpoint, Feature, operation_of, stamp_layers, takes_session
 from ligand_async.web.lists.page import Page
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -227,6 +236,8 @@ class _Preconditions:
         if self.conditions.know(selected):
             raise PreconditionFailed(_EXISTS)
         self._pinned = self.conditions.pin(selected)
+        if self._pinned and entity is not None:
+            expect_version(entity)
         if self.required and not self._pinned:
             raise PreconditionRequired(
                 "name the state that you want to change: send If-Match with the ETag that you read"
@@ -348,14 +359,14 @@ def _answer_read(response: Response, selected: _Selected) -> Response:
     return response
 
 
-def _find_mistakes(app: Quart, rule: Rule, handler: Callable[..., Any]) -> Iterator[str]:  # noqa: ARG001  (a Feature's)
+def _find_mistakes(app: Quart, rule: Rule, handler: Callable[..., Any]) -> Iterator[str]:
     if not is_conditional(handler):
         return
     operation = operation_of(handler)
     if operation is None:
         yield "has @conditional but not @operation; put both on the function or method that takes the request"
         return
-    if not operation.takes_session:
+    if not takes_session(app, operation, rule.arguments):
         yield "is @conditional but takes no session; the database decides, so add `session: AsyncSession`"
     if operation.session == "replica":
         yield 'is @conditional with session="replica"; a replica may be behind, so read from the primary'
@@ -375,7 +386,7 @@ _EXPECTED = {
     "If-None-Match": "Create the resource only if there is none: `*`.",
     "If-Unmodified-Since": "Change the resource only if it is unchanged since this date (RFC 9110 section 5.6.7).",
 }
-_KNOWN = {"If-None-Match": "Read the resource only if this is no more its ETag."}
+_KNOWN = {"If-None-Match": "Read the resource only if this is not its ETag any more."}
 
 
 def _success_headers(endpoint: Endpoint, status: int, shown: Any) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -388,7 +399,7 @@ def _success_headers(endpoint: Endpoint, status: int, shown: Any) -> Iterator[tu
         return
     members = members_of(shown)
     is_read = endpoint.method == "GET" and status == HTTPStatus.OK and bool(members)
-    is_dated = any(_may_be_dated(member, stored=endpoint.operation.takes_session) for member in members)
+    is_dated = any(_may_be_dated(member, stored=endpoint.takes_session) for member in members)
     if is_read or is_conditional(endpoint.handler) or is_dated or any(map(_is_versioned, members)):
         yield "ETag", _ETAG
     if is_dated:

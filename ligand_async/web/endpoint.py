@@ -3,17 +3,19 @@
 A request, the checks at start and the OpenAPI document all read the same `Operation`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from quart import Blueprint, Quart
 from werkzeug.routing import Rule
 
+from ligand_async.context import find_service
 from ligand_async.errors import Problem
 from ligand_async.marks import SessionMode
 from ligand_async.web.inputs import Inputs
 from ligand_async.web.output import Output
+from ligand_async.web.services import Plan, ServiceError, services_of
 
 _Handler = Callable[..., Any]
 V = TypeVar("V", bound=_Handler)
@@ -43,8 +45,38 @@ class Operation:
 
     @property
     def takes_session(self) -> bool:
-        """Whether it works on the database."""
+        """Whether the handler itself works on the database."""
         return self.inputs.session is not None
+
+
+def plan_of(app: Quart, operation: Operation, path: Collection[str]) -> Plan | None:
+    """Return how the services of an operation are made, or None if it takes none.
+
+    Args:
+        app: The app.
+        operation: The operation.
+        path: The variables of the path, by name.
+
+    Raises:
+        ServiceError: A service is missing, or the services do not fit together.
+    """
+    inputs, handler = operation.inputs, operation.handler
+    if inputs.others.keys() <= set(path):
+        return None
+    needs = {name: hint for name, hint in inputs.others.items() if name not in path}
+    return services_of(app).plan(handler, handler.__qualname__, needs, [*path, *inputs.names])
+
+
+def takes_session(app: Quart, operation: Operation, path: Collection[str]) -> bool:
+    """Return whether an operation, or a service that it takes, works on the database.
+
+    Raises:
+        ServiceError: As `plan_of`.
+    """
+    if operation.takes_session:
+        return True
+    plan = plan_of(app, operation, path)
+    return plan is not None and plan.takes_session
 
 
 _OPERATION = "_ligand_operation"
@@ -130,6 +162,24 @@ class Endpoint:
     def name(self) -> str:
         """The name of the registration, such as `pets.list_pets`."""
         return str(self.rule.endpoint)
+
+    @property
+    def plan(self) -> Plan | None:
+        """How the services of its operation are made; None without services, and where they do not fit together."""
+        if self.operation is None or find_service(self.app) is None:
+            return None
+        try:
+            return plan_of(self.app, self.operation, self.rule.arguments)
+        except ServiceError:  # the app does not start
+            return None
+
+    @property
+    def takes_session(self) -> bool:
+        """Whether it, or a service that it takes, works on the database."""
+        if self.operation is None:
+            return False
+        plan = self.plan
+        return self.operation.takes_session or (plan is not None and plan.takes_session)
 
     @property
     def view_class(self) -> Any:

@@ -17,10 +17,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from werkzeug.routing import Rule
 
 from ligand_async.context import current_principal, service_of, state_of
-from ligand_async.data import Database, Reply, idempotency
+from ligand_async.data import Database, Reply, find_reply, store_reply, try_lock
 from ligand_async.errors import BadRequest, IdempotencyKeyReused, InvalidPart, Problem, RequestInProgress
 from ligand_async.web.body import read_bytes
-from ligand_async.web.endpoint import RETRY_AFTER, Endpoint, Feature, add_headers, operation_of, stamp_layers
+from ligand_async.web.endpoint import (
+    RETRY_AFTER,
+    Endpoint,
+    Feature,
+    add_headers,
+    operation_of,
+    stamp_layers,
+    takes_session,
+)
 
 _KEY = "Idempotency-Key"
 _REPLAYED = "Idempotency-Replayed"
@@ -124,9 +132,9 @@ class _Attempt:
             RequestInProgress: Another process has the key.
             IdempotencyKeyReused: The reply belongs to another request.
         """
-        if not await idempotency.try_lock(session, self.key):
+        if not await try_lock(session, self.key):
             raise _in_progress()
-        reply = await idempotency.find_reply(session, _table_of(database), self.key)
+        reply = await find_reply(session, _table_of(database), self.key)
         if reply is None:
             return None
         if reply.request != self.digest:
@@ -147,7 +155,7 @@ class _Attempt:
             raise RuntimeError("an @idempotent operation returned a stream, which cannot be stored; return a value")
         headers = [(name, value) for name, value in response.headers if name.lower() not in _NOT_KEPT]
         reply = Reply(self.digest, response.status_code, headers, response.response.data)
-        await idempotency.store_reply(session, _table_of(database), self.key, reply, expires=self.expires)
+        await store_reply(session, _table_of(database), self.key, reply, expires=self.expires)
 
 
 attempt_var: ContextVar[_Attempt | None] = ContextVar("ligand_attempt", default=None)
@@ -223,7 +231,7 @@ def _find_mistakes(app: Quart, rule: Rule, handler: Callable[..., Any]) -> Itera
     }
     if methods:
         yield f"is @idempotent but answers {', '.join(sorted(methods))}; only POST and PATCH need it"
-    if not operation.takes_session or operation.session not in {None, "write"}:
+    if not takes_session(app, operation, rule.arguments) or operation.session not in {None, "write"}:
         yield "is @idempotent but takes no session that writes; the reply is stored with the work, so add one"
     database = service_of(app).database
     if database is not None and database.idempotency_key is None:

@@ -2,7 +2,7 @@
 
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, is_dataclass
 from typing import Any, get_origin, get_type_hints
 
@@ -12,8 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async.annotations import without_none
 from ligand_async.principal import Principal
+from ligand_async.settings import Settings
 from ligand_async.web.body import Body, make_body
 from ligand_async.web.fields import Fields
+from ligand_async.web.services import ServiceError, dependency_of, parameters_of_dependencies
 
 
 class OperationError(TypeError):
@@ -35,6 +37,7 @@ class Inputs:
         principal: The name of the parameter that takes the `Principal`, or None.
         principal_required: Whether an anonymous request is refused.
         others: Path variables and services; which of the two depends on the route.
+        of_dependencies: The inputs that only functions in `Depends` take, by name: the handler does not get them.
         returns: The return annotation.
     """
 
@@ -48,7 +51,15 @@ class Inputs:
     principal: str | None
     principal_required: bool
     others: dict[str, Any]
+    of_dependencies: frozenset[str]
     returns: Any
+
+    @property
+    def names(self) -> set[str]:
+        """The names by which functions in `Depends` may take what is read, besides variables of the path."""
+        read = {"data": self.data, "headers": self.headers, "cookies": self.cookies}
+        names = {name for name, reader in read.items() if reader is not None} | self.query_scalars.keys()
+        return names | {"query_args"} if self.takes_query_args else names
 
 
 def read_inputs(handler: Callable[..., Any]) -> Inputs:
@@ -93,10 +104,17 @@ def read_inputs(handler: Callable[..., Any]) -> Inputs:
             if kind in injected:
                 raise OperationError(f"{name}: two parameters are annotated {kind.__name__}; a request has one")
             injected[kind] = (parameter.name, optional)
+        elif dependency_of(hint) is not None:
+            others[parameter.name] = hint
         elif parameter.default is not parameter.empty:
             scalars[parameter.name] = (hint, parameter.default)
         else:
             others[parameter.name] = hint
+    own = named.keys() | scalars.keys()
+    for function, parameter, hint in _parameters_of_dependencies(name, others):
+        _join_dependency(name, function, parameter, hint, named, scalars)
+    if "data" in named and "data" not in own and without_none(named["data"])[1]:
+        absent = (None,)
     principal, anyone = injected.get(Principal, (None, False))
     return Inputs(
         data=_body_of(name, named["data"], absent) if "data" in named else None,
@@ -109,8 +127,47 @@ def read_inputs(handler: Callable[..., Any]) -> Inputs:
         principal=principal,
         principal_required=not anyone,
         others=others,
+        of_dependencies=frozenset((named.keys() | scalars.keys()) - own),
         returns=hints["return"],
     )
+
+
+def _parameters_of_dependencies(handler: str, others: dict[str, Any]) -> Iterator[tuple[str, inspect.Parameter, Any]]:
+    try:
+        yield from parameters_of_dependencies(others.values())
+    except ServiceError as error:
+        raise OperationError(f"{handler} -> {error}") from error
+
+
+def _join_dependency(
+    handler: str,
+    function: str,
+    parameter: inspect.Parameter,
+    hint: Any,
+    named: dict[str, Any],
+    scalars: dict[str, tuple[Any, Any]],
+) -> None:
+    """Add a parameter of a function in `Depends` to what the operation reads, if it is read from the request.
+
+    Raises:
+        OperationError: The handler, or another function, takes the same input as something else.
+    """
+    name, default = parameter.name, parameter.default
+    kind, _ = without_none(hint)
+    known: Any
+    if name in {"data", "query_args", "headers", "cookies"}:
+        known = named.setdefault(name, hint)
+        is_same = known == hint
+    elif default is parameter.empty or kind in {AsyncSession, Principal, Settings} or dependency_of(hint) is not None:
+        return
+    else:
+        known = scalars.setdefault(name, (hint, default))
+        is_same = known == (hint, default)
+    if not is_same:
+        raise OperationError(
+            f"{handler} -> {function}: parameter {name!r} is read once for the request, and is declared otherwise "
+            "elsewhere; give it the same annotation and default, or another name"
+        )
 
 
 def _resolve_hints(handler: Callable[..., Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar, cast, overload
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 from quart import Quart, Response, current_app, request, url_for
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from ligand_async.auth import enforcement_of
@@ -27,14 +28,14 @@ from ligand_async.web.conditional import (
     expect_preconditions,
     preconditions_var,
 )
-from ligand_async.web.endpoint import Operation, stamp_operation
+from ligand_async.web.endpoint import Operation, plan_of, stamp_operation
 from ligand_async.web.fields import refuse_unknown
 from ligand_async.web.idempotency import attempt_var, read_attempt
 from ligand_async.web.inputs import Inputs, OperationError, read_inputs
 from ligand_async.web.lists.page import Page
 from ligand_async.web.output import RESPONSES, Answer, Output
 from ligand_async.web.problems import check_status
-from ligand_async.web.services import current_services
+from ligand_async.web.services import Plan, current_services
 
 R = TypeVar("R", bound=Answer)
 _View = Callable[..., Coroutine[Any, Any, Response]]
@@ -117,21 +118,21 @@ async def _serve(
     """Serve the current request; the decorators of features have marked the view."""
     preconditions_var.set(expect_preconditions() if getattr(view, IS_CONDITIONAL, False) else None)
     attempt_var.set(None if request.method in SAFE_METHODS else await read_attempt(view))
-    arguments = await _read_arguments(operation.inputs, path)
-    services = {name: kind for name, kind in operation.inputs.others.items() if name not in path}
-    if not services and not operation.takes_session:
+    plan = plan_of(_current_app_itself(), operation, path)
+    arguments = await _read_arguments(operation.inputs, path, plan)
+    if plan is None and not operation.takes_session:
         return _make_response(operation, await operation.handler(*instance, **arguments))
-    return await run_until_deadline(_run_with_services(operation, instance, arguments, services), current_deadline())
+    return await run_until_deadline(_run_unit(operation, instance, arguments, plan), current_deadline())
 
 
-async def _read_arguments(inputs: Inputs, path: dict[str, Any]) -> dict[str, Any]:
+async def _read_arguments(inputs: Inputs, path: dict[str, Any], plan: Plan | None) -> dict[str, Any]:
     """Read principal, query string, headers, cookies and body, in this order: 401 comes before 422."""
     arguments: dict[str, Any] = {}
     if inputs.principal is not None:
-        principal = current_principal()
-        if principal is None and inputs.principal_required:
-            raise enforcement_of(_current_app_itself()).refuse()
-        arguments[inputs.principal] = principal
+        arguments[inputs.principal] = current_principal()
+    needs_principal = inputs.principal is not None and inputs.principal_required
+    if (needs_principal or (plan is not None and plan.needs_principal)) and current_principal() is None:
+        raise enforcement_of(_current_app_itself()).refuse()
     if inputs.query is not None:
         if path and (hidden := inputs.query_scalars.keys() & path.keys() & request.args.keys()):
             raise refuse_unknown(sorted(hidden))  # under this rule they are variables of the path
@@ -151,24 +152,13 @@ async def _read_arguments(inputs: Inputs, path: dict[str, Any]) -> dict[str, Any
     return arguments
 
 
-async def _run_with_services(
-    operation: Operation, instance: tuple[Any, ...], arguments: dict[str, Any], services: dict[str, Any]
+async def _run_unit(
+    operation: Operation, instance: tuple[Any, ...], arguments: dict[str, Any], plan: Plan | None
 ) -> Response:
-    """Make the services, run the handler, close the services."""
-    if not services:
-        return await _run_handler(operation, instance, arguments)
-    async with current_services().container() as container:
+    """Run the handler and its services, in a unit of work if one of them takes a session."""
+    if not operation.takes_session and (plan is None or not plan.takes_session):
         async with current_deadline().limit():
-            made = {name: await container.aget(kind) for name, kind in services.items()}
-        return await _run_handler(operation, instance, arguments | made)
-
-
-async def _run_handler(operation: Operation, instance: tuple[Any, ...], arguments: dict[str, Any]) -> Response:
-    """Run the handler, in a unit of work if it takes a session."""
-    name = operation.inputs.session
-    if name is None:
-        async with current_deadline().limit():
-            return _make_response(operation, await operation.handler(*instance, **arguments))
+            return _make_response(operation, await _run_handler(operation, instance, arguments, plan, None))
 
     preconditions, attempt, database = preconditions_var.get(), attempt_var.get(), _database_of_app()
 
@@ -177,7 +167,7 @@ async def _run_handler(operation: Operation, instance: tuple[Any, ...], argument
             return reply
         if preconditions is not None:
             preconditions.begin()
-        returned = await operation.handler(*instance, **arguments, **{name: unit.session})
+        returned = await _run_handler(operation, instance, arguments, plan, unit.session)
         if not _is_error(returned):
             await unit.flush()
         response = _make_response(operation, returned)
@@ -200,6 +190,25 @@ async def _run_handler(operation: Operation, instance: tuple[Any, ...], argument
         if problem is None:
             raise
         raise problem from error
+
+
+async def _run_handler(
+    operation: Operation,
+    instance: tuple[Any, ...],
+    arguments: dict[str, Any],
+    plan: Plan | None,
+    session: AsyncSession | None,
+) -> Any:
+    """Make the services, run the handler, close the services."""
+    inputs, handler = operation.inputs, operation.handler
+    own = arguments if inputs.session is None else arguments | {inputs.session: session}
+    if plan is None:
+        return await handler(*instance, **own)
+    # Functions in `Depends` may have asked for inputs that the handler does not take.
+    strangers = inputs.of_dependencies | (plan.named.keys() - inputs.others.keys() - inputs.names)
+    own = {name: value for name, value in own.items() if name not in strangers}
+    known = current_services().known(session, current_principal(), arguments)
+    return await plan.run(lambda services: handler(*instance, **own, **services), known)
 
 
 def _is_error(returned: Any) -> bool:

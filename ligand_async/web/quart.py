@@ -21,6 +21,7 @@ from quart.globals import request_ctx, websocket_ctx
 from quart.sessions import SessionMixin
 from quart.signals import appcontext_tearing_down, request_tearing_down, websocket_tearing_down
 from quart.testing import QuartClient
+from quart.testing.connections import TestHTTPConnection
 from quart.typing import ResponseTypes
 from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.routing import FloatConverter, IntegerConverter, MapAdapter, RequestRedirect
@@ -35,7 +36,7 @@ from ligand_async.signals import (
     service_draining,
     service_started,
 )
-from ligand_async.tasks import CLEANUP_SECONDS, ContainedExits
+from ligand_async.tasks import CLEANUP_SECONDS, ContainedExits, app_var
 from ligand_async.web.endpoint import handler_of, operation_of
 from ligand_async.web.guard import Guard, ResponseTimedOut
 from ligand_async.web.problems import (
@@ -84,8 +85,38 @@ class _HTTPConnection(ASGIHTTPConnection):
         return timeout
 
 
+class ResponseCut(Exception):
+    """A response that ended before its body did: the stream failed, or its time was up. The log has the reason."""
+
+
+class _WatchingConnection(TestHTTPConnection):
+    """Raises for a response that was cut; Quart's returns it like a whole one."""
+
+    is_whole = False
+
+    async def _asgi_send(self, message: Any) -> None:
+        self.is_whole = self.is_whole or (message["type"] == "http.response.body" and not message.get("more_body"))
+        await super()._asgi_send(message)
+
+    async def as_response(self) -> Response:
+        """Return the whole response.
+
+        Raises:
+            ResponseCut: The app has ended, and the end of the body was not sent.
+        """
+        response = await super().as_response()
+        if not self.is_whole:
+            raise ResponseCut(f"{self.scope['method']} {self.scope['path']}: the body of the response was cut")
+        return response
+
+
 class LigandClient(QuartClient):
-    """Raises exceptions that no error handler took, if asked to; Quart's does so only with PROPAGATE_EXCEPTIONS."""
+    """Raises exceptions that no error handler took, if asked to; Quart's does so only with PROPAGATE_EXCEPTIONS.
+
+    It also raises `ResponseCut`.
+    """
+
+    http_connection_class = _WatchingConnection
 
     def __init__(self, app: Quart, use_cookies: bool = True, *, raise_unhandled: bool = False, **options: Any) -> None:
         super().__init__(app, use_cookies=use_cookies, **options)
@@ -126,6 +157,7 @@ class LigandQuart(Quart):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one scope of the ASGI server; requests pass the guard first."""
         if scope["type"] in {"http", "websocket"}:
+            app_var.set(self)  # a streamed body is made when Quart has popped its contexts
             await self.guard.serve(super().__call__, scope, receive, send)  # which error trackers patch
         else:
             await self.asgi_app(scope, receive, send)

@@ -1,117 +1,588 @@
-"""Services: objects that handlers get by annotation, made by factories (svcs)."""
+"""Services: what handlers get by annotation, made by factories and closed before the commit.
 
-from collections.abc import Callable, Mapping
+`provide=` of `create_app` maps types to factories; `Depends` names a function for one handler. The graph of who needs
+whom is worked out and checked when the app starts. At the request a plan runs: the services are made, dependencies
+first, then the handler runs, then each generator is resumed, the last made first. A generator gets the exception in
+hand at its `yield`; what it raises itself becomes the failure of the request.
+"""
+
+import asyncio
+import functools
+import inspect
+import logging
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass
-from typing import Any
+from types import AsyncGeneratorType, GeneratorType
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
-import svcs
 from quart import Quart, current_app
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from ligand_async.context import service_of, state_of
+from ligand_async.annotations import without_none
+from ligand_async.context import Unit, service_of, state_of, unit_var
+from ligand_async.errors import Problem
+from ligand_async.principal import Principal
+from ligand_async.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_CLOSE_TIMEOUT = 5.0  # seconds, for each service that lives as long as the app
+
+T = TypeVar("T")
+_Factory = Callable[..., Any]
+_Way = tuple[Any, ...]  # from the handler's name through types and functions to the one that is looked at
+
+
+class ServiceError(TypeError):
+    """Services that do not fit together; the message shows the way to the mistake and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
-class _AppScope:
+class AppScope:
     """A factory whose product lives as long as the app."""
 
-    factory: Callable[..., Any]
+    factory: _Factory
 
 
-def app_scope(factory: Callable[..., Any]) -> _AppScope:
+def app_scope(factory: _Factory) -> AppScope:
     """Make a service once, when the app starts, and close it when it stops.
 
     Args:
-        factory: A function, coroutine function or (async) generator function; what follows its `yield` closes the
-            service.
+        factory: A function, a coroutine function or an (async) generator function. The code after its `yield` closes
+            the service. It may take `Settings`, provided values and other app-scoped services.
     """
-    return _AppScope(factory)
+    return AppScope(factory)
+
+
+class Depends:
+    """Make one parameter of a handler with a function: `invoice: Annotated[Invoice, Depends(load_own_invoice)]`.
+
+    The function runs once per request, however many parameters and functions depend on it.
+
+    Args:
+        factory: A function, a coroutine function or an (async) generator function. It may take variables of the path by
+            name, the request's `AsyncSession`, the `Principal`, `Settings`, provided services, and parameters with
+            `Depends` of their own.
+        raises: Problems that it raises, for the documentation of each operation that uses it.
+    """
+
+    __slots__ = ("factory", "raises")
+
+    def __init__(self, factory: _Factory, *, raises: Sequence[type[Problem]] = ()) -> None:
+        if not callable(factory):
+            raise TypeError(f"Depends() takes a function, not a {type(factory).__name__}")
+        self.factory = factory
+        self.raises = tuple(raises)
+
+
+def dependency_of(hint: Any) -> Depends | None:
+    """Return the `Depends` in an annotation, or None."""
+    metadata = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    return next((extra for extra in metadata if isinstance(extra, Depends)), None)
+
+
+def parameters_of_dependencies(hints: Iterable[Any]) -> Iterator[tuple[str, inspect.Parameter, Any]]:
+    """Yield the parameters of the functions in `Depends`, and of those that these depend on.
+
+    Yields:
+        The name of the function, the parameter, and its annotation.
+
+    Raises:
+        ServiceError: A parameter without a default has no annotation, or an annotation cannot be resolved.
+    """
+    functions = [depends.factory for hint in hints if (depends := dependency_of(hint)) is not None]
+    seen = set(functions)
+    for function in functions:
+        signature = inspect.signature(function)
+        for name, (hint, _) in _parameters_of(function, (function,)).items():
+            yield _name_of(function), signature.parameters[name], hint
+            depends = dependency_of(hint)
+            if depends is not None and depends.factory not in seen:
+                seen.add(depends.factory)
+                functions.append(depends.factory)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How the services of one operation are made: what is made first stands first.
+
+    Attributes:
+        steps: Each makes one service.
+        wanted: Which service each parameter of the handler gets.
+        named: The parameters of factories that are read from the request, by name, with their annotations.
+        takes_session: Whether a factory takes the request's session.
+        needs_principal: Whether a factory takes a `Principal` that must be there.
+        raises: The problems that `Depends` declares.
+    """
+
+    steps: tuple["_Step", ...]
+    wanted: dict[str, Any]
+    named: dict[str, Any]
+    takes_session: bool
+    needs_principal: bool
+    raises: frozenset[type[Problem]]
+
+    async def run(self, handler: Callable[[dict[str, Any]], Awaitable[Any]], known: dict[Any, Any]) -> Any:
+        """Make the services, run the handler, close the services.
+
+        Args:
+            handler: Called with the services by parameter.
+            known: What is there already: values by type, and what was read from the request by name.
+
+        Raises:
+            BaseException: The failure of a factory, of the handler, or of the code after a `yield`.
+        """
+        opened: list[_Opened] = []
+        try:
+            for step in self.steps:
+                known[step.key] = await step.make(known, opened)
+            result = await handler({name: known[key] for name, key in self.wanted.items()})
+        except GeneratorExit:
+            raise  # nothing can be awaited any more
+        except BaseException as error:
+            failure = await _close(opened, error)
+            if failure is not error:
+                raise failure  # noqa: B904  (its context is set: it was raised while the error was handled)
+            raise
+        if opened and (failed := await _close(opened, None)) is not None:
+            raise failed
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A generator that has made its service and waits at its `yield`.
+
+    Attributes:
+        generator: The generator.
+        unit: The unit of work that its code is in: its own, if it has opened a transaction.
+    """
+
+    generator: AsyncGenerator[Any, None] | Generator[Any, None, None]
+    unit: Unit | None
+
+
+async def _close(opened: list[_Opened], error: BaseException | None) -> Any:
+    """Resume generators after their `yield`, the last one first; return the failure that is in hand at the end."""
+    around = unit_var.get()
+    for one in reversed(opened):
+        generator = one.generator
+        unit_var.set(one.unit)
+        try:
+            if isinstance(generator, AsyncGeneratorType):
+                await (anext(generator) if error is None else generator.athrow(error))
+                await generator.aclose()
+            elif isinstance(generator, GeneratorType):
+                next(generator) if error is None else generator.throw(error)
+                generator.close()
+        except (StopAsyncIteration, StopIteration):
+            continue  # it ended; one that swallowed the error changes nothing
+        except BaseException as raised:  # noqa: BLE001  (it is raised again by the caller)
+            error = raised
+        else:
+            twice = ServiceError(f"{_name_of(generator)} yields twice; a factory yields its service once")
+            twice.__cause__ = error
+            error = twice
+        finally:
+            unit_var.set(around)
+    return error
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """The making of one service.
+
+    Attributes:
+        key: The type, or the function in `Depends`.
+        factory: What makes it.
+        needs: Where each parameter of the factory comes from.
+    """
+
+    key: Any
+    factory: _Factory
+    needs: tuple[tuple[str, Any], ...]
+
+    async def make(self, known: Mapping[Any, Any], opened: list[_Opened]) -> Any:
+        """Make it, and remember a generator that has to be resumed."""
+        around = unit_var.get()
+        made = self.factory(**{name: known[key] for name, key in self.needs})
+        if not isinstance(made, AsyncGeneratorType | GeneratorType):
+            return await made if inspect.isawaitable(made) else made
+        try:
+            value = await anext(made) if isinstance(made, AsyncGeneratorType) else next(made)
+        except (StopAsyncIteration, StopIteration) as error:
+            raise ServiceError(f"{_name_of(made)} ends without a yield; a factory yields its service once") from error
+        # The handler's `on_commit` and signals are of the unit around it, not of one that a factory has opened.
+        opened.append(_Opened(made, unit_var.get()))
+        unit_var.set(around)
+        return value
 
 
 class Services:
-    """The services of one app: a registry, and those that live as long as it does.
+    """The services of one app.
 
-    A test replaces one before it starts the app, and the rest of the service stays as it is:
+    A test replaces one, and the rest of the service stays as it is:
 
         app = create_app("testing")
         services_of(app).replace(Mailer, FakeMailer())
         async with app.test_app(): ...
+
+    Args:
+        provide: Types, with a factory per request, `app_scope(factory)` or an instance for each.
+        settings: What factories get that take `Settings`.
+
+    Raises:
+        TypeError: Something provided is none of these.
     """
 
-    def __init__(self, provide: Mapping[type, Any]) -> None:
-        self.registry = svcs.Registry()
-        self._singletons = svcs.Registry()
-        self._container = svcs.Container(self._singletons)
-        self._provided: dict[type, Any] = {}
+    def __init__(self, provide: Mapping[type, Any], settings: Settings | None = None) -> None:
+        self._settings = settings
+        self._factories: dict[Any, _Factory] = {}
+        self._app_factories: dict[Any, _Factory] = {}
+        self._values: dict[Any, Any] = {}
+        self._functions: dict[_Factory, _Factory] = {}
+        self._made: dict[Any, Any] = {}
+        self._opened: list[_Opened] = []
+        self._plans: dict[Any, Plan] = {}
+        self._is_running = False
         for kind, provided in provide.items():
-            self._register(kind, provided)
-
-    def replace(self, kind: type, provided: Any) -> None:
-        """Provide something else for a type.
-
-        Args:
-            kind: A type that `create_app(provide=…)` knows.
-            provided: A factory per request, `app_scope(factory)` or an instance.
-
-        Raises:
-            LookupError: The type was never provided.
-            TypeError: `provided` is none of these.
-        """
-        if kind not in self._provided:
-            raise LookupError(
-                f"{kind.__name__} is not provided, so nothing can take its place; see create_app(provide=…)"
-            )
-        self._register(kind, provided)
-
-    def _register(self, kind: type, provided: Any) -> None:
-        if isinstance(provided, _AppScope):
-            self._singletons.register_factory(kind, provided.factory)
-        elif _is_instance(provided, kind):
-            self.registry.register_value(kind, provided)
-            self._singletons.register_value(kind, provided)  # what lives as long as the app may need it too
-        elif callable(provided):
-            self.registry.register_factory(kind, provided)
-        else:
-            raise TypeError(
-                f"provide[{kind.__name__}]: a factory, app_scope(factory) or an instance of it was expected, "
-                f"not a {type(provided).__name__}"
-            )
-        self._provided[kind] = provided
+            if not (isinstance(provided, AppScope) or _is_instance(provided, kind) or callable(provided)):
+                raise TypeError(
+                    f"provide[{_name_of(kind)}]: a factory, app_scope(factory) or an instance of it was expected, "
+                    f"not a {type(provided).__name__}"
+                )
+            self._register(kind, provided, is_factory=not _is_instance(provided, kind))
 
     def __contains__(self, kind: Any) -> bool:
         try:
-            return kind in self._provided
-        except TypeError:  # an annotation that cannot be hashed is not a service
+            return kind in self._factories or kind in self._app_factories or kind in self._values
+        except TypeError:  # an annotation that cannot be hashed
             return False
 
-    def container(self) -> svcs.Container:
-        """Open a container: what it makes lives until it is closed."""
-        return svcs.Container(self.registry)
+    def get(self, kind: type[T]) -> T:
+        """Return an instance that was provided, or a service that lives as long as the app.
+
+        Raises:
+            LookupError: The type is not provided, is made anew for each request, or the app does not run.
+        """
+        for made in (self._values, self._made):
+            if kind in made:
+                found: T = made[kind]
+                return found
+        reason = "is made for each request" if kind in self._factories else "is not there; does the app run?"
+        raise LookupError(f"{_name_of(kind)} {reason}")
+
+    def replace(self, kind: Any, provided: Any) -> None:
+        """Provide something else for a type, or for a function in `Depends`.
+
+        Args:
+            kind: A type that `create_app(provide=…)` has, or the function.
+            provided: A function or class that makes it, `app_scope(factory)`, or any other object, which is the service
+                itself. It need not be an instance of the type.
+
+        Raises:
+            LookupError: The type was never provided.
+            RuntimeError: The app runs, and what is provided would have to be made at its start.
+        """
+        if kind not in self and not inspect.isroutine(kind):
+            raise LookupError(f"{_name_of(kind)} is not provided, so nothing can replace it; see create_app(provide=…)")
+        is_factory = inspect.isroutine(provided) or isinstance(provided, type | functools.partial)
+        if self._is_running and isinstance(provided, AppScope):
+            raise RuntimeError(f"{_name_of(kind)}: app_scope() makes a service at the start; replace it before")
+        if kind not in self:
+            self._functions[kind] = provided if is_factory else lambda: provided
+        else:
+            self._register(kind, provided, is_factory=is_factory and not _is_instance(provided, kind))
+        self._plans.clear()
+
+    def _register(self, kind: Any, provided: Any, *, is_factory: bool) -> None:
+        for known in (self._factories, self._app_factories, self._values, self._made):
+            known.pop(kind, None)
+        if isinstance(provided, AppScope):
+            self._app_factories[kind] = provided.factory
+        elif is_factory:
+            self._factories[kind] = provided
+        else:
+            self._values[kind] = provided
+
+    # -- at the request
+
+    def plan(self, key: Any, name: str, needs: Mapping[str, Any], inputs: Collection[str]) -> Plan:
+        """Return how the services of an operation are made; worked out once for the inputs of each route.
+
+        Args:
+            key: The operation.
+            name: What it is called in errors.
+            needs: The parameters of the handler that are services, with their annotations.
+            inputs: The names of what is read from the request: variables of the path, `data`, query parameters.
+
+        Raises:
+            ServiceError: A service is missing or outlives what it needs, or two need each other.
+        """
+        found = self._plans.get((key, *inputs))
+        if found is None:
+            found = self._plans[key, *inputs] = _Planner(self, inputs).plan(name, needs)
+        return found
+
+    def known(self, session: AsyncSession | None, principal: Principal | None, inputs: Mapping[str, Any]) -> Any:
+        """Return what a plan begins with."""
+        given = {AsyncSession: session, Principal: principal, Settings: self._settings}
+        return {**self._values, **self._made, **given, **inputs}
+
+    # -- for the planner
+
+    def factory_of(self, kind: Any) -> _Factory | None:
+        """Return the factory per request of a type, or None if it is there already."""
+        return self._factories.get(kind)
+
+    def function_of(self, depends: Depends) -> _Factory:
+        """Return the function in a `Depends`, or its replacement."""
+        return self._functions.get(depends.factory, depends.factory)
+
+    def is_settings(self, kind: Any) -> bool:
+        """Return True if the app's settings are of this type."""
+        return isinstance(kind, type) and issubclass(kind, Settings) and isinstance(self._settings, kind)
+
+    # -- the app starts and stops
 
     async def start(self) -> None:
-        """Make what lives as long as the app; when one cannot be made, close the others again."""
+        """Make the services that live as long as the app; when one cannot be made, close the others again.
+
+        Raises:
+            ServiceError: One needs a service that is missing, or that belongs to a request.
+        """
         try:
-            for kind, provided in self._provided.items():
-                if isinstance(provided, _AppScope):
-                    self.registry.register_value(kind, await self._container.aget(kind))
+            for kind in self._app_factories:
+                await self._make_for_app(kind, ())
         except BaseException:
             await self.stop()
             raise
+        self._is_running = True
+
+    async def _make_for_app(self, kind: Any, way: _Way) -> Any:
+        if kind in self._values or kind in self._made:
+            return self._values[kind] if kind in self._values else self._made[kind]
+        if kind in way:
+            raise ServiceError(_describe_cycle(way, kind))
+        factory, way = self._app_factories[kind], (*way, kind)
+        needs = []
+        known: dict[Any, Any] = {Settings: self._settings}
+        for parameter, (hint, is_required) in _parameters_of(factory, way).items():
+            needed, _ = without_none(hint)
+            if self.is_settings(needed):
+                needs.append((parameter, Settings))
+            elif needed in self and needed not in self._factories:
+                known[needed] = await self._make_for_app(needed, way)
+                needs.append((parameter, needed))
+            elif is_required:
+                raise ServiceError(self._describe_refused_for_app(way, parameter, needed))
+        self._made[kind] = value = await _Step(kind, _generator_function(factory), tuple(needs)).make(
+            known, self._opened
+        )
+        return value
+
+    def _describe_refused_for_app(self, way: _Way, parameter: str, needed: Any) -> str:
+        belongs = needed in {AsyncSession, Principal} or needed in self
+        if belongs:
+            return (
+                f"{_describe_way(way)}: parameter {parameter!r}: {_name_of(needed)} belongs to a request, and an "
+                "app-scoped service outlives it; provide it without app_scope(), or let its methods take what they need"
+            )
+        return (
+            f"{_describe_way(way)}: nothing provides {_name_of(needed)} for parameter {parameter!r}; "
+            "add it to create_app(provide=…)"
+        )
 
     async def stop(self) -> None:
-        """Close it, newest first."""
-        await self._container.aclose()
+        """Close the services that live as long as the app, the last made first; a failure is logged."""
+        self._is_running = False
+        opened, self._opened = self._opened, []
+        self._made.clear()
+        for one in reversed(opened):
+            try:
+                async with asyncio.timeout(_CLOSE_TIMEOUT):
+                    failed = await _close([one], None)
+                if failed is not None:
+                    raise failed
+            except Exception:
+                name = _name_of(one.generator)
+                logger.exception("the service that %s made could not be closed; the others are closed", name)
 
 
-def _is_instance(provided: Any, kind: type) -> bool:
+class _Planner:
+    """Orders the factories of one operation, dependencies first.
+
+    Args:
+        services: What the app provides.
+        inputs: What the operation reads from the request, by name.
+    """
+
+    def __init__(self, services: Services, inputs: Collection[str]) -> None:
+        self._services = services
+        self._inputs = inputs
+        self._steps: dict[Any, _Step] = {}
+        self._named: dict[str, Any] = {}
+        self._raises: set[type[Problem]] = set()
+        self._takes_session = False
+        self._needs_principal = False
+
+    def plan(self, name: str, needs: Mapping[str, Any]) -> Plan:
+        """Plan the services of a handler."""
+        wanted = {parameter: self._find(parameter, hint, (name,)) for parameter, hint in needs.items()}
+        return Plan(
+            steps=tuple(self._steps.values()),
+            wanted=wanted,
+            named=self._named,
+            takes_session=self._takes_session,
+            needs_principal=self._needs_principal,
+            raises=frozenset(self._raises),
+        )
+
+    def _find(self, parameter: str, hint: Any, way: _Way, *, is_required: bool = True) -> Any:
+        """Return where a parameter comes from, and plan what makes it; None where its default stays.
+
+        Raises:
+            ServiceError: It comes from nowhere.
+        """
+        depends = dependency_of(hint)
+        if depends is not None:
+            self._raises.update(depends.raises)
+            return self._visit(depends.factory, self._services.function_of(depends), way)
+        kind, is_optional = without_none(hint)
+        if kind is AsyncSession:
+            self._takes_session = True
+            return AsyncSession
+        if kind is Principal:
+            self._needs_principal |= not is_optional
+            return Principal
+        if parameter in self._inputs and len(way) > 1:
+            self._named[parameter] = hint
+            return parameter
+        if self._services.is_settings(kind):
+            return Settings
+        if kind in self._services:
+            factory = self._services.factory_of(kind)
+            return kind if factory is None else self._visit(kind, factory, way)
+        if not is_required:
+            return None
+        if len(way) == 1:
+            raise ServiceError(
+                f"parameter {parameter!r} is neither a variable of the rule nor a type that create_app(provide=…) has; "
+                f"put <{parameter}> into the rule, provide {_name_of(kind)}, write "
+                f"Annotated[{_name_of(kind)}, Depends(function)], or give it a default to make it a query parameter"
+            )
+        raise ServiceError(
+            f"{_describe_way(way)}: nothing provides {_name_of(kind)} for parameter {parameter!r}; add it to "
+            f"create_app(provide=…), or put <{parameter}> into the rule"
+        )
+
+    def _visit(self, key: Any, factory: _Factory, way: _Way) -> Any:
+        """Plan one service and what it needs.
+
+        Raises:
+            ServiceError: It needs itself, or something that is missing.
+        """
+        if key in way[1:]:
+            raise ServiceError(_describe_cycle(way, key))
+        if key not in self._steps:
+            way = (*way, key)
+            needs = []
+            for parameter, (hint, is_required) in _parameters_of(factory, way).items():
+                source = self._find(parameter, hint, way, is_required=is_required)
+                if source is not None:
+                    needs.append((parameter, source))
+            self._steps[key] = _Step(key, _generator_function(factory), tuple(needs))
+        return key
+
+
+def _parameters_of(factory: _Factory, way: _Way) -> dict[str, tuple[Any, bool]]:
+    """Return the parameters of a factory: the annotation of each, and whether it has no default.
+
+    Raises:
+        ServiceError: A parameter without a default has no annotation, or an annotation cannot be resolved.
+    """
+    try:
+        signature = inspect.signature(factory)
+    except (TypeError, ValueError):  # a class in C, which says nothing of its parameters
+        return {}
+    parameters = {}
+    hints = _hints_of(factory, way)
+    for name, parameter in signature.parameters.items():
+        if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
+            continue
+        is_required = parameter.default is parameter.empty
+        if name in hints:
+            parameters[name] = hints[name], is_required
+        elif is_required:
+            raise ServiceError(
+                f"{_describe_way(way)}: parameter {name!r} has no annotation; write the type that it takes"
+            )
+    return parameters
+
+
+def _hints_of(factory: _Factory, way: _Way) -> dict[str, Any]:
+    function: Any = factory
+    while isinstance(function, functools.partial):
+        function = function.func
+    if isinstance(function, type):
+        function = function.__init__  # type: ignore[misc]  # only its annotations are read
+    elif not inspect.isroutine(function):
+        function = type(function).__call__
+    try:
+        return get_type_hints(inspect.unwrap(function), include_extras=True)
+    except (NameError, AttributeError, TypeError, SyntaxError) as error:
+        raise ServiceError(
+            f"{_describe_way(way)}: an annotation cannot be resolved ({error}); import the name at run time, "
+            "at the top of the module, and not under TYPE_CHECKING"
+        ) from error
+
+
+def _generator_function(factory: _Factory) -> _Factory:
+    """Return the generator function inside `@asynccontextmanager` and `@contextmanager`: it is driven by hand."""
+    if isinstance(factory, functools.partial):
+        inner = _generator_function(factory.func)
+        return factory if inner is factory.func else functools.partial(inner, *factory.args, **factory.keywords)
+    inner = inspect.unwrap(factory)
+    is_generator = inspect.isasyncgenfunction(inner) or inspect.isgeneratorfunction(inner)
+    return inner if inner is not factory and is_generator else factory
+
+
+def _describe_way(way: _Way) -> str:
+    return " -> ".join(map(_name_of, way))
+
+
+def _describe_cycle(way: _Way, kind: Any) -> str:
+    circle = _describe_way((*way[way.index(kind) :], kind))
+    return f"{circle}: these services need each other; let one of them take a function that makes the other"
+
+
+def _name_of(kind: Any) -> str:
+    if isinstance(kind, str):
+        return kind
+    return str(getattr(kind, "__qualname__", None) or getattr(kind, "__name__", None) or kind)
+
+
+def _is_instance(provided: Any, kind: Any) -> bool:
+    """Return True if the service itself was provided rather than a factory."""
     try:
         return isinstance(provided, kind)
-    except TypeError:  # a protocol that does not check at run time
+    except TypeError:  # a protocol that is not runtime_checkable, a generic alias
         return not callable(provided)
 
 
-def init_services(app: Quart, provide: Mapping[type, Any]) -> Services:
+def init_services(app: Quart, provide: Mapping[type, Any], settings: Settings | None = None) -> Services:
     """Give an app its services; the factory starts and stops them among the rest."""
-    return state_of(app).put(Services(provide))
+    return state_of(app).put(Services(provide, settings))
 
 
 def services_of(app: Quart) -> Services:

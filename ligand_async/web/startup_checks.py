@@ -10,17 +10,17 @@ from werkzeug.routing.converters import UUIDConverter
 
 from ligand_async.annotations import without_none
 from ligand_async.context import service_of
-from ligand_async.web.endpoint import Operation, operation_of
+from ligand_async.web.endpoint import Operation, operation_of, plan_of
 from ligand_async.web.features import FEATURES
 from ligand_async.web.inputs import OperationError
 from ligand_async.web.quart import AsciiFloat, AsciiInteger
-from ligand_async.web.services import Services
+from ligand_async.web.services import Plan, ServiceError
 
 _CONVERTED = {AsciiInteger: int, AsciiFloat: float, UUIDConverter: UUID}
 _CONVERTER_NAMES = {int: "int", float: "float", UUID: "uuid"}
 
 
-def check_operations(app: Quart, services: Services) -> None:
+def check_operations(app: Quart) -> None:
     """Refuse to start an app with an operation that cannot work.
 
     Raises:
@@ -31,7 +31,7 @@ def check_operations(app: Quart, services: Services) -> None:
             f"{rule.rule} ({handler.__qualname__}): {mistake}"
             for rule in app.url_map.iter_rules()
             for handler in _handlers_of(app.view_functions.get(rule.endpoint), rule)
-            for mistake in _mistakes_of_handler(app, services, rule, handler)
+            for mistake in _mistakes_of_handler(app, rule, handler)
         }
     )
     if mistakes:
@@ -45,31 +45,34 @@ def _handlers_of(view: Callable[..., Any] | None, rule: Rule) -> Iterator[Callab
     yield from (candidate for candidate in candidates if candidate is not None)
 
 
-def _mistakes_of_handler(app: Quart, services: Services, rule: Rule, handler: Callable[..., Any]) -> Iterator[str]:
+def _mistakes_of_handler(app: Quart, rule: Rule, handler: Callable[..., Any]) -> Iterator[str]:
     """List what is wrong with one handler under one rule."""
     operation = operation_of(handler)
     if operation is not None:
-        yield from _mistakes_of(app, services, rule, operation)
+        try:
+            plan = plan_of(app, operation, rule.arguments)
+        except ServiceError as error:
+            yield str(error)
+            return
+        yield from _mistakes_of(app, rule, operation, plan)
     for feature in FEATURES:
         yield from feature.find_mistakes(app, rule, handler)
 
 
-def _mistakes_of(app: Quart, services: Services, rule: Rule, operation: Operation) -> Iterator[str]:
+def _mistakes_of(app: Quart, rule: Rule, operation: Operation, plan: Plan | None) -> Iterator[str]:
     """List what is wrong with one operation under one rule."""
     inputs, location = operation.inputs, operation.location
-    taken = {*inputs.others, *inputs.query_scalars}
-    for name, hint in (inputs.others | inputs.query_scalars).items():
+    of_services = {} if plan is None else plan.named
+    taken = {*inputs.others, *inputs.query_scalars, *of_services}
+    for name, hint in (of_services | inputs.others | inputs.query_scalars).items():
         if name in rule.arguments:
             yield from _mistakes_of_path_variable(name, hint, rule)
-        elif name in inputs.others and hint not in services:
-            yield (
-                f"parameter {name!r} is neither a variable of the rule nor a type that create_app(provide=…) knows; "
-                f"put <{name}> into the rule, provide it, or give it a default to make it a query parameter"
-            )
     for name in sorted(rule.arguments - taken):
         yield f"the handler has no parameter for the rule's variable {name!r}; add it, or remove it from the rule"
-    if inputs.session is not None and service_of(app).database is None:
-        yield f"parameter {inputs.session!r} is a session, and the app has no database; give create_app() one"
+    takes_session = operation.takes_session or (plan is not None and plan.takes_session)
+    if takes_session and service_of(app).database is None:
+        taker = "a service takes" if inputs.session is None else f"parameter {inputs.session!r} is"
+        yield f"{taker} a session, and the app has no database; give create_app() one"
     if location is not None and _endpoint_of(location, rule) not in app.view_functions:
         yield f"location={location!r} is not an endpoint of the app; one of the same blueprint is written '.name'"
 

@@ -17,7 +17,7 @@ from ligand_async import Principal, Settings, current_principal, operation, requ
 from ligand_async.auth import BearerAuthenticator, DevelopmentIssuer, issuer_of
 from ligand_async.auth.development import PATH, development_issuer_of
 from ligand_async.auth.tokens import Fetcher, discover
-from ligand_async.settings.environments import ENVIRONMENTS
+from ligand_async.settings import ENVIRONMENTS
 from ligand_async.testing import access_token, authorization
 from tests.auth.issuing import claims_of
 from tests.docs.documents import describe

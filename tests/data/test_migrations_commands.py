@@ -1,7 +1,6 @@
 """Migrating: up, down and how it fails, from inside a running loop."""
 
 import asyncio
-import socket
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ from ligand_async.data.migrations import (
     stamp,
     upgrade,
 )
-from ligand_async.data.migrations.errors import reason_of
 from tests.data.migration_files import EMPTY, create_table, fetch, settings_for, tables_of, write_migration
 
 
@@ -197,19 +195,6 @@ async def test_unopenable_file_is_named(directory: Path, tmp_path: Path) -> None
     with pytest.raises(MigrationError, match=r"cannot reach the database sqlite:///.*/nowhere/x\.db: unable to open"):
         await upgrade(EMPTY, settings_for(f"sqlite:///{tmp_path}/nowhere/x.db"), directory)
     await asyncio.sleep(0.1)  # after a failed connect, the thread of aiosqlite 0.22 has a last word for the loop
-
-
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (TimeoutError(), "no answer in time"),
-        (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
-        (ConnectionResetError(104, "whatever"), "Connection reset by peer"),
-    ],
-)
-def test_reasons_are_plain(error: Exception, words: str) -> None:
-    """Why a database cannot be reached is told in the system's words."""
-    assert reason_of(error) == words
 
 
 async def test_missing_database_is_named(directory: Path, postgres_url: str) -> None:

@@ -11,8 +11,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from ligand_async import Database, Identified, Model, ReadSchema, get_or_404
 from ligand_async.data.schemas import UnknownColumnType, column_annotation
-from ligand_async.docs.schemas import SchemaGenerator
-from ligand_async.web.output import Output
+from ligand_async.docs import SchemaGenerator
+from ligand_async.web import Output
 from tests.data.column_kinds import KINDS, MODELS, TABLES, Base, Kind, create_schema, read_schema
 from tests.services import make_app
 

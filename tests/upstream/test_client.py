@@ -282,7 +282,7 @@ async def test_a_client_is_provided_by_type(upstream: Upstream) -> None:
     app = shop(upstream)
     async with running(app, tables=False) as client:
         answers = [await (await client.get("/")).get_json() for _ in range(2)]
-        inventory = services_of(app).registry.get_registered_service_for(Inventory).factory()
+        inventory = services_of(app).get(Inventory)
 
     assert answers == [7, 7]
     with pytest.raises(RuntimeError, match="was closed"):

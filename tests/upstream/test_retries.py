@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from ligand_async.errors import BadGateway, ServiceUnavailable
-from ligand_async.upstream import ServiceClient, retries
-from ligand_async.upstream.failures import UpstreamFailed
+from ligand_async.upstream import ServiceClient, UpstreamFailed, retries
 from tests.upstream.service import RESET, Reply, Upstream, failure, raw
 
 

@@ -35,7 +35,7 @@ from ligand_async import (
 )
 from ligand_async.context import request_state
 from ligand_async.data import WriteOnReadSession
-from ligand_async.web.endpoint import operation_of
+from ligand_async.web import operation_of
 from tests.services import Item, app_of, ask, db, make_app, names, routes, running, send
 
 

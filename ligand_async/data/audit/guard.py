@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 from ligand_async.context import current_operation_id
 from ligand_async.data.audit.table import NAME
 from ligand_async.data.changes import watcher_of
+from ligand_async.data.transactions import session_of
 from ligand_async.data.unit import OwnedSession
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class StatementGuard:
             return
         if NAME in tables:
             raise AuditWriteRefused(f"only the audit trail writes to {NAME}; audit.record() adds an event to it")
-        session = _sessions.get(connection)
+        session = session_of(connection)
         if self.on_bulk == "ignore" or (session is not None and _is_in_watched_flush(session)):
             return
         if missing := [table for table in tables if session is None or not _is_recorded(session, table)]:
@@ -117,16 +118,8 @@ def _pattern_of(tables: Collection[str]) -> str:
     )
 
 
-_sessions: WeakKeyDictionary[Connection, Session] = WeakKeyDictionary()
-"""The session whose statements a connection sends."""
-
 _recorded: WeakKeyDictionary[SessionTransaction, set[str]] = WeakKeyDictionary()
 """The tables that `audit.record()` was called for, by transaction or savepoint."""
-
-
-@event.listens_for(OwnedSession, "after_begin")
-def _remember_session(session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
-    _sessions[connection] = session
 
 
 def _is_in_watched_flush(session: Session) -> bool:
