@@ -1,4 +1,4 @@
-"""A whole service on one screen: notes, each with a title of its own."""
+"""A whole service on one screen: notes with unique titles."""
 
 from pydantic import BaseModel, Field
 from quart import Blueprint
@@ -14,14 +14,14 @@ class Base(Model, DeclarativeBase):
 
 
 class Note(Identified, Base):
-    """A row."""
+    """A note in the database."""
 
     __tablename__ = "note"
     title: Mapped[str] = mapped_column(unique=True)
 
 
 class NoteBody(BaseModel):
-    """What travels."""
+    """A note in requests and responses."""
 
     title: str = Field(min_length=1, max_length=200)
 
@@ -40,7 +40,7 @@ async def list_notes(query_args: OffsetParams, session: AsyncSession) -> Page[No
 @notes.post("/")  # not public: closed to whoever has no access token
 @operation(status=201)
 async def create_note(data: NoteBody, session: AsyncSession) -> NoteBody:
-    """Keep a note."""
+    """Store a note."""
     session.add(Note(title=data.title))
     return data
 

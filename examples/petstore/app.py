@@ -21,7 +21,7 @@ def create_app(environment: str | None = None, **settings: Any) -> Quart:
         __name__,
         title="Petstore",
         version="1.0.0",
-        description="Pets: anyone may look at them, users register and change them, administrators take them off.",
+        description="Pets. Anyone may read them. Users register and change them. Administrators delete them.",
         client_name="petstore-client",
         settings=PetstoreSettings.load(environment, **settings),
         database=db,

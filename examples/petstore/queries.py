@@ -10,12 +10,14 @@ from ligand_async import Filter, PageParams, Sort
 
 
 class PetQuery(PageParams):
-    """Which pets, in which order, and which page of them."""
+    """The filters, the order and the page of a list of pets."""
 
     name: Annotated[str | None, Filter(Pet.name)] = None
     description: Annotated[str | None, Filter(Pet.description)] = None
     name_contains: Annotated[str | None, Filter(Pet.name, "icontains")] = None
     created_after: Annotated[
-        datetime | None, Filter(Pet.created_at, "gt"), Field(description="Only what was registered after this.")
+        datetime | None,
+        Filter(Pet.created_at, "gt"),
+        Field(description="Only pets that were registered after this time."),
     ] = None
     sort: Sort[Literal["name", "-name", "created_at", "-created_at"]] = ("created_at",)

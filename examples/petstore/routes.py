@@ -29,16 +29,18 @@ from ligand_async import (
 )
 from ligand_async.web import make_audit_blueprint
 
-pets = tag(description="Pets: who is there, who comes and who goes.")(Blueprint("pets", __name__, url_prefix="/pets"))
-callers = tag(description="Who is calling.")(Blueprint("callers", __name__))
-audit_events = tag(description="Who did what.")(requires(role("admin"))(make_audit_blueprint(audit)))
+pets = tag(description="Register, read, change and delete pets.")(Blueprint("pets", __name__, url_prefix="/pets"))
+callers = tag(description="The caller of a request.")(Blueprint("callers", __name__))
+audit_events = tag(description="The audit trail: who changed which pet, and how.")(
+    requires(role("admin"))(make_audit_blueprint(audit))
+)
 
 
 @pets.get("/")
 @public
 @operation
 async def list_pets(query_args: PetQuery, session: AsyncSession) -> Page[PetRead]:
-    """List pets, oldest first unless it is said otherwise."""
+    """List pets, the oldest first by default."""
     return await paginate(session, query_args.apply(select(Pet)), query_args, into=PetRead)
 
 
@@ -94,12 +96,12 @@ async def delete_pet(pet_id: UUID, session: AsyncSession) -> None:
 @callers.get("/me")
 @operation
 async def read_caller(principal: Principal) -> Caller:
-    """Tell callers who they are here."""
+    """Show the caller's subject, roles and scopes."""
     return Caller(subject=principal.subject, roles=sorted(principal.roles), scopes=sorted(principal.scopes))
 
 
 async def change(session: AsyncSession, pet_id: UUID, put: Callable[[Pet], None]) -> PetRead:
-    """Put new values on a pet and read what the database made of them."""
+    """Set values of a pet, and return it as the database has it."""
     pet = await get_or_404(session, Pet, pet_id)
     check_preconditions(pet)
     put(pet)

@@ -25,25 +25,25 @@ Description = Annotated[
 
 
 class PetRead(ReadSchema, model=Pet):
-    """A pet, as it is."""
+    """A pet."""
 
 
 class PetCreate(CreateSchema, model=Pet):
-    """A pet to be registered, or to take another's place."""
+    """The values of a pet, to register or to replace it."""
 
     name: Name
     description: Description = ""
 
 
 class PetPatch(PatchSchema, model=Pet):
-    """What changes about a pet; what is absent stays, and nothing can be null."""
+    """The values of a pet to change. Absent values stay; null is refused."""
 
     name: Name | MISSING = MISSING
     description: Description | MISSING = MISSING
 
 
 class Caller(BaseModel):
-    """Whoever asks."""
+    """The caller of a request."""
 
     subject: str
     roles: list[str]
