@@ -21,10 +21,10 @@ from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from blinker import ANY, NamedSignal, Namespace
-from quart import Quart, current_app, has_app_context
+from quart import Quart, has_app_context
 
 from ligand_async.context import service_of, state_of, unit_var
-from ligand_async.tasks import ContainedExits
+from ligand_async.tasks import ContainedExits, this_app
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ class Signal:
         Raises:
             RuntimeError: No app is current, and the signal was made without one.
         """
-        app: Quart = self._app or current_app._get_current_object()  # type: ignore[attr-defined]  # a LocalProxy
+        app: Quart = self._app or this_app()
         if not receivers_of(self._signal, app):
             return
         unit = unit_var.get()
@@ -263,7 +263,7 @@ async def _call_receiver(receiver: Receiver, app: Quart, values: dict[str, Any])
 
 
 def _is_current(app: Quart) -> bool:
-    return has_app_context() and current_app._get_current_object() is app  # type: ignore[attr-defined]  # a LocalProxy
+    return has_app_context() and this_app() is app
 
 
 def _timeout_of(app: Quart) -> float:

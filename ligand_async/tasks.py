@@ -207,13 +207,15 @@ def this_app() -> Quart:
     Raises:
         RuntimeError: There is no current app.
     """
-    if current_app:
+    try:
         app: Quart = current_app._get_current_object()  # type: ignore[attr-defined]  # a werkzeug LocalProxy
-        return app
-    serving = app_var.get()
-    if serving is None:
-        raise RuntimeError("there is no current app: run this in a request, or in `async with app.app_context()`")
-    return serving
+    except RuntimeError:
+        serving = app_var.get()
+        if serving is None:
+            words = "there is no app context: run this in a request, or in `async with app.app_context()`"
+            raise RuntimeError(words) from None
+        return serving
+    return app
 
 
 async def run_to_completion(work: Coroutine[Any, Any, T]) -> T:

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 
 from markupsafe import Markup, escape
-from quart import Blueprint, Quart, Response, current_app, request
+from quart import Blueprint, Response, current_app, request
 from quart_schema import hide
 
 from ligand_async.docs.document import EXTENSION, document_of
@@ -16,6 +16,7 @@ from ligand_async.docs.security import client_of, origins_of
 from ligand_async.errors import NotFound
 from ligand_async.marks import access_mark, public, requires
 from ligand_async.principal import HasRole
+from ligand_async.tasks import this_app
 
 _REVALIDATE = "no-cache"
 _FOREVER = "public, max-age=31536000, immutable"
@@ -37,13 +38,13 @@ def make_docs_blueprint(role: str | None = None) -> Blueprint:
 
 async def _read_document() -> Response:
     """Return the OpenAPI document."""
-    document = document_of(current_app_itself())
+    document = document_of(this_app())
     return await answer(document.content, "application/json", document.etag, kept_by_whom())
 
 
 async def _read_page() -> Response:
     """Return the page that shows the document."""
-    app = current_app_itself()
+    app = this_app()
     title = app.extensions[EXTENSION].info.title
     # It reads the assets, the first time.
     page = await asyncio.to_thread(_render_page, title, client_id=client_of(app))
@@ -82,15 +83,9 @@ def _headers_of(cache_control: str) -> dict[str, str]:
     """Return the headers of every response of the docs."""
     return {
         "Cache-Control": cache_control,
-        "Content-Security-Policy": _policy_of(origins_of(current_app_itself())),
+        "Content-Security-Policy": _policy_of(origins_of(this_app())),
         "X-Content-Type-Options": "nosniff",
     }
-
-
-def current_app_itself() -> Quart:
-    """Return the current app itself: its proxy cannot be a key."""
-    app: Quart = current_app._get_current_object()  # type: ignore[attr-defined]  # a LocalProxy
-    return app
 
 
 _DIRECTIVES = (

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel
-from quart import Quart, Response, current_app, request
+from quart import Quart, Response, request
 from quart.wrappers.response import DataBody
 from sqlalchemy import MetaData, inspect, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
@@ -32,6 +32,7 @@ from ligand_async.data import (
     origin_of_entity,
 )
 from ligand_async.errors import PreconditionFailed, PreconditionRequired, Problem, title_of
+from ligand_async.tasks import this_app
 from ligand_async.web.endpoint import Endpoint, Feature, operation_of, stamp_layers, takes_session
 from ligand_async.web.lists.page import Page
 
@@ -93,7 +94,7 @@ preconditions_var: "ContextVar[_Preconditions | None]" = ContextVar("ligand_prec
 
 def expect_preconditions() -> "_Preconditions":
     """Return the preconditions of the current request, which is to a conditional operation."""
-    required = service_of(current_app._get_current_object()).settings.require_preconditions  # type: ignore[attr-defined]  # a LocalProxy
+    required = service_of(this_app()).settings.require_preconditions
     return _Preconditions(_Conditions.of_headers(request.headers), request.method, required=required)
 
 

@@ -17,6 +17,7 @@ from ligand_async.context import current_principal, service_of, state_of
 from ligand_async.errors import Problem, TooManyRequests
 from ligand_async.marks import LimitMark, limit_mark, owners_of
 from ligand_async.settings import Mistake, Quota, Settings, SettingsError, read_quotas
+from ligand_async.tasks import Cooldown
 from ligand_async.web.endpoint import Endpoint, Feature, add_headers
 
 logger = logging.getLogger(__name__)
@@ -103,21 +104,20 @@ class SharedCounters:
         self.pool = ConnectionPool.from_url(url)
         options: dict[str, Any] = {"connection_pool": self.pool}  # which its annotations leave out
         self.storage = RedisStorage(url, implementation="redispy", **options)
-        self.asks_again_at = 0.0
+        self.cooldown = Cooldown()
 
     async def hit(self, key: str, seconds: int) -> tuple[int, float] | None:
         """Count one request."""
-        if time.monotonic() < self.asks_again_at:
+        if self.cooldown.seconds_left:
             return None
         try:
             async with asyncio.timeout(_STORAGE_TIMEOUT):
                 count = await self.storage.incr(key, seconds)
                 end = await self.storage.get_expiry(key)
         except Exception as error:  # noqa: BLE001  (requests pass, whatever the failure)
-            now = time.monotonic()
-            if now >= self.asks_again_at:  # only one of the requests that waited logs it
+            if not self.cooldown.seconds_left:  # only one of the requests that waited logs it
                 logger.warning("rate limits: requests are not counted, the storage failed: %s", type(error).__name__)
-            self.asks_again_at = now + _COOL_DOWN
+            self.cooldown.begin(_COOL_DOWN)
             return None
         return count, min(max(end - time.time(), 0.0), float(seconds))
 

@@ -10,7 +10,7 @@ from functools import wraps
 from typing import Any, Protocol, TypeVar, cast, overload
 
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
-from quart import Quart, Response, current_app, request, url_for
+from quart import Response, current_app, request, url_for
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 from werkzeug.wrappers import Response as WerkzeugResponse
@@ -20,7 +20,7 @@ from ligand_async.context import current_deadline, current_principal, service_of
 from ligand_async.data import Database, UnitOfWork
 from ligand_async.errors import Problem
 from ligand_async.marks import SessionMode
-from ligand_async.tasks import run_until_deadline
+from ligand_async.tasks import run_until_deadline, this_app
 from ligand_async.web.conditional import (
     IS_CONDITIONAL,
     SAFE_METHODS,
@@ -118,7 +118,7 @@ async def _serve(
     """Serve the current request; the decorators of features have marked the view."""
     preconditions_var.set(expect_preconditions() if getattr(view, IS_CONDITIONAL, False) else None)
     attempt_var.set(None if request.method in SAFE_METHODS else await read_attempt(view))
-    plan = plan_of(_current_app_itself(), operation, path)
+    plan = plan_of(this_app(), operation, path)
     arguments = await _read_arguments(operation.inputs, path, plan)
     if plan is None and not operation.takes_session:
         return _make_response(operation, await operation.handler(*instance, **arguments))
@@ -132,7 +132,7 @@ async def _read_arguments(inputs: Inputs, path: dict[str, Any], plan: Plan | Non
         arguments[inputs.principal] = current_principal()
     needs_principal = inputs.principal is not None and inputs.principal_required
     if (needs_principal or (plan is not None and plan.needs_principal)) and current_principal() is None:
-        raise enforcement_of(_current_app_itself()).refuse()
+        raise enforcement_of(this_app()).refuse()
     if inputs.query is not None:
         if path and (hidden := inputs.query_scalars.keys() & path.keys() & request.args.keys()):
             raise refuse_unknown(sorted(hidden))  # under this rule they are variables of the path
@@ -282,12 +282,7 @@ def _find_variable(variable: str, value: Any) -> Any:
 
 
 def _database_of_app() -> Database:
-    database = service_of(_current_app_itself()).database
+    database = service_of(this_app()).database
     if not isinstance(database, Database):
         raise RuntimeError("the handler takes an AsyncSession but the app has none; give create_app() a database")
     return database
-
-
-def _current_app_itself() -> Quart:
-    app: Quart = current_app._get_current_object()  # type: ignore[attr-defined]  # a LocalProxy
-    return app

@@ -20,12 +20,13 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, Any, cast
 from urllib.parse import parse_qsl
 
-from quart import Request, current_app
+from quart import Request
 from quart.formparser import FormDataParser
 from werkzeug.datastructures import MultiDict
 
 from ligand_async.context import service_of
 from ligand_async.errors import ContentTooLarge, MalformedBody, Problem, UnsupportedMediaType
+from ligand_async.tasks import this_app
 from ligand_async.web.body import MULTIPART, scan
 
 _TAIL = 1024  # bytes at the end of a body, in which its last boundary is looked for
@@ -74,7 +75,7 @@ class StrictRequest(Request):
             UnsupportedMediaType: The body is compressed.
         """
         self.check_encoding()
-        settings = service_of(current_app._get_current_object()).settings  # type: ignore[attr-defined]  # a LocalProxy
+        settings = service_of(this_app()).settings
         limits = _FormLimits(settings.max_form_fields, settings.max_form_files)
         return _StrictFormDataParser(limits=limits, max_content_length=self.max_content_length)
 

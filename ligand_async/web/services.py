@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from types import AsyncGeneratorType, GeneratorType
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
-from quart import Quart, current_app
+from quart import Quart
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async.annotations import without_none
@@ -33,6 +33,7 @@ from ligand_async.context import Unit, service_of, state_of, unit_var
 from ligand_async.errors import Problem
 from ligand_async.principal import Principal
 from ligand_async.settings import Settings
+from ligand_async.tasks import this_app
 
 logger = logging.getLogger(__name__)
 
@@ -596,4 +597,4 @@ def services_of(app: Quart) -> Services:
 
 def current_services() -> Services:
     """Return the services of the current app."""
-    return services_of(current_app._get_current_object())  # type: ignore[attr-defined]  # a LocalProxy
+    return services_of(this_app())

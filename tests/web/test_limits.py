@@ -399,7 +399,7 @@ async def test_workers_count_together(redis_url: str) -> None:
 async def test_a_storage_that_comes_back_counts_again(redis_url: str) -> None:
     """After a while it is asked anew."""
     shared = SharedCounters(redis_url)
-    shared.asks_again_at = time.monotonic() + 0.1
+    shared.cooldown.begin(0.1)
 
     assert await shared.hit("key", 60) is None
     await asyncio.sleep(0.15)

@@ -13,8 +13,9 @@ from ligand_async.context import state_of
 from ligand_async.docs.clients.generate import KIND
 from ligand_async.docs.clients.package import ClientError, Package, digest_of, directory_of, package_of, path_of
 from ligand_async.docs.document import document_of
-from ligand_async.docs.views import answer, current_app_itself, kept_by_whom
+from ligand_async.docs.views import answer, kept_by_whom
 from ligand_async.errors import NotFound
+from ligand_async.tasks import this_app
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ async def _read_client(kind: str) -> Response:
     Raises:
         NotFound: None was built for this API.
     """
-    app = current_app_itself()
+    app = this_app()
     try:
         package, digest = identity_of(app)
     except ClientError as error:

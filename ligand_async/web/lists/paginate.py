@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel
-from quart import current_app, has_request_context, request
+from quart import has_request_context, request
 from sqlalchemy import Column, Dialect, Row, Select, Table, func, literal_column, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async.context import service_of
 from ligand_async.data import Selection, select_into
+from ligand_async.tasks import this_app
 from ligand_async.web.lists.cursor import PARAMETER, Cursor, Seal, comparable, conditions_after
 from ligand_async.web.lists.order import Key, PageNotPossible, Sortable, order_of
 from ligand_async.web.lists.page import Page
@@ -116,7 +117,7 @@ async def _read_by_cursor(
     keys = rows.keys
     dialect = session.get_bind().dialect
     types = [comparable(key.expression.type, dialect) for key in keys]
-    secret = service_of(current_app._get_current_object()).settings.secret_key  # type: ignore[attr-defined]  # a LocalProxy
+    secret = service_of(this_app()).settings.secret_key
     seal = Seal(secret.get_secret_value(), _binding_of(params, keys, dialect))
     cursor = _START if params.cursor is None else seal.read(params.cursor, types)
 
