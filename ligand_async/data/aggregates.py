@@ -45,6 +45,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from ligand_async.data.transactions import UndoList, session_of
 
 _OWN = "ligand_aggregate"  # the execution option of our own statements
+_KEYS_AT_ONCE = 5_000  # keys of up to six columns
 _LOADED = PassiveFlag.PASSIVE_NO_INITIALIZE
 
 _Key = tuple[Any, ...]
@@ -93,11 +94,13 @@ class _Ledger:
     created: list[InstanceState[Any]] = field(default_factory=list)  # roots that this flush inserts
     counting: set[tuple[Table, _Key]] = field(default_factory=set)  # roots that count by themselves in this flush
 
-    def needs_no_raise(self, key: tuple[Table, _Key]) -> bool:
-        """Return True if this unit has raised a root already, or inserts, updates or deletes it in this flush."""
-        if key in self.counting or any(one.key == key for one in self.raised):
-            return True
-        return any(tuple(state.mapper.primary_key_from_instance(state.obj())) == key[1] for state in self.created)
+    def settled(self) -> set[tuple[Table, _Key]]:
+        """Return the roots that need no raise: raised before in this unit, or written themselves in this flush."""
+        keys = self.counting | {one.key for one in self.raised}
+        for state in self.created:
+            version: Any = state.mapper.version_id_col
+            keys.add((version.table, tuple(state.mapper.primary_key_from_instance(state.obj()))))
+        return keys
 
     def end_flush(self) -> None:
         """Remember that the roots of a flush have another version now, or their first one."""
@@ -275,16 +278,18 @@ class Aggregates:
         lock_too: Collection[tuple[Table, _Key]] = (),
         ledger: "_Ledger | None",
     ) -> None:
-        fresh = {root for root in roots if ledger is None or not ledger.needs_no_raise(root)}
+        fresh = set(roots) if ledger is None or not roots else set(roots) - ledger.settled()
         for table in sorted({root[0] for root in fresh}, key=lambda table: table.fullname):
             keys = {key for owner, key in fresh if owner is table}
             primary_key = tuple(table.primary_key)
             locked = keys | {key for owner, key in lock_too if owner is table}
-            ordered: Iterable[_Key] = keys
+            ordered: list[_Key] = list(keys)
             if len(locked) > 1:
-                lock = select(*primary_key).where(_is_in(primary_key, locked)).order_by(*primary_key)
-                rows = connect().execute(lock.with_for_update(key_share=True), execution_options={_OWN: True}).all()
-                ordered = [tuple(row) for row in rows if tuple(row) in keys]
+                ordered = []
+                for part in _in_parts(locked):
+                    lock = select(*primary_key).where(_is_in(primary_key, part)).order_by(*primary_key)
+                    rows = connect().execute(lock.with_for_update(key_share=True), execution_options={_OWN: True})
+                    ordered += [tuple(row) for row in rows if tuple(row) in keys]
             for key in ordered:
                 self._raise_one(session, connect(), table, key, ledger)
 
@@ -344,8 +349,19 @@ class _Climb:
     def _select(
         self, wanted: tuple[Column[Any], ...], columns: tuple[Column[Any], ...], keys: Collection[_Key]
     ) -> set[_Key]:
-        statement = select(*wanted).where(_is_in(columns, keys)).distinct()
-        return {tuple(row) for row in self.connect().execute(statement, execution_options={_OWN: True})}
+        found: set[_Key] = set()
+        for part in _in_parts(keys):
+            statement = select(*wanted).where(_is_in(columns, part)).distinct()
+            found.update(tuple(row) for row in self.connect().execute(statement, execution_options={_OWN: True}))
+        return found
+
+
+def _in_parts(keys: Collection[_Key]) -> Iterator[list[_Key]]:
+    """Yield keys in parts that one statement can take: both databases take less than 32,768 parameters."""
+    remaining = sorted(keys, key=repr)  # in one order, so that two units lock their parts alike
+    while remaining:
+        yield remaining[:_KEYS_AT_ONCE]
+        del remaining[:_KEYS_AT_ONCE]
 
 
 def _is_in(columns: tuple[Column[Any], ...], keys: Collection[_Key]) -> ColumnElement[bool]:

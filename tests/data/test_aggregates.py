@@ -647,3 +647,14 @@ async def test_touch_takes_roots_only(database: None) -> None:
         with pytest.raises(TypeError, match="not Line"):
             await touch(session, line)
     assert inspect(Invoice).version_id_col is not None
+
+
+async def test_more_roots_than_a_statement_has_parameters(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys are sent in parts: a change of the rows of any number of roots raises each once."""
+    monkeypatch.setattr("ligand_async.data.aggregates._KEYS_AT_ONCE", 3)
+    async with db.transaction() as session:
+        session.add_all(Invoice(lines=[Line(name="a", discounts=[Discount(percent=1)])]) for _ in range(8))
+    async with db.transaction() as session:
+        await session.execute(update(table_of(Discount)).values(percent=2))
+    async with db.read() as session:
+        assert Counter(await session.scalars(select(Invoice.version))) == {2: 8}
