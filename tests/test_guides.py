@@ -88,6 +88,8 @@ async def test_database_guide_serves(guide: ModuleType, database_url: str) -> No
         assert (await client.get("/accounts/richest")).status_code == 200
         await guide.add_interest()
         assert await guide.count_accounts() == 1
+        exported = await client.get("/accounts/export.csv")
+        assert (exported.mimetype, await exported.get_data(as_text=True)) == ("text/csv", "ada,6\n")
 
 
 @pytest.mark.parametrize("guide", ["schemas"], indirect=True)
