@@ -36,6 +36,11 @@ async def leave(*_: Any) -> Any:
     raise SystemExit
 
 
+def be_quiet() -> None:
+    """Let the loop not print the exceptions of tasks that nobody awaits: they are what the test provokes."""
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+
+
 async def answer_of(app: Quart, path: str = "/", **options: Any) -> Response:
     response: Response = await app.test_client().open(path, **options)
     return response
@@ -121,6 +126,7 @@ def test_system_exit(prepare: Callable[[Quart], Any]) -> None:
     prepare(app)
 
     async def serve() -> None:
+        be_quiet()
         await answer_of(app)
         await asyncio.sleep(0.1)
 
@@ -142,8 +148,13 @@ def test_system_exit_of_websocket(prepare: Callable[[Quart], Any]) -> None:
     prepare(app)
     if "socket" not in app.view_functions:
         app.add_websocket("/", "socket", hello)
+
+    async def serve() -> None:
+        be_quiet()
+        await run_scope(app, "websocket")
+
     with pytest.raises(SystemExit):
-        asyncio.run(run_scope(app, "websocket"))
+        asyncio.run(serve())
 
 
 async def test_redirect() -> None:
