@@ -504,6 +504,14 @@ def end_flush(session: Session, _context: Any) -> None:
         ledger.end_flush()
 
 
+@event.listens_for(Session, "after_soft_rollback")
+def forget_flush(session: Session, _previous_transaction: Any) -> None:
+    """Forget the flush that has failed: it has changed nothing."""
+    if (ledger := _ledger_of(session)) is not None:
+        ledger.created.clear()
+        ledger.counting.clear()
+
+
 def expect_version(entity: object) -> None:
     """Let the database compare the version of a root when it is raised: the caller has seen this one.
 

@@ -26,6 +26,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, load_only, mapped_column, relationship, selectinload
 
@@ -658,3 +659,19 @@ async def test_more_roots_than_a_statement_has_parameters(database: None, monkey
         await session.execute(update(table_of(Discount)).values(percent=2))
     async with db.read() as session:
         assert Counter(await session.scalars(select(Invoice.version))) == {2: 8}
+
+
+async def test_a_flush_that_fails_leaves_no_root_behind(database: None) -> None:
+    """A change after a savepoint whose flush failed raises the root: the failed flush has changed nothing."""
+    world = await make_world()
+    async with db.transaction() as session:
+        invoice = await load(session, world.one)
+        with pytest.raises(IntegrityError):
+            async with session.begin_nested():
+                invoice.note = "of the flush that fails"
+                session.add(Discount(percent=1, line_id=uuid4()))
+                await session.flush()
+        statement = update(table_of(Line)).where(Line.invoice_id == world.one).values(name="z")
+        await (await session.connection()).execute(statement)
+    async with db.read() as session:
+        assert (await session.get_one(Invoice, world.one)).version == 2
