@@ -12,7 +12,7 @@ from uuid import uuid4
 from sqlalchemy import URL, Connection, ExceptionContext, event
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, PoolResetState
 from sqlalchemy.util.concurrency import in_greenlet
 
 from ligand_async.data.errors import (
@@ -293,6 +293,7 @@ def _listen_on_sqlite(engine: AsyncEngine, *, reads: bool, statement_timeout: fl
     event.listen(sync_engine, "connect", _set_read_pragmas if reads else _set_pragmas)
     event.listen(sync_engine, "begin", _begin_snapshot if reads else _begin_immediate)
     event.listen(sync_engine, "invalidate", _stop_and_roll_back)
+    event.listen(sync_engine, "reset", _roll_back_failed_commit)
     if statement_timeout:
         _listen_on_time(engine, statement_timeout)
 
@@ -321,6 +322,15 @@ def _begin_snapshot(connection: Connection) -> None:
     statement = connection.get_execution_options().get("ligand_begin")
     if statement is not None:
         connection.connection.dbapi_connection.cursor().execute(statement)  # type: ignore[union-attr]  # checked out, so there is one
+
+
+def _roll_back_failed_commit(dbapi_connection: Any, _record: Any, state: PoolResetState) -> None:
+    """Roll back what a failed COMMIT left open, which SQLite does where a deferred constraint fails.
+
+    SQLAlchemy takes the transaction for ended. The next one would fail to begin, and until then no writer could write.
+    """
+    if not state.terminate_only and dbapi_connection.driver_connection.in_transaction:
+        dbapi_connection.rollback()
 
 
 def _stop_and_roll_back(dbapi_connection: Any, *_rest: Any) -> None:
