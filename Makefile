@@ -12,7 +12,7 @@ PYTEST := $(BIN)/$(if $(COVERAGE),coverage run -m pytest,python -m pytest)
 
 export PYTHON
 
-.PHONY: help run token test test-all clients openapi token-mutants soak probes bench-scan bench-pages bench-audit bench-calls architecture coverage lint types lock clean core tools generators
+.PHONY: help run token test test-all clients openapi token-mutants soak probes bench bench-scan bench-pages bench-audit bench-calls architecture coverage lint types lock clean core tools generators
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /  \1\t/p' Makefile | expand -t 14
@@ -72,6 +72,9 @@ soak: tools  ## Test the big figures in full; takes long
 probes: tools  ## Send hostile requests to the petstore, under our server and hypercorn's own, and print the answers
 	@$(BIN)/python -m tests.faults.probes
 
+bench: tools  ## Measure against other frameworks, each in an environment of its own; ARGS=--write renews bench/results.json
+	@$(BIN)/python -m bench.suite $(ARGS)
+
 bench-scan: core  ## Measure what the strict scan of a JSON body costs
 	@$(BIN)/python -m bench.scan
 
@@ -103,7 +106,7 @@ lock: tools  ## Renew the lock files; UPGRADE=1 takes the newest of everything
 	@.ci/lock $(if $(UPGRADE),--upgrade)
 
 clean:  ## Remove .venv and what tools leave; databases stay
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist .coverage .coverage.*
+	rm -rf .venv .bench .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist .coverage .coverage.*
 
 core:
 	@.ci/venv core
