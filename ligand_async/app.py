@@ -18,14 +18,17 @@ from ligand_async.web import (
     CORS,
     Guard,
     LigandQuart,
+    PrincipalSession,
     SecurityHeaders,
     Stage,
     StrictRequest,
     Syntax,
     TrustedProxies,
     check_operations,
+    current_principal_session,
     init_deprecation,
     init_limits,
+    init_principal_sessions,
     init_problems,
     init_services,
     render_problem,
@@ -89,7 +92,7 @@ def create_app(
         check_production(settings, debug=app.debug, testing=app.testing)
 
     # Quart starts and stops in the order of registration: services start after the database and stop before it.
-    services = init_services(app, provide or {}, settings)
+    services = init_services(app, {PrincipalSession: current_principal_session, **(provide or {})}, settings)
     app.before_serving(functools.partial(_check_routes, app))
     app.after_serving(services.stop)
     if database is not None:
@@ -105,10 +108,11 @@ def create_app(
     init_problems(app, metadata=database.metadata if database else MetaData(), renderer=problem_renderer)
     app.register_blueprint(make_types_blueprint())
     # Authentication runs before all other functions before requests; limits count by principal.
-    checks = init_auth(app, settings, authenticators, deny_list=deny_list)
+    sessions = init_principal_sessions(app, settings)
+    checks = init_auth(app, settings, authenticators, deny_list=sessions.watch(deny_list))
     init_limits(app, settings)
     init_deprecation(app)
-    init_health(app, [*([database] if database else []), *checks])
+    init_health(app, [*([database] if database else []), *checks, *sessions.checks])
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
     app.guard = Guard(

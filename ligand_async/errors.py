@@ -358,6 +358,20 @@ class IdempotencyKeyReused(UnprocessableContent):
     title = "Idempotency Key Reused"
 
 
+class PrincipalSessionTooLarge(ContentTooLarge):
+    """The session that the service keeps for its caller would become too large. Remove something from it."""
+
+    type = PREFIX + "principal-session-too-large"
+    title = "Principal Session Too Large"
+
+
+class PrincipalSessionUnavailable(ServiceUnavailable):
+    """The session that the service keeps for its caller is not available. Try again after `Retry-After` seconds."""
+
+    type = PREFIX + "principal-session-unavailable"
+    title = "Principal Session Unavailable"
+
+
 class DatabaseUnavailable(ServiceUnavailable):
     """The database is not available and nothing was changed. Send it again after `Retry-After` seconds."""
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests import machine
 from tests.provider.running import Provider, running_provider
+from tests.redis_server import RedisServer
 
 _PLUGIN = "ligand_async.testing.plugin"
 # Its entry point loads it where the package is installed; a bare checkout needs it named.
@@ -48,6 +49,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def require_tool() -> Callable[[str], Path]:
     """Return the function that finds a program, and skips or fails the test where it is missing."""
     return machine.require_tool
+
+
+@pytest.fixture
+def redis_server(require_tool: Callable[[str], Path], tmp_path: Path) -> Iterator[RedisServer]:
+    """Run a Redis of the test's own."""
+    server = RedisServer(require_tool("redis-server"), tmp_path)
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

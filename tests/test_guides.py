@@ -18,10 +18,12 @@ from blinker import NamedSignal
 from click.testing import CliRunner
 
 from ligand_async import Database, Settings, create_app, signals
+from ligand_async.auth import issuer_of
 from ligand_async.cli import ligand
 from ligand_async.testing import authorization, watch
 from tests.auth.issuing import AUDIENCE, Issuer
 from tests.machine import leave_bare
+from tests.redis_server import RedisServer
 from tests.servers import ROOT
 from tests.upstream.service import Reply, Upstream
 
@@ -443,6 +445,7 @@ def test_every_guide_is_linked_from_the_readme() -> None:
             "signals",
             "audit",
             "openapi",
+            "caller-session",
         )
     ],
     ids=str,
@@ -496,3 +499,55 @@ async def test_aggregates_guide_is_true(guide: ModuleType, database_url: str) ->
         assert (await client.put(f"{where}/lines", json=body, headers={"If-Match": tag})).status_code == 412
         tag = (await client.get(where)).headers["ETag"]
         assert (await client.put(f"{where}/lines", json=body, headers={"If-Match": tag})).status_code == 204
+
+
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.extended)])
+def storage(request: pytest.FixtureRequest) -> str | None:
+    """Where principal sessions are: in the process, or in a Redis of the test's own."""
+    if request.param == "memory":
+        return None
+    server: RedisServer = request.getfixturevalue("redis_server")
+    return server.url
+
+
+@pytest.mark.parametrize("guide", ["caller-session"], indirect=True)
+async def test_caller_session_guide_is_true(guide: ModuleType, sqlite_url: str, storage: str | None) -> None:
+    """A basket is the caller's own, becomes an order or stays, and goes when the caller does."""
+    settings = Settings.load("testing", database_url=sqlite_url, principal_session_storage=storage)
+    app = guide.make_shop(settings)
+    async with app.test_app(), app.app_context():
+        await guide.db.create_tables()
+        client = app.test_client()
+        ada, bob = ({"headers": authorization(app, subject=name)} for name in ("ada", "bob"))
+
+        async def fill(**caller: Any) -> None:
+            assert (await client.post("/basket/lines", json={"product": "tea"}, **caller)).status_code == 201
+
+        async def size(**caller: Any) -> Any:
+            return await (await client.get("/basket/size", **caller)).get_json()
+
+        for caller in (ada, ada, bob):
+            await fill(**caller)
+        assert [await size(**ada), await size(**bob), await size()] == [2, 1, 0]
+        assert len((await (await client.get("/basket/", **ada)).get_json())["lines"]) == 2
+        codes = [(await client.post("/basket/codes/X", **ada)).status_code for _ in range(4)]
+        assert codes == [204, 204, 204, 409]
+        assert await (await client.post("/basket/orders/A1", **ada)).get_json() == 2
+        assert await size(**ada) == 0
+        assert (await client.post("/basket/orders/A1", **bob)).status_code == 409
+        assert await size(**bob) == 1
+
+        assert (await client.post("/basket/sign-out", **bob)).status_code == 204
+        assert await size(**bob) == 0
+        await fill(**bob)
+        issuer = {"headers": authorization(app, roles=["issuer"])}
+        development = issuer_of(app)
+        assert development is not None
+        gone = {"iss": development.issuer, "sub": "bob"}
+        assert (await client.post("/basket/signed-out", json=gone, **issuer)).status_code == 204
+        assert await size(**bob) == 0
+        await fill(**bob)
+        guide.DENIED.add("bob")
+        assert (await client.get("/basket/size", **bob)).status_code == 401
+        guide.DENIED.clear()
+        assert await size(**bob) == 0

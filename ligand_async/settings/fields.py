@@ -89,6 +89,24 @@ class ServiceSettings(BaseSettings):
     rate_limit_storage: RedisURL | None = Field(
         default=None, description="The Redis in which all workers count together; else each counts for itself."
     )
+    principal_session_storage: RedisURL | None = Field(
+        default=None, description="The Redis in which all workers keep the sessions of callers; else each its own."
+    )
+    principal_session_idle_timeout: _Seconds = Field(
+        default=1800.0, le=31_536_000, description="Seconds that the session of a caller lives without being used."
+    )
+    principal_session_lifetime: _Seconds = Field(
+        default=43200.0, le=31_536_000, description="Seconds that the session of a caller lives at most."
+    )
+    principal_session_max_value_bytes: int = Field(
+        default=16 * 1024, ge=1, description="The largest value in the session of a caller, in bytes of JSON."
+    )
+    principal_session_max_bytes: int = Field(
+        default=64 * 1024, ge=1, description="The largest session of a caller, in bytes."
+    )
+    principal_session_memory_bytes: int = Field(
+        default=64 * 1024 * 1024, ge=1, description="What all sessions without a Redis may take, in bytes per worker."
+    )
     require_preconditions: bool = Field(
         default=True, description="Whether PUT, PATCH and DELETE of `@conditional` operations need a precondition."
     )
@@ -173,6 +191,9 @@ class OIDCSettings(ServiceSettings):
     )
     oauth_docs_client_id: str | None = Field(
         default=None, description="The public client that the docs page signs in as, with PKCE."
+    )
+    principal_session_claims: _Words = Field(
+        default=(), description="Claims that, with issuer and subject, say whose session it is, such as `tenant`."
     )
     docs_role: str | None = Field(
         default=None, description="The role that may read the OpenAPI document and the docs page; none: anyone."

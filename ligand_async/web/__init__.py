@@ -15,6 +15,12 @@ from ligand_async.web.inputs import OperationError
 from ligand_async.web.limits import init_limits
 from ligand_async.web.operation import operation
 from ligand_async.web.output import BODILESS, Media, Output, media_types_of
+from ligand_async.web.principal_session import (
+    PrincipalSession,
+    current_principal_session,
+    empty_principal_session,
+    init_principal_sessions,
+)
 from ligand_async.web.problems import init_problems, render_problem
 from ligand_async.web.proxies import TrustedProxies
 from ligand_async.web.quart import LigandClient, LigandQuart, ResponseCut
@@ -43,6 +49,7 @@ __all__ = [
     "OperationError",
     "Output",
     "Place",
+    "PrincipalSession",
     "Reply",
     "ResponseCut",
     "SecurityHeaders",
@@ -56,10 +63,13 @@ __all__ = [
     "check_operations",
     "check_preconditions",
     "conditional",
+    "current_principal_session",
     "deprecated",
+    "empty_principal_session",
     "idempotent",
     "init_deprecation",
     "init_limits",
+    "init_principal_sessions",
     "init_problems",
     "init_services",
     "limit",

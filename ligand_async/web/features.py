@@ -9,7 +9,8 @@ from ligand_async.web.endpoint import Feature
 from ligand_async.web.idempotency import IDEMPOTENCY
 from ligand_async.web.limits import LIMITS
 from ligand_async.web.lists.page import PAGES
+from ligand_async.web.principal_session import PRINCIPAL_SESSIONS
 from ligand_async.web.tags import TAGS
 
 # A later feature sees what earlier ones have added: a 304 gets the headers of a quota, everything those of deprecation.
-FEATURES: tuple[Feature, ...] = (PAGES, CONDITIONAL, IDEMPOTENCY, LIMITS, DEPRECATION, TAGS)
+FEATURES: tuple[Feature, ...] = (PAGES, CONDITIONAL, IDEMPOTENCY, PRINCIPAL_SESSIONS, LIMITS, DEPRECATION, TAGS)

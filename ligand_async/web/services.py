@@ -123,6 +123,7 @@ class Plan:
         named: The parameters of factories that are read from the request, by name, with their annotations.
         takes_session: Whether a factory takes the request's session.
         needs_principal: Whether a factory takes a `Principal` that must be there.
+        required: The provided types that something takes without `| None`.
         raises: The problems that `Depends` declares.
     """
 
@@ -131,6 +132,7 @@ class Plan:
     named: dict[str, Any]
     takes_session: bool
     needs_principal: bool
+    required: frozenset[Any]
     raises: frozenset[type[Problem]]
 
     async def run(self, handler: Callable[[dict[str, Any]], Awaitable[Any]], known: dict[Any, Any]) -> Any:
@@ -434,6 +436,7 @@ class _Planner:
         self._steps: dict[Any, _Step] = {}
         self._named: dict[str, Any] = {}
         self._raises: set[type[Problem]] = set()
+        self._required: set[Any] = set()
         self._takes_session = False
         self._needs_principal = False
 
@@ -446,6 +449,7 @@ class _Planner:
             named=self._named,
             takes_session=self._takes_session,
             needs_principal=self._needs_principal,
+            required=frozenset(self._required),
             raises=frozenset(self._raises),
         )
 
@@ -473,6 +477,8 @@ class _Planner:
             return Settings
         if kind in self._services:
             factory = self._services.factory_of(kind)
+            if not is_optional:
+                self._required.add(kind)
             return kind if factory is None else self._visit(kind, factory, way)
         if not is_required:
             return None

@@ -3,12 +3,9 @@
 import asyncio
 import logging
 import socket
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +19,7 @@ from ligand_async.testing import authorization
 from ligand_async.web import limits
 from ligand_async.web.limits import MemoryCounters, SharedCounters, limits_of, network_of
 from tests.docs.documents import describe, operations
-from tests.servers import free_port
+from tests.redis_server import RedisServer
 from tests.services import NEVER_OPENED, app_of, make_app, routes, running
 
 
@@ -359,27 +356,9 @@ async def test_a_storage_that_is_down_stops_nobody(listening: bool, caplog: pyte
 
 
 @pytest.fixture
-def redis_url(require_tool: Callable[[str], Path], tmp_path: Path) -> Iterator[str]:
-    """A Redis of the test's own."""
-    program, port = require_tool("redis-server"), free_port()
-    command = [str(program), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
-    with (tmp_path / "redis.log").open("wb") as log, subprocess.Popen(command, stdout=log) as process:
-        try:
-            wait_until_open(port, process)
-            yield f"redis://127.0.0.1:{port}/0"
-        finally:
-            process.terminate()
-
-
-def wait_until_open(port: int, process: "subprocess.Popen[bytes]") -> None:
-    """Wait until somebody listens."""
-    deadline = time.monotonic() + 10
-    while process.poll() is None and time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    raise AssertionError("redis-server did not start")
+def redis_url(redis_server: RedisServer) -> str:
+    """The URL of a Redis of the test's own."""
+    return redis_server.url
 
 
 @pytest.mark.extended
