@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import itertools
+import json
 import re
 import shlex
 import sys
@@ -13,6 +14,7 @@ from types import ModuleType
 from typing import Any
 from uuid import UUID
 
+import httpx2
 import pytest
 from blinker import NamedSignal
 from click.testing import CliRunner
@@ -24,7 +26,7 @@ from ligand_async.testing import authorization, watch
 from tests.auth.issuing import AUDIENCE, Issuer
 from tests.machine import leave_bare
 from tests.redis_server import RedisServer
-from tests.servers import ROOT
+from tests.servers import ROOT, serving
 from tests.upstream.service import Reply, Upstream
 
 GUIDES = ROOT / "docs"
@@ -90,8 +92,46 @@ async def test_database_guide_serves(guide: ModuleType, database_url: str) -> No
         assert (await client.get("/accounts/richest")).status_code == 200
         await guide.add_interest()
         assert await guide.count_accounts() == 1
+        async with database.transaction() as session:
+            session.add(guide.Account(owner='"b", c'))
         exported = await client.get("/accounts/export.csv")
-        assert (exported.mimetype, await exported.get_data(as_text=True)) == ("text/csv", "ada,6\n")
+        assert (exported.mimetype, await exported.get_data(as_text=True)) == (
+            "text/csv",
+            'ada,6\r\n"""b"", c",0\r\n',
+        )
+        records = (await (await client.get("/accounts/export.ndjson")).get_data(as_text=True)).splitlines()
+        assert [json.loads(record) for record in records] == [
+            {"owner": "ada", "balance": 6},
+            {"owner": '"b", c', "balance": 0},
+        ]
+
+
+@pytest.mark.parametrize("guide", ["database"], indirect=True)
+async def test_database_guide_exports(guide: ModuleType, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guide's client sums the accounts of a real server up, and notices an export that failed halfway."""
+    settings = Settings.load("testing", database_url=database_url)
+    app = create_app(
+        "guide", title="Bank", version="1", settings=settings, database=guide.db, blueprints=[guide.accounts]
+    )
+
+    class Unlucky(guide.AccountRecord):  # type: ignore[name-defined, misc]  # the guide is a module made at run time
+        def __init__(self, **values: Any) -> None:
+            super().__init__(**values)
+            if self.owner == "owner 2500":
+                raise ValueError("in the middle of the body")
+
+    async with (
+        app.app_context(),
+        serving(app) as port,
+        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
+        await guide.db.create_tables()
+        async with guide.db.transaction() as session:
+            session.add_all([guide.Account(owner=f"owner {number}", balance=number) for number in range(3000)])
+        assert await guide.sum_balances(client) == sum(range(3000))
+        monkeypatch.setattr(guide, "AccountRecord", Unlucky)
+        with pytest.raises(RuntimeError, match="the export was cut; request"):
+            await guide.sum_balances(client)
 
 
 @pytest.mark.parametrize("guide", ["schemas"], indirect=True)
