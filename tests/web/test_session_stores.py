@@ -1,10 +1,11 @@
 """The storages of principal sessions: what ends, what goes first, and what is counted."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
-from ligand_async.errors import PrincipalSessionTooLarge
+from ligand_async.errors import PrincipalSessionTooLarge, PrincipalSessionUnavailable
 from ligand_async.web import session_stores as stores
 from ligand_async.web.session_stores import ENTRY_BYTES, Limits, MemoryStore, RedisStore, Store
 from tests.redis_server import RedisServer
@@ -68,6 +69,27 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+@pytest.mark.extended
+async def test_a_redis_that_failed_is_left_alone(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After one call has waited for it the others fail at once, until a health check passes; the log has one line."""
+    monkeypatch.setattr(stores, "_COOL_DOWN", 60.0)
+    shared = RedisStore(redis_server.url, ROOMY, "test:")
+    redis_server.freeze()
+    for _ in range(50):
+        with pytest.raises(PrincipalSessionUnavailable) as caught:
+            async with asyncio.timeout(10):
+                await shared.get("s", "a")
+        assert caught.value.headers["Retry-After"] == "60"
+    assert [record.name for record in caplog.records] == [stores.__name__]
+    redis_server.thaw()
+    await shared.check()
+
+    assert await shared.get("s", "a") is None
+    await shared.close()
 
 
 async def test_a_session_in_memory_ends() -> None:
