@@ -89,7 +89,7 @@ def test_wheel_metadata(wheel: Path) -> None:
     assert metadata["Name"] == "ligand-async"
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["License-Expression"] == "MIT"
-    assert {"all", "clients", "ratelimit"} == set(metadata.get_all("Provides-Extra", []))
+    assert {"all", "clients", "ratelimit", "redis"} == set(metadata.get_all("Provides-Extra", []))
 
 
 def test_installed_wheel_can_be_imported(wheel: Path, tmp_path: Path) -> None:
