@@ -26,6 +26,7 @@ from ligand_async.web import (
     TrustedProxies,
     check_operations,
     current_principal_session,
+    find_functions,
     init_deprecation,
     init_limits,
     init_principal_sessions,
@@ -92,7 +93,8 @@ def create_app(
         check_production(settings, debug=app.debug, testing=app.testing)
 
     # Quart starts and stops in the order of registration: services start after the database and stop before it.
-    services = init_services(app, {PrincipalSession: current_principal_session, **(provide or {})}, settings)
+    provided = {PrincipalSession: current_principal_session, **(provide or {})}
+    services = init_services(app, provided, settings, functools.partial(find_functions, app))
     app.before_serving(functools.partial(_check_routes, app))
     app.after_serving(services.stop)
     if database is not None:

@@ -512,6 +512,7 @@ async def test_services_guide_is_true(guide: ModuleType, postgres_url: str) -> N
         assert await (await client.post("/invoices/A1/reminder", headers=ada)).get_json() == "invoices@testing.example"
         guide.use_fakes(app)
         assert await (await client.post("/invoices/A1/reminder", headers=ada)).get_json() == "nobody@test.example"
+        assert (await (await client.get(where, headers=bob)).get_json())["number"] == "F1"
 
         paths = (await (await client.get("/openapi.json")).get_json())["paths"]
         assert {"403", "404"} <= paths["/invoices/{invoice_id}"]["get"]["responses"].keys()

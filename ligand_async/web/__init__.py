@@ -25,9 +25,9 @@ from ligand_async.web.problems import init_problems, render_problem
 from ligand_async.web.proxies import TrustedProxies
 from ligand_async.web.quart import LigandClient, LigandQuart, ResponseCut
 from ligand_async.web.request import StrictRequest
-from ligand_async.web.services import Depends, ServiceError, app_scope, init_services, services_of
+from ligand_async.web.services import Depends, ErrorReturned, ServiceError, app_scope, init_services, services_of
 from ligand_async.web.stages import Reply, Stage
-from ligand_async.web.startup_checks import check_operations
+from ligand_async.web.startup_checks import check_operations, find_functions
 from ligand_async.web.syntax import Syntax
 from ligand_async.web.tags import tag
 
@@ -39,6 +39,7 @@ __all__ = [
     "Depends",
     "DocumentError",
     "Endpoint",
+    "ErrorReturned",
     "Feature",
     "Form",
     "Guard",
@@ -66,6 +67,7 @@ __all__ = [
     "current_principal_session",
     "deprecated",
     "empty_principal_session",
+    "find_functions",
     "idempotent",
     "init_deprecation",
     "init_limits",

@@ -37,7 +37,7 @@ class Inputs:
         principal: The name of the parameter that takes the `Principal`, or None.
         principal_required: Whether an anonymous request is refused.
         others: Path variables and services; which of the two depends on the route.
-        of_dependencies: The inputs that only functions in `Depends` take, by name: the handler does not get them.
+        own: The names of the handler's parameters; functions in `Depends` may take more of what is read.
         returns: The return annotation.
     """
 
@@ -51,7 +51,7 @@ class Inputs:
     principal: str | None
     principal_required: bool
     others: dict[str, Any]
-    of_dependencies: frozenset[str]
+    own: frozenset[str]
     returns: Any
 
     @property
@@ -110,7 +110,7 @@ def read_inputs(handler: Callable[..., Any]) -> Inputs:
             scalars[parameter.name] = (hint, parameter.default)
         else:
             others[parameter.name] = hint
-    own = named.keys() | scalars.keys()
+    own = frozenset(parameter.name for parameter in parameters)
     for function, parameter, hint in _parameters_of_dependencies(name, others):
         _join_dependency(name, function, parameter, hint, named, scalars)
     if "data" in named and "data" not in own and without_none(named["data"])[1]:
@@ -127,7 +127,7 @@ def read_inputs(handler: Callable[..., Any]) -> Inputs:
         principal=principal,
         principal_required=not anyone,
         others=others,
-        of_dependencies=frozenset((named.keys() | scalars.keys()) - own),
+        own=own,
         returns=hints["return"],
     )
 

@@ -12,7 +12,6 @@ from typing import Any, Protocol, TypeVar, cast, overload
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 from quart import Response, current_app, request, url_for
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncSession
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from ligand_async.auth import enforcement_of
@@ -35,7 +34,7 @@ from ligand_async.web.inputs import Inputs, OperationError, read_inputs
 from ligand_async.web.lists.page import Page
 from ligand_async.web.output import RESPONSES, Answer, Output
 from ligand_async.web.problems import check_status
-from ligand_async.web.services import Plan, current_services
+from ligand_async.web.services import ErrorReturned, Plan, current_services
 
 R = TypeVar("R", bound=Answer)
 _View = Callable[..., Coroutine[Any, Any, Response]]
@@ -158,7 +157,7 @@ async def _run_unit(
     """Run the handler and its services, in a unit of work if one of them takes a session."""
     if not operation.takes_session and (plan is None or not plan.takes_session):
         async with current_deadline().limit():
-            return _make_response(operation, await _run_handler(operation, instance, arguments, plan, None))
+            return await _run_handler(operation, instance, arguments, plan, None)
 
     preconditions, attempt, database = preconditions_var.get(), attempt_var.get(), _database_of_app()
 
@@ -167,17 +166,10 @@ async def _run_unit(
             return reply
         if preconditions is not None:
             preconditions.begin()
-        returned = await _run_handler(operation, instance, arguments, plan, unit.session)
-        if not _is_error(returned):
-            await unit.flush()
-        response = _make_response(operation, returned)
+        response = await _run_handler(operation, instance, arguments, plan, unit)
         if response.status_code >= 400:
             unit.abandon()
-            return response
-        if preconditions is not None:
-            preconditions.check_were_checked(operation.handler.__qualname__)
-            await preconditions.confirm(unit.session)
-        if attempt is not None:
+        elif attempt is not None:
             await attempt.keep_reply(unit.session, database, response)
         return response
 
@@ -197,18 +189,42 @@ async def _run_handler(
     instance: tuple[Any, ...],
     arguments: dict[str, Any],
     plan: Plan | None,
-    session: AsyncSession | None,
-) -> Any:
-    """Make the services, run the handler, close the services."""
+    unit: UnitOfWork | None,
+) -> Response:
+    """Make the services, run the handler, close the services, and make the response."""
     inputs, handler = operation.inputs, operation.handler
+    session = None if unit is None else unit.session
     own = arguments if inputs.session is None else arguments | {inputs.session: session}
     if plan is None:
-        return await handler(*instance, **own)
-    # Functions in `Depends` may have asked for inputs that the handler does not take.
-    strangers = inputs.of_dependencies | (plan.named.keys() - inputs.others.keys() - inputs.names)
-    own = {name: value for name, value in own.items() if name not in strangers}
+        return await _answer(operation, await handler(*instance, **own), unit)
+    # Services may have asked for inputs that the handler does not take.
+    own = {name: value for name, value in own.items() if name in inputs.own}
     known = current_services().known(session, current_principal(), arguments)
-    return await plan.run(lambda services: handler(*instance, **own, **services), known)
+
+    async def check(returned: Any) -> None:
+        response = await _answer(operation, returned, unit)
+        if response.status_code >= 400:
+            raise ErrorReturned(response)
+
+    try:
+        returned = await plan.run(lambda services: handler(*instance, **own, **services), known, check)
+    except ErrorReturned as error:
+        return error.response
+    return await _answer(operation, returned, unit)  # anew: the services may have written something
+
+
+async def _answer(operation: Operation, returned: Any, unit: UnitOfWork | None) -> Response:
+    """Flush, make the response, and decide the preconditions: all that may still fail but the commit."""
+    if unit is None:
+        return _make_response(operation, returned)
+    if not _is_error(returned):
+        await unit.flush()
+    response = _make_response(operation, returned)
+    preconditions = preconditions_var.get()
+    if preconditions is not None and response.status_code < 400:
+        preconditions.check_were_checked(operation.handler.__qualname__)
+        await preconditions.confirm(unit.session)
+    return response
 
 
 def _is_error(returned: Any) -> bool:

@@ -16,6 +16,7 @@ from collections.abc import (
     Callable,
     Collection,
     Generator,
+    Hashable,
     Iterable,
     Iterator,
     Mapping,
@@ -25,7 +26,7 @@ from dataclasses import dataclass
 from types import AsyncGeneratorType, GeneratorType
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
-from quart import Quart
+from quart import Quart, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async.annotations import without_none
@@ -46,6 +47,20 @@ _Way = tuple[Any, ...]  # from the handler's name through types and functions to
 
 class ServiceError(TypeError):
     """Services that do not fit together; the message shows the way to the mistake and the remedy."""
+
+
+class ErrorReturned(Exception):
+    """The handler returned an error response instead of raising one; it is raised at the `yield` of each factory.
+
+    The response is sent all the same. An error that the handler returns as `(text, status)` is raised as its problem.
+
+    Attributes:
+        response: What the handler returned; its status is 400 or above.
+    """
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(f"the handler returned the status {response.status_code}, so the unit of work is rolled back")
+        self.response = response
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +86,9 @@ class Depends:
     The function runs once per request, however many parameters and functions depend on it.
 
     Args:
-        factory: A function, a coroutine function or an (async) generator function. It may take variables of the path by
-            name, the request's `AsyncSession`, the `Principal`, `Settings`, provided services, and parameters with
-            `Depends` of their own.
+        factory: A function, a coroutine function, an (async) generator function, a class or another object that can be
+            called. It may take variables of the path by name, the request's `AsyncSession`, the `Principal`,
+            `Settings`, provided services, and parameters with `Depends` of their own.
         raises: Problems that it raises, for the documentation of each operation that uses it.
     """
 
@@ -82,6 +97,9 @@ class Depends:
     def __init__(self, factory: _Factory, *, raises: Sequence[type[Problem]] = ()) -> None:
         if not callable(factory):
             raise TypeError(f"Depends() takes a function, not a {type(factory).__name__}")
+        if not isinstance(factory, Hashable):
+            name = type(factory).__name__
+            raise TypeError(f"Depends() takes a function or an object that has a hash; give {name} one, as by eq=False")
         self.factory = factory
         self.raises = tuple(raises)
 
@@ -101,16 +119,26 @@ def parameters_of_dependencies(hints: Iterable[Any]) -> Iterator[tuple[str, insp
     Raises:
         ServiceError: A parameter without a default has no annotation, or an annotation cannot be resolved.
     """
-    functions = [depends.factory for hint in hints if (depends := dependency_of(hint)) is not None]
-    seen = set(functions)
-    for function in functions:
+    for function in functions_of_dependencies(hints):
         signature = inspect.signature(function)
         for name, (hint, _) in _parameters_of(function, (function,)).items():
             yield _name_of(function), signature.parameters[name], hint
-            depends = dependency_of(hint)
-            if depends is not None and depends.factory not in seen:
-                seen.add(depends.factory)
-                functions.append(depends.factory)
+
+
+def functions_of_dependencies(hints: Iterable[Any]) -> Iterator[_Factory]:
+    """Yield the functions in `Depends`, and those that these depend on, each once.
+
+    Raises:
+        ServiceError: A parameter without a default has no annotation, or an annotation cannot be resolved.
+    """
+    hints, seen = list(hints), set[_Factory]()
+    for hint in hints:
+        depends = dependency_of(hint)
+        if depends is None or depends.factory in seen:
+            continue
+        seen.add(depends.factory)
+        hints.extend(hint for hint, _ in _parameters_of(depends.factory, (depends.factory,)).values())
+        yield depends.factory
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,21 +163,30 @@ class Plan:
     required: frozenset[Any]
     raises: frozenset[type[Problem]]
 
-    async def run(self, handler: Callable[[dict[str, Any]], Awaitable[Any]], known: dict[Any, Any]) -> Any:
+    async def run(
+        self,
+        handler: Callable[[dict[str, Any]], Awaitable[Any]],
+        known: dict[Any, Any],
+        check: Callable[[Any], Awaitable[None]],
+    ) -> Any:
         """Make the services, run the handler, close the services.
 
         Args:
             handler: Called with the services by parameter.
             known: What is there already: values by type, and what was read from the request by name.
+            check: Called with what the handler returned, if generators wait at their `yield`: what it raises is raised
+                in them.
 
         Raises:
-            BaseException: The failure of a factory, of the handler, or of the code after a `yield`.
+            BaseException: The failure of a factory, of the handler, of the check, or of the code after a `yield`.
         """
         opened: list[_Opened] = []
         try:
             for step in self.steps:
                 known[step.key] = await step.make(known, opened)
             result = await handler({name: known[key] for name, key in self.wanted.items()})
+            if opened:
+                await check(result)
         except GeneratorExit:
             raise  # nothing can be awaited any more
         except BaseException as error:
@@ -243,13 +280,24 @@ class Services:
     Args:
         provide: Types, with a factory per request, `app_scope(factory)` or an instance for each.
         settings: What factories get that take `Settings`.
+        find_functions: Returns the functions that operations have in a `Depends`.
+
+    Attributes:
+        has_replacements: Whether `replace` was called: a fake need not take what the service takes.
 
     Raises:
         TypeError: Something provided is none of these.
     """
 
-    def __init__(self, provide: Mapping[type, Any], settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        provide: Mapping[type, Any],
+        settings: Settings | None = None,
+        find_functions: Callable[[], Iterable[_Factory]] = tuple,
+    ) -> None:
         self._settings = settings
+        self._find_functions = find_functions
+        self.has_replacements = False
         self._factories: dict[Any, _Factory] = {}
         self._app_factories: dict[Any, _Factory] = {}
         self._values: dict[Any, Any] = {}
@@ -289,23 +337,31 @@ class Services:
         """Provide something else for a type, or for a function in `Depends`.
 
         Args:
-            kind: A type that `create_app(provide=…)` has, or the function.
-            provided: A function or class that makes it, `app_scope(factory)`, or any other object, which is the service
-                itself. It need not be an instance of the type.
+            kind: A type that `create_app(provide=…)` has, or what stands in a `Depends`.
+            provided: A function, a class or a `functools.partial` that makes it, `app_scope(factory)` for a type, or
+                any other object, which is the service itself. It need not be an instance of the type.
 
         Raises:
-            LookupError: The type was never provided.
+            LookupError: The type was never provided, and no operation has it in a `Depends`.
+            TypeError: `app_scope()` stands in for what is in a `Depends`, which runs for each request.
             RuntimeError: The app runs, and what is provided would have to be made at its start.
         """
-        if kind not in self and not inspect.isroutine(kind):
-            raise LookupError(f"{_name_of(kind)} is not provided, so nothing can replace it; see create_app(provide=…)")
+        in_depends = isinstance(kind, Hashable) and kind in set(self._find_functions())
+        if kind not in self and not in_depends:
+            raise LookupError(
+                f"{_name_of(kind)} is not provided, so nothing can replace it; see create_app(provide=…), and "
+                "Depends() in the annotations of operations"
+            )
         is_factory = inspect.isroutine(provided) or isinstance(provided, type | functools.partial)
-        if self._is_running and isinstance(provided, AppScope):
-            raise RuntimeError(f"{_name_of(kind)}: app_scope() makes a service at the start; replace it before")
-        if kind not in self:
+        if in_depends:
+            if isinstance(provided, AppScope):
+                raise TypeError(f"{_name_of(kind)}: what is in Depends() runs for each request; leave app_scope() out")
             self._functions[kind] = provided if is_factory else lambda: provided
-        else:
+        if kind in self:
+            if self._is_running and isinstance(provided, AppScope):
+                raise RuntimeError(f"{_name_of(kind)}: app_scope() makes a service at the start; replace it before")
             self._register(kind, provided, is_factory=is_factory and not _is_instance(provided, kind))
+        self.has_replacements = True
         self._plans.clear()
 
     def _register(self, kind: Any, provided: Any, *, is_factory: bool) -> None:
@@ -587,9 +643,14 @@ def _is_instance(provided: Any, kind: Any) -> bool:
         return not callable(provided)
 
 
-def init_services(app: Quart, provide: Mapping[type, Any], settings: Settings | None = None) -> Services:
+def init_services(
+    app: Quart,
+    provide: Mapping[type, Any],
+    settings: Settings | None = None,
+    find_functions: Callable[[], Iterable[_Factory]] = tuple,
+) -> Services:
     """Give an app its services; the factory starts and stops them among the rest."""
-    return state_of(app).put(Services(provide, settings))
+    return state_of(app).put(Services(provide, settings, find_functions))
 
 
 def services_of(app: Quart) -> Services:

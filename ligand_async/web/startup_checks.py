@@ -14,7 +14,7 @@ from ligand_async.web.endpoint import Operation, operation_of, plan_of
 from ligand_async.web.features import FEATURES
 from ligand_async.web.inputs import OperationError
 from ligand_async.web.quart import AsciiFloat, AsciiInteger
-from ligand_async.web.services import Plan, ServiceError
+from ligand_async.web.services import Plan, ServiceError, functions_of_dependencies, services_of
 
 _CONVERTED = {AsciiInteger: int, AsciiFloat: float, UUIDConverter: UUID}
 _CONVERTER_NAMES = {int: "int", float: "float", UUID: "uuid"}
@@ -36,6 +36,15 @@ def check_operations(app: Quart) -> None:
     )
     if mistakes:
         raise OperationError("operations that do not fit their rules:\n  " + "\n  ".join(mistakes))
+
+
+def find_functions(app: Quart) -> Iterator[Callable[..., Any]]:
+    """Yield the functions that the operations of an app have in a `Depends`."""
+    for rule in app.url_map.iter_rules():
+        for handler in _handlers_of(app.view_functions.get(rule.endpoint), rule):
+            operation = operation_of(handler)
+            if operation is not None:
+                yield from functions_of_dependencies(operation.inputs.others.values())
 
 
 def _handlers_of(view: Callable[..., Any] | None, rule: Rule) -> Iterator[Callable[..., Any]]:
@@ -67,7 +76,7 @@ def _mistakes_of(app: Quart, rule: Rule, operation: Operation, plan: Plan | None
     for name, hint in (of_services | inputs.others | inputs.query_scalars).items():
         if name in rule.arguments:
             yield from _mistakes_of_path_variable(name, hint, rule)
-    for name in sorted(rule.arguments - taken):
+    for name in sorted(rule.arguments - taken if not services_of(app).has_replacements else ()):
         yield f"the handler has no parameter for the rule's variable {name!r}; add it, or remove it from the rule"
     takes_session = operation.takes_session or (plan is not None and plan.takes_session)
     if takes_session and service_of(app).database is None:

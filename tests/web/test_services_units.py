@@ -4,12 +4,13 @@ import asyncio
 import functools
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, cast
 from uuid import UUID, uuid4
 
 import pytest
 from pydantic import BaseModel
-from quart import Quart
+from quart import Quart, Response
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -18,6 +19,7 @@ from ligand_async import (
     Forbidden,
     NotFound,
     Principal,
+    ReadSchema,
     Settings,
     check_preconditions,
     conditional,
@@ -25,7 +27,7 @@ from ligand_async import (
     operation,
 )
 from ligand_async.testing import authorization
-from ligand_async.web import Depends, ServiceError, app_scope, services_of
+from ligand_async.web import Depends, ErrorReturned, ServiceError, app_scope, services_of
 from tests.services import Item, Shelf, app_of, db, make_app, routes, running, send
 
 events: list[str] = []
@@ -229,7 +231,7 @@ async def test_kinds_of_factories(factory: Callable[..., Any], word: str, scope:
 # -- Depends
 
 
-class ItemRead(BaseModel, from_attributes=True):
+class ItemRead(ReadSchema, model=Item):
     name: str
 
 
@@ -360,14 +362,184 @@ async def test_callbacks_belong_to_the_unit_that_they_stand_in(postgres_url: str
             on_commit(lambda: events.append("of the ledger"))
 
     @operation
-    async def fail(trail: Trail, session: AsyncSession) -> None:
+    async def add(trail: Trail, session: AsyncSession) -> None:
         on_commit(lambda: events.append("of the handler"))
-        session.add_all([Item(name="twice"), Item(name="twice")])
+        session.add(Item(name="once"))
 
-    app = make_app(postgres_url, routes(("POST", "/", fail)), provide={Trail: ledger})
+    app = make_app(postgres_url, routes(("POST", "/", add)), provide={Trail: ledger})
     async with running(app) as client:
+        assert (await client.post("/")).status_code == 204
+        assert events == ["of the ledger", "of the handler"]
+        events.clear()
         assert (await client.post("/")).status_code == 409
-    assert events == ["of the ledger"]
+    assert events == []
+
+
+# -- every failure reaches them
+
+
+def return_response() -> Any:
+    return Response("gone", status=410, content_type="text/plain", headers={"X-Reason": "sold"})
+
+
+def return_response_and_status() -> Any:
+    return Response("gone", content_type="text/plain", headers={"X-Reason": "sold"}), 410
+
+
+def return_status() -> Any:
+    return "gone", 410, {"X-Reason": "sold"}
+
+
+RETURNS = [return_response, return_response_and_status, return_status]
+
+
+@pytest.mark.parametrize("make", RETURNS)
+async def test_services_see_an_error_that_the_handler_returns(make: Callable[[], Any], database_url: str) -> None:
+    """A transaction of a service rolls back, whether the request has one or not, and the answer is the handler's."""
+
+    async def ledger() -> AsyncIterator[Trail]:
+        async with db.transaction() as session:
+            session.add(Shelf(label="kept"))
+            yield Trail()
+
+    @operation
+    async def alone(trail: Trail) -> str:
+        return cast(str, make())
+
+    @operation
+    async def together(trail: Trail, session: AsyncSession) -> str:
+        session.add(Item(name="x"))
+        return cast(str, make())
+
+    views = routes(("POST", "/", alone), ("POST", "/together", together))
+    paths = ["/", "/together"] if database_url.startswith("postgresql") else ["/"]  # SQLite has one writer
+    async with running(make_app(database_url, views, provide={Trail: ledger})) as client:
+        for path in paths:
+            answer = await client.post(path)
+            assert (answer.status_code, answer.headers["X-Reason"]) == (410, "sold")
+            assert "Gone" in await answer.get_data(as_text=True)
+            assert (await count_shelves(), await count_items()) == (0, 0)
+
+
+async def test_an_error_that_was_returned_has_a_name_for_services() -> None:
+    """`ErrorReturned` has the response; to swallow it changes nothing, to raise another makes that one the answer."""
+    ended: list[int] = []
+
+    def note(loud: bool = False) -> Iterator[Trail]:
+        try:
+            yield Trail()
+        except ErrorReturned as error:
+            ended.append(error.response.status_code)
+            events.append(str(error))
+            if loud:
+                raise Forbidden("of the service") from error
+
+    @operation
+    async def fail(trail: Annotated[Trail, Depends(note)], loud: bool = False) -> Response:
+        problem = '{"type": "about:blank", "title": "Conflict", "status": 409}'
+        return Response(problem, status=409, content_type="application/problem+json")
+
+    app = app_of(("GET", "/", fail))
+    assert [(await send(app, "GET", path)).status for path in ("/", "/?loud=true")] == [409, 403]
+    assert ended == [409, 409]
+    assert events == ["the handler returned the status 409, so the unit of work is rolled back"] * 2
+
+
+class Odd(BaseModel):
+    name: str
+
+
+def fail_to_flush(session: AsyncSession) -> Any:
+    session.add_all([Item(name="twice"), Item(name="twice")])
+    return Odd(name="x")
+
+
+def fail_to_serialize(session: AsyncSession) -> Any:
+    return {"nom": object()}
+
+
+def fail_to_check(session: AsyncSession) -> Any:
+    return Odd(name="x")
+
+
+@pytest.mark.parametrize(
+    ("work", "status", "seen"),
+    [
+        (fail_to_flush, 409, "IntegrityError"),
+        (fail_to_serialize, 500, "ResponseInvalid"),
+        (fail_to_check, 500, "PreconditionsUnchecked"),
+    ],
+)
+async def test_services_see_what_fails_after_the_handler(
+    work: Callable[[AsyncSession], Any], status: int, seen: str, database_url: str
+) -> None:
+    """The flush, the making of the answer and its preconditions come before the code after a `yield`."""
+
+    async def note(session: AsyncSession) -> AsyncIterator[Trail]:
+        session.add(Shelf(label="kept"))
+        try:
+            yield Trail()
+        except Exception as error:
+            events.append(type(error).__name__)
+            raise
+
+    @operation
+    async def handler(trail: Trail, session: AsyncSession) -> Odd:
+        return cast(Odd, work(session))
+
+    view = conditional(handler) if work is fail_to_check else handler
+    blueprint = routes(("PUT", "/", view))
+    async with running(make_app(database_url, blueprint, provide={Trail: note})) as client:
+        assert (await client.put("/", headers={"If-Match": "*"})).status_code == status
+        assert events == [seen]
+        assert await count_shelves() == 0
+
+
+async def test_what_a_clean_up_writes_is_in_the_answer(database_url: str) -> None:
+    """The answer is made anew after the clean-up: its tag is that of the row as it is stored."""
+
+    async def reprice(session: AsyncSession) -> AsyncIterator[Trail]:
+        yield Trail()
+        (await session.scalars(select(Item))).one().price = 9
+
+    @operation
+    async def add(trail: Trail, session: AsyncSession) -> ItemRead:
+        item = Item(name="x")
+        session.add(item)
+        await session.flush()
+        return ItemRead.model_validate(item)
+
+    @operation
+    async def read(session: AsyncSession) -> ItemRead:
+        return ItemRead.model_validate((await session.scalars(select(Item))).one())
+
+    views = routes(("POST", "/", add), ("GET", "/", read))
+    async with running(make_app(database_url, views, provide={Trail: reprice})) as client:
+        made, found = await client.post("/"), await client.get("/")
+        version = [answer.headers["ETag"].strip('"').partition("-")[0] for answer in (made, found)]
+        assert (made.status_code, version) == (200, ["2", "2"])
+
+
+async def test_a_failed_commit_is_the_answer_whatever_services_kept(postgres_url: str) -> None:
+    """The commit comes after the clean-up: no answer says success, and a service that has committed has committed."""
+
+    async def ledger() -> AsyncIterator[Trail]:
+        async with db.transaction() as session:
+            session.add(Shelf(label="kept"))
+            yield Trail()
+
+    @operation(status=201)
+    async def owe(trail: Trail, session: AsyncSession) -> None:
+        session.add(Item(name="x"))
+        await session.execute(text("INSERT INTO debt VALUES (1, 2)"))
+
+    async with running(make_app(postgres_url, routes(("POST", "/", owe)), provide={Trail: ledger})) as client:
+        async with db.transaction() as session:
+            await session.execute(
+                text("CREATE TABLE debt (id int PRIMARY KEY, of int REFERENCES debt DEFERRABLE INITIALLY DEFERRED)")
+            )
+        assert (await client.post("/")).status_code == 409
+        assert (await count_items(), await count_shelves()) == (0, 1)
 
 
 async def test_the_clean_up_runs_before_the_commit(database_url: str) -> None:
@@ -665,6 +837,85 @@ async def test_a_function_in_depends_is_replaced_too() -> None:
         assert (await send(app, "GET", "/")).json == "fake"
 
 
+def add(first: int, second: int) -> int:
+    return first + second
+
+
+class Loader:
+    """Can be called, and is made by calling it."""
+
+    def __init__(self, size: int = 1) -> None:
+        self.size = size
+
+    def __call__(self, size: int = 2) -> str:
+        return f"loaded {size}"
+
+    def __str__(self) -> str:
+        return f"made {self.size}"
+
+
+@dataclass
+class Listing:
+    """Equal to others, so it has no hash."""
+
+    def __call__(self) -> str:
+        return "listed"
+
+
+sum_of = functools.partial(add, 1)
+load_words = Loader()
+
+
+@pytest.mark.parametrize("fake", ["fake", lambda: "fake", functools.partial(str, "fake"), type("fake", (), {})])
+@pytest.mark.parametrize(
+    ("dependency", "rule", "path", "real"),
+    [
+        (Loader, "/", "/?size=3", "made 3"),
+        (sum_of, "/<int:second>", "/3", "4"),
+        (load_words, "/", "/?size=3", "loaded 3"),
+    ],
+    ids=["class", "partial", "object"],
+)
+async def test_whatever_stands_in_depends_is_replaced(
+    dependency: Any, rule: str, path: str, real: str, fake: Any
+) -> None:
+    """A class, a partial function and an object that can be called work like functions, and are replaced like them."""
+
+    @operation
+    async def handler(word: Annotated[Any, Depends(dependency)]) -> str:
+        return str(word)
+
+    app = app_of(("GET", rule, handler))
+    assert (await send(app, "GET", path)).json == real
+    services_of(app).replace(dependency, fake)
+    assert "fake" in (await send(app, "GET", path)).json
+
+
+def load_more() -> str:
+    return "more"
+
+
+async def test_only_what_an_operation_depends_on_is_replaced() -> None:
+    """A function that nothing depends on is refused at once; one that a function depends on is found."""
+
+    def load(more: Annotated[str, Depends(load_more)]) -> str:
+        return more
+
+    @operation
+    async def handler(word: Annotated[str, Depends(load)]) -> str:
+        return word
+
+    app = app_of(("GET", "/", handler))
+    services_of(app).replace(load_more, "less")
+    assert (await send(app, "GET", "/")).json == "less"
+    strangers: list[Any] = [add, Loader, sum_of, [], "load"]
+    for stranger in strangers:
+        with pytest.raises(LookupError, match="is not provided, so nothing can replace it"):
+            services_of(app).replace(stranger, "less")
+    with pytest.raises(TypeError, match=r"runs for each request; leave app_scope\(\) out"):
+        services_of(app).replace(load_more, app_scope(lambda: "less"))
+
+
 async def test_services_of_the_app_are_there_for_scripts() -> None:
     """`get` returns instances and app-scoped services, and says why it cannot return others."""
     app = app_of(provide={Tenant: app_scope(lambda: Tenant("t")), Trail: lambda: Trail()})
@@ -680,4 +931,6 @@ def test_only_functions_are_dependencies() -> None:
     """`Depends` refuses at import what cannot be called."""
     with pytest.raises(TypeError, match=r"Depends\(\) takes a function, not a str"):
         Depends("load")  # type: ignore[arg-type]  # the mistake
+    with pytest.raises(TypeError, match="has a hash; give Listing one"):
+        Depends(Listing())
     assert issubclass(ServiceError, TypeError)
