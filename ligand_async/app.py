@@ -20,6 +20,7 @@ from ligand_async.web import (
     LigandQuart,
     PrincipalSession,
     SecurityHeaders,
+    ServiceCommands,
     Stage,
     StrictRequest,
     Syntax,
@@ -75,6 +76,7 @@ def create_app(
     """
     settings = settings or Settings.load()
     app = LigandQuart(import_name)
+    app.cli = ServiceCommands(app)
     app.request_class = StrictRequest
     app.config.from_mapping(settings.config_copy())
     app.config.from_mapping(check_config(config or {}, settings))

@@ -17,6 +17,7 @@ from werkzeug.datastructures import Headers
 
 import ligand_async
 from ligand_async import Database, Identified, Model, Settings, Timestamped, Versioned, operation, public
+from ligand_async.web import LigandQuart
 
 
 class Base(Model, DeclarativeBase):
@@ -54,7 +55,7 @@ def make_app(
     settings: dict[str, Any] | None = None,
     environment: str = "testing",
     **more: Any,
-) -> Quart:
+) -> LigandQuart:
     """Make a service on a database."""
     return ligand_async.create_app(
         __name__,
@@ -113,7 +114,7 @@ class Answer:
         return [(next(part[place] for place in places if place in part), part["code"]) for part in self.json["errors"]]
 
 
-def app_of(*views: tuple[str, str, View], **more: Any) -> Quart:
+def app_of(*views: tuple[str, str, View], **more: Any) -> LigandQuart:
     """Make an app of (method, rule, view), without a database."""
     return make_app(NEVER_OPENED, routes(*views), database=None, **more)
 

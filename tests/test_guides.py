@@ -1,6 +1,7 @@
 """What the guides in docs/ show can be run."""
 
 import asyncio
+import functools
 import importlib.util
 import itertools
 import json
@@ -9,6 +10,7 @@ import shlex
 import sys
 import tomllib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,8 +23,10 @@ from click.testing import CliRunner
 
 from ligand_async import Database, Settings, create_app, signals
 from ligand_async.auth import issuer_of
+from ligand_async import Conflict, Database, Principal, Settings, create_app, signals
 from ligand_async.cli import ligand
 from ligand_async.testing import authorization, watch
+from ligand_async.web import services_of
 from tests.auth.issuing import AUDIENCE, Issuer
 from tests.machine import leave_bare
 from tests.redis_server import RedisServer
@@ -486,6 +490,7 @@ def test_every_guide_is_linked_from_the_readme() -> None:
             "audit",
             "openapi",
             "caller-session",
+            "scripts",
         )
     ],
     ids=str,
@@ -516,6 +521,7 @@ async def test_services_guide_is_true(guide: ModuleType, postgres_url: str) -> N
 
         paths = (await (await client.get("/openapi.json")).get_json())["paths"]
         assert {"403", "404"} <= paths["/invoices/{invoice_id}"]["get"]["responses"].keys()
+        assert await guide.archive_for(app, Principal("ada", issuer="https://issuer.example")) == 0
         async for ledger in guide.open_ledger():
             ledger.append("kept")
         assert await (await client.get("/invoices/count", headers=authorization(app, subject="ledger"))).get_json() == 1
@@ -592,3 +598,27 @@ async def test_caller_session_guide_is_true(guide: ModuleType, sqlite_url: str, 
         assert (await client.get("/basket/size", **bob)).status_code == 401
         guide.DENIED.clear()
         assert await size(**bob) == 0
+@pytest.mark.parametrize("guide", ["scripts"], indirect=True)
+async def test_scripts_guide_is_true(guide: ModuleType, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shop of the guide reminds, cleans up and reports, on the command line and in a program."""
+    settings = Settings.load("testing", database_url=database_url)
+    monkeypatch.setattr(guide, "make_shop", functools.partial(guide.make_shop, settings))
+    app = guide.make_shop()
+    app.cli.add_command(guide.pay_all)
+    async with app.running():
+        await guide.db.create_tables()
+        async with guide.db.transaction() as session:
+            session.add(guide.Basket(customer="ada", created_at=datetime(2020, 1, 1, tzinfo=UTC)))
+        services = services_of(app)
+        assert await services.call(guide.remind, {"customer": "ada", "days": 7}) == "ada was reminded"
+        assert services.get(guide.Mailer).sent == ["ada"]
+        with pytest.raises(Conflict, match="bob has no basket that old"):
+            await services.call(guide.remind, {"customer": "bob"})
+
+    runner = app.test_cli_runner()
+    outputs = [
+        runner.invoke(args=arguments).output
+        for arguments in (["clean-up", "--dry-run"], ["clean-up"], ["clean-up"], ["pay-all"])
+    ]
+    assert outputs == ["1 baskets\n", "1 baskets\n", "0 baskets\n", ""]
+    assert [await guide.report() for _ in range(2)] == [1, 2]

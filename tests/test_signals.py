@@ -428,7 +428,7 @@ async def test_failing_receiver_changes_nothing(service: Quart, heard: list[Any]
 async def test_signal_of_an_app_is_its_own(service: Quart, sqlite_url: str) -> None:
     """`app.signal(name)` is the signal of that name, sent and received for one app, without a context."""
     heard: list[Any] = []
-    other = cast(LigandQuart, make_app(sqlite_url))
+    other = make_app(sqlite_url)
     mine = cast(LigandQuart, service)
 
     def hear(sender: Quart, *, title: str) -> None:

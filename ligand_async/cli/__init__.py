@@ -7,7 +7,7 @@ from typing import Any
 import click
 from quart.cli import ScriptInfo
 
-from ligand_async.cli.service import find_app, service_errors
+from ligand_async.cli.service import find_app, load_app, service_errors
 from ligand_async.settings import without_choice
 
 __all__ = ["ligand", "main"]
@@ -20,6 +20,7 @@ COMMANDS = {
     "db": "ligand_async.cli.db:db",
     "idempotency": "ligand_async.cli.idempotency:idempotency",
     "openapi": "ligand_async.cli.openapi:openapi",
+    "run": "ligand_async.cli.run:run",
     "serve": "ligand_async.cli.serve:serve",
     "settings": "ligand_async.cli.settings:settings",
     "shell": "ligand_async.cli.shell:shell",
@@ -30,14 +31,24 @@ _WITHOUT_SETTINGS = frozenset({"auth", "client", "openapi"})
 
 
 class LigandGroup(click.Group):
-    """A group whose commands are imported when they are used."""
+    """The commands of this package, imported when they are used, and those that the service has in `app.cli`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*COMMANDS, *super().list_commands(ctx)})
+        own: list[str] = []
+        try:
+            with without_choice("cli"):  # names need no settings
+                own = load_app(_info_of(ctx)).cli.list_commands(ctx)
+        except Exception as error:  # noqa: BLE001  (the commands of this package are there all the same)
+            _warn(error)
+        return sorted({*COMMANDS, *own, *super().list_commands(ctx)})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
-            return super().get_command(ctx, cmd_name)
+            try:
+                return load_app(_info_of(ctx)).cli.get_command(ctx, cmd_name)
+            except click.ClickException as error:
+                _warn(error)
+                return None
         module, _, name = COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(import_module(module), name)
         return command
@@ -45,6 +56,21 @@ class LigandGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         with service_errors():
             return super().invoke(ctx)
+
+
+def _info_of(ctx: click.Context) -> ScriptInfo:
+    """Return what loads the app; it is loaded once."""
+    if ctx.obj is None:
+        # The app keeps the debug mode its factory gave it; `quart` sets it from its own options.
+        ctx.obj = ScriptInfo(app_import_path=ctx.params.get("app") or find_app(), set_debug_flag=False)
+    info: ScriptInfo = ctx.obj
+    return info
+
+
+def _warn(error: Exception) -> None:
+    reason = error.format_message() if isinstance(error, click.ClickException) else f"{type(error).__name__}: {error}"
+    first = reason.partition("\n")[0]
+    click.echo(f"The commands of the service are not known, because it cannot be loaded: {first}\n", err=True)
 
 
 def show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
@@ -60,18 +86,21 @@ def show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> No
 
 @click.group(cls=LigandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
-    "-A", "--app", metavar="MODULE:FACTORY", help="The service's app; else LIGAND_APP, QUART_APP or pyproject.toml."
+    "-A",
+    "--app",
+    is_eager=True,
+    metavar="MODULE:FACTORY",
+    help="The service's app; else LIGAND_APP, QUART_APP or pyproject.toml.",
 )
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=show_version, help="Show versions."
 )
 @click.pass_context
-def ligand(ctx: click.Context, app: str | None) -> None:
+def ligand(ctx: click.Context, app: str | None) -> None:  # noqa: ARG001  (`_info_of` reads it)
     """Run and look after a ligand_async service."""
     if ctx.invoked_subcommand in _WITHOUT_SETTINGS:
         ctx.with_resource(without_choice("cli"))
-    # The app keeps the debug mode its factory gave it; `quart` sets it from its own options.
-    ctx.obj = ScriptInfo(app_import_path=app or find_app(), set_debug_flag=False)
+    _info_of(ctx)
 
 
 def main() -> None:

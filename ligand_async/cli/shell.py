@@ -18,15 +18,17 @@ from quart import Quart
 from quart.cli import ScriptInfo, pass_script_info
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from ligand_async.cli.output import one_message
 from ligand_async.cli.service import load_app, open_database, service_with_database
 from ligand_async.context import service_of
 from ligand_async.data import Database, OwnedSession, observers_of, watch_session
+from ligand_async.web import ServiceError, services_of
 
 
 @click.command("shell")
 @pass_script_info
 def shell(info: ScriptInfo) -> None:
-    """Open a Python console that awaits, with app, db, a session and the models.
+    """Open a Python console that awaits, with app, db, services, a session and the models.
 
     The console is IPython where that is installed. What the session did is rolled back at the end unless
     `await session.commit()` was run. A program piped in is run as a whole; if it raises, the exit code is 1.
@@ -50,10 +52,16 @@ def shell(info: ScriptInfo) -> None:
 
 @asynccontextmanager
 async def _open_names(app: Quart) -> AsyncIterator[dict[str, Any]]:
-    """Open the database, and yield the names that are defined in the console."""
-    async with open_database(app) as database, _open_session(app, database) as session:
+    """Open the database, make the services, and yield the names that are defined in the console."""
+    services = services_of(app)
+    async with open_database(app) as database, AsyncExitStack() as stack:
+        with one_message(misuse=(ServiceError,)):
+            await services.start()
+        stack.push_async_callback(services.stop)
+        session = await stack.enter_async_context(_open_session(app, database))
         models = {mapper.class_.__name__: mapper.class_ for mapper in database.base.registry.mappers}
-        yield models | {"__name__": "__console__", "app": app, "db": database, "session": session}
+        names = {"app": app, "db": database, "services": services, "session": session}
+        yield models | {"__name__": "__console__"} | names
 
 
 class _ConsoleSession(AsyncSession):

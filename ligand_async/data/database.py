@@ -119,7 +119,7 @@ class Database:
         if opened is None or opened.engines is None:
             raise RuntimeError(
                 f"the database of app {app.name!r} is not open: engines live from start to stop. "
-                "In a test, use `async with app.test_app()`; elsewhere, `await app.startup()`"
+                "In a test, use `async with app.test_app()`; in a script, `async with app.running()`"
             )
         return opened.engines
 

@@ -25,7 +25,16 @@ from ligand_async.web.problems import init_problems, render_problem
 from ligand_async.web.proxies import TrustedProxies
 from ligand_async.web.quart import LigandClient, LigandQuart, ResponseCut
 from ligand_async.web.request import StrictRequest
-from ligand_async.web.services import Depends, ErrorReturned, ServiceError, app_scope, init_services, services_of
+from ligand_async.web.scripts import ServiceCommands, run_script
+from ligand_async.web.services import (
+    Depends,
+    ErrorReturned,
+    ServiceError,
+    Services,
+    app_scope,
+    init_services,
+    services_of,
+)
 from ligand_async.web.stages import Reply, Stage
 from ligand_async.web.startup_checks import check_operations, find_functions
 from ligand_async.web.syntax import Syntax
@@ -54,7 +63,9 @@ __all__ = [
     "Reply",
     "ResponseCut",
     "SecurityHeaders",
+    "ServiceCommands",
     "ServiceError",
+    "Services",
     "Stage",
     "StrictRequest",
     "Syntax",
@@ -80,6 +91,7 @@ __all__ = [
     "operation",
     "operation_of",
     "render_problem",
+    "run_script",
     "scan",
     "services_of",
     "tag",

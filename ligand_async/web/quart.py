@@ -8,10 +8,11 @@ are in `request.py`.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
 from quart import Quart, Request, Response, got_request_exception, got_websocket_exception
@@ -49,6 +50,8 @@ from ligand_async.web.problems import (
 from ligand_async.web.scrubbing import without_values
 
 logger = logging.getLogger(__name__)
+
+_STOP_SECONDS = 30.0  # for an app that runs without a server, to stop
 
 _unhandled_var: ContextVar[list[BaseException] | None] = ContextVar("ligand_unhandled", default=None)
 """Where a test client collects the exceptions that no error handler took."""
@@ -143,6 +146,7 @@ class LigandQuart(Quart):
 
     Attributes:
         guard: Stands around everything, also around middleware that is put around `asgi_app`.
+        is_started: Whether the app has been started and not been stopped.
     """
 
     guard: Guard
@@ -153,6 +157,7 @@ class LigandQuart(Quart):
         super().__init__(import_name, **options)
         self.url_map.converters = {**self.url_map.converters, "int": AsciiInteger, "float": AsciiFloat}
         self.guard = Guard([], request_timeout=None, max_body_bytes=2**63)
+        self.is_started = False
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one scope of the ASGI server; requests pass the guard first."""
@@ -171,14 +176,55 @@ class LigandQuart(Quart):
     async def startup(self) -> None:
         """Run the functions before serving, then send `service_started`."""
         await super().startup()
+        self.is_started = True
         async with self.app_context():
             await deliver(service_started, self)
 
     async def shutdown(self) -> None:
         """Send `service_draining`, then wait for background tasks and run the functions after serving."""
+        self.is_started = False
         async with self.app_context():
             await deliver(service_draining, self)
         await super().shutdown()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        """Run the app without serving it, for a script: `async with create_app().running() as app:`.
+
+        The app is started, the block runs in its context, and the app is stopped as by the server: it waits for
+        background tasks, closes services and then the database. The exception of the block is the one that is raised.
+        The app can be run again afterwards.
+
+        Raises:
+            RuntimeError: The app runs already.
+            TimeoutError: The app did not stop within 30 s, besides the time that Quart gives background tasks.
+        """
+        if self.is_started:
+            raise RuntimeError(f"app {self.name!r} runs already; its context is `async with app.app_context()`")
+        await self.startup()
+        try:
+            async with self.app_context():
+                yield self
+        except BaseException:
+            try:
+                await self._stop_in_time()
+            except Exception:
+                logger.exception("the app did not stop properly; what ended it before is raised")
+            raise
+        await self._stop_in_time()
+
+    async def _stop_in_time(self) -> None:
+        seconds = _STOP_SECONDS + float(self.config["BACKGROUND_TASK_SHUTDOWN_TIMEOUT"])
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                await self.shutdown()
+        except TimeoutError as error:
+            if limit.expired():
+                raise TimeoutError(
+                    f"the app did not stop within {seconds:g} s: a function after serving hangs"
+                ) from error
+            raise
 
     def add_background_task(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Run a function in the background. In Quart a `SystemExit` there ends the server."""

@@ -31,6 +31,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async.annotations import without_none
 from ligand_async.context import Unit, service_of, state_of, unit_var
+from ligand_async.data import Database
 from ligand_async.errors import Problem
 from ligand_async.principal import Principal
 from ligand_async.settings import Settings
@@ -330,7 +331,11 @@ class Services:
             if kind in made:
                 found: T = made[kind]
                 return found
-        reason = "is made for each request" if kind in self._factories else "is not there; does the app run?"
+        reason = "is not provided; see create_app(provide=…)"
+        if kind in self._factories:
+            reason = "is made for each request; write a function that takes it, and `await services_of(app).call(it)`"
+        elif kind in self:
+            reason = "is made when the app starts, and the app does not run; use `async with app.running()`"
         raise LookupError(f"{_name_of(kind)} {reason}")
 
     def replace(self, kind: Any, provided: Any) -> None:
@@ -373,6 +378,72 @@ class Services:
             self._factories[kind] = provided
         else:
             self._values[kind] = provided
+
+    # -- outside of operations
+
+    async def call(
+        self, function: _Factory, arguments: Mapping[str, Any] | None = None, *, principal: Principal | None = None
+    ) -> Any:
+        """Call a function as an operation calls its handler: services are made for it and closed after it.
+
+        For scripts, websockets, background tasks and the shell. Where the function or one of its services takes the
+        `AsyncSession`, the call is a unit of work of its own: it is committed after the services are closed.
+
+        Args:
+            function: A function or a coroutine function; its parameters get services by annotation.
+            arguments: Parameters that it is given by name; its services may take them by name, too.
+            principal: The caller, for services that take one.
+
+        Returns:
+            What the function returns.
+
+        Raises:
+            ServiceError: A service is missing, or takes a caller and there is none.
+            RuntimeError: The app does not run, or has no database and a session is taken.
+        """
+        if not self._is_running:
+            raise RuntimeError("the services are made when the app starts; use `async with app.running()`")
+        given = dict(arguments or {})
+        name = _name_of(function)
+        plan = _Planner(self, given).plan(name, self._needs_of(function, given))
+        if plan.needs_principal and principal is None:
+            raise ServiceError(
+                f"{name}: a service takes a Principal, and nobody calls here; pass principal=…, or let it take "
+                "`Principal | None`"
+            )
+
+        async def handle(services: dict[str, Any]) -> Any:
+            result = function(**given, **services)
+            return await result if inspect.isawaitable(result) else result
+
+        if not plan.takes_session:
+            return await plan.run(handle, self.known(None, principal, given), _pass)
+        database = service_of(this_app()).database
+        if not isinstance(database, Database):
+            raise RuntimeError(f"{name} takes a session, and the app has no database; give create_app() one")
+        async with database.transaction() as session:
+
+            async def check(_: Any) -> None:
+                await session.flush()
+
+            return await plan.run(handle, self.known(session, principal, given), check)
+
+    def _needs_of(self, function: _Factory, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parameters that a call makes services for, with their annotations."""
+        # A decorator such as click's `pass_context` may pass what is neither given nor a service.
+        is_whole = not hasattr(function, "__wrapped__")
+        parameters = _parameters_of(function, (_name_of(function),), given if is_whole else None)
+        return {
+            name: hint
+            for name, (hint, is_required) in parameters.items()
+            if name not in given and ((is_required and is_whole) or self.is_service(hint))
+        }
+
+    def is_service(self, hint: Any) -> bool:
+        """Return True if a parameter with this annotation gets a service, whatever its name is."""
+        kind, _ = without_none(hint)
+        known = kind in {AsyncSession, Principal} if isinstance(kind, Hashable) else False
+        return known or dependency_of(hint) is not None or self.is_settings(kind) or kind in self
 
     # -- at the request
 
@@ -568,8 +639,13 @@ class _Planner:
         return key
 
 
-def _parameters_of(factory: _Factory, way: _Way) -> dict[str, tuple[Any, bool]]:
+def _parameters_of(factory: _Factory, way: _Way, given: Collection[str] | None = ()) -> dict[str, tuple[Any, bool]]:
     """Return the parameters of a factory: the annotation of each, and whether it has no default.
+
+    Args:
+        factory: The factory.
+        way: For errors.
+        given: The parameters that need no annotation; None for all.
 
     Raises:
         ServiceError: A parameter without a default has no annotation, or an annotation cannot be resolved.
@@ -586,7 +662,7 @@ def _parameters_of(factory: _Factory, way: _Way) -> dict[str, tuple[Any, bool]]:
         is_required = parameter.default is parameter.empty
         if name in hints:
             parameters[name] = hints[name], is_required
-        elif is_required:
+        elif is_required and given is not None and name not in given:
             raise ServiceError(
                 f"{_describe_way(way)}: parameter {name!r} has no annotation; write the type that it takes"
             )
@@ -618,6 +694,10 @@ def _generator_function(factory: _Factory) -> _Factory:
     inner = inspect.unwrap(factory)
     is_generator = inspect.isasyncgenfunction(inner) or inspect.isgeneratorfunction(inner)
     return inner if inner is not factory and is_generator else factory
+
+
+async def _pass(_: Any) -> None:
+    """Check nothing."""
 
 
 def _describe_way(way: _Way) -> str:

@@ -75,6 +75,22 @@ def test_names_are_there(pipe: Pipe) -> None:
 
 
 @pytest.mark.ligand_database("sqlite")
+def test_services_are_made_called_and_replaced(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lives as long as the app is there and is closed at the end, and a fake takes the place of any other."""
+    monkeypatch.setenv("JOBS_DATABASE", database_url)
+    monkeypatch.chdir(ROOT)
+    program = "from tests.cli.jobs import Mailer, Caller, add, greet, make_tables\n"
+    program += "await make_tables()\nprint(services.get(Mailer).name)\n"
+    program += "print(await services.call(add, {'name': 'pen'}))\n"
+    program += "services.replace(Caller, lambda: 'nobody')\nprint(await services.call(greet))\n"
+
+    outcome = CliRunner().invoke(ligand, ["--app", "tests.cli.jobs:create_app", "shell"], input=program)
+
+    assert outcome.stdout == "open\nmailer\npen 3 None\nnobody\nclose\n", outcome.stderr
+    assert asyncio.run(fetch(database_url, "SELECT name FROM item")) == [("pen",)]
+
+
+@pytest.mark.ligand_database("sqlite")
 def test_blocks_await(pipe: Pipe, database_url: str) -> None:
     """A program is run as a whole: blocks, functions and units of work need no blank line after them."""
     outcome = pipe("async with db.transaction() as other:\n    other.add(Pet(name='Rex'))\nprint('done')\n")
@@ -198,7 +214,7 @@ def test_banner_names_what_is_there(environment: dict[str, str]) -> None:
     terminal = Terminal(environment)
     banner = terminal.expect(r">>> $")
     terminal.close()
-    assert "Petstore 1.0.0 (testing). Defined are: Pet, app, db, session." in banner
+    assert "Petstore 1.0.0 (testing). Defined are: Pet, app, db, services, session." in banner
     assert "await session.commit()" in banner
 
 
