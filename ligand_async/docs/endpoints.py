@@ -65,10 +65,9 @@ def contract_of(endpoint: Endpoint) -> Contract:
     body = stamp_on(endpoint, QUART_SCHEMA_REQUEST_ATTRIBUTE)
     body = None if body is None else (body[0], (_MEDIA_TYPES[body[1]],))
     responses: dict[int, tuple[Any, Any]] = dict(stamp_on(endpoint, QUART_SCHEMA_RESPONSE_ATTRIBUTE) or {})
-    operation = endpoint.operation
-    if operation is None:
+    operation, inputs = endpoint.operation, endpoint.inputs
+    if operation is None or inputs is None:
         return Contract(query, headers, None, body, _in_order(responses))
-    inputs = operation.inputs
     return Contract(
         query=query if inputs.query is None else inputs.query.model,
         headers=headers if inputs.headers is None else inputs.headers.model,

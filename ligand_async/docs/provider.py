@@ -52,7 +52,7 @@ class LigandOpenAPIProvider(OpenAPIProvider):
         self._contracts = {endpoint.key: contract_of(endpoint) for endpoint in endpoints}
         self._ids = _name_operations(endpoints)
         self._security = Security(cast("Quart", self._app), endpoints)
-        closed = [one.operation.inputs.data.schema for one in endpoints if one.operation and one.operation.inputs.data]
+        closed = [inputs.data.schema for one in endpoints if (inputs := one.inputs) is not None and inputs.data]
         self._schemas = Schemas(chain.from_iterable(map(_types_of, self._contracts.values())), closed=closed)
         self._described: list[tuple[Endpoint, dict[str, Any]]] = []
         document = super().schema()

@@ -4,6 +4,7 @@ from ligand_async.marks import limit
 from ligand_async.web.audit import make_audit_blueprint
 from ligand_async.web.body import Form, scan
 from ligand_async.web.conditional import check_preconditions, conditional
+from ligand_async.web.depends import Depends, ServiceError
 from ligand_async.web.deprecation import deprecated, init_deprecation
 from ligand_async.web.endpoint import RETRY_AFTER, DocumentError, Endpoint, Feature, Operation, operation_of
 from ligand_async.web.features import FEATURES
@@ -27,9 +28,7 @@ from ligand_async.web.quart import LigandClient, LigandQuart, ResponseCut
 from ligand_async.web.request import StrictRequest
 from ligand_async.web.scripts import ServiceCommands, run_script
 from ligand_async.web.services import (
-    Depends,
     ErrorReturned,
-    ServiceError,
     Services,
     app_scope,
     init_services,

@@ -13,9 +13,10 @@ from werkzeug.routing import Rule
 from ligand_async.context import find_service
 from ligand_async.errors import Problem
 from ligand_async.marks import SessionMode
+from ligand_async.web.depends import ServiceError
 from ligand_async.web.inputs import Inputs
 from ligand_async.web.output import Output
-from ligand_async.web.services import Plan, ServiceError, services_of
+from ligand_async.web.services import Plan, services_of
 
 _Handler = Callable[..., Any]
 V = TypeVar("V", bound=_Handler)
@@ -63,8 +64,7 @@ def plan_of(app: Quart, operation: Operation, path: Collection[str]) -> Plan | N
     inputs, handler = operation.inputs, operation.handler
     if inputs.others.keys() <= set(path):
         return None
-    needs = {name: hint for name, hint in inputs.others.items() if name not in path}
-    return services_of(app).plan(handler, handler.__qualname__, needs, [*path, *inputs.names])
+    return services_of(app).plan(handler, inputs, path)
 
 
 def takes_session(app: Quart, operation: Operation, path: Collection[str]) -> bool:
@@ -172,6 +172,14 @@ class Endpoint:
             return plan_of(self.app, self.operation, self.rule.arguments)
         except ServiceError:  # the app does not start
             return None
+
+    @property
+    def inputs(self) -> Inputs | None:
+        """The inputs of its operation and of the services that this takes; None for a plain view."""
+        plan = self.plan
+        if plan is not None and plan.inputs is not None:
+            return plan.inputs
+        return None if self.operation is None else self.operation.inputs
 
     @property
     def takes_session(self) -> bool:

@@ -2,8 +2,9 @@
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
+from types import MappingProxyType
 from typing import Any, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, create_model
@@ -14,8 +15,10 @@ from ligand_async.annotations import without_none
 from ligand_async.principal import Principal
 from ligand_async.settings import Settings
 from ligand_async.web.body import Body, make_body
+from ligand_async.web.depends import ServiceError, dependency_of, parameters_of_dependencies
 from ligand_async.web.fields import Fields
-from ligand_async.web.services import ServiceError, dependency_of, parameters_of_dependencies
+
+NAMED_INPUTS = frozenset({"data", "query_args", "headers", "cookies"})
 
 
 class OperationError(TypeError):
@@ -37,7 +40,8 @@ class Inputs:
         principal: The name of the parameter that takes the `Principal`, or None.
         principal_required: Whether an anonymous request is refused.
         others: Path variables and services; which of the two depends on the route.
-        own: The names of the handler's parameters; functions in `Depends` may take more of what is read.
+        own: The names of the handler's parameters; services may take more of what is read.
+        annotations: Those of `data`, `query_args`, `headers`, `cookies` and of single query parameters, by name.
         returns: The return annotation.
     """
 
@@ -52,18 +56,16 @@ class Inputs:
     principal_required: bool
     others: dict[str, Any]
     own: frozenset[str]
+    annotations: Mapping[str, Any]
     returns: Any
 
-    @property
-    def names(self) -> set[str]:
-        """The names by which functions in `Depends` may take what is read, besides variables of the path."""
-        read = {"data": self.data, "headers": self.headers, "cookies": self.cookies}
-        names = {name for name, reader in read.items() if reader is not None} | self.query_scalars.keys()
-        return names | {"query_args"} if self.takes_query_args else names
 
-
-def read_inputs(handler: Callable[..., Any]) -> Inputs:
+def read_inputs(handler: Callable[..., Any], of_services: Mapping[str, Any] = MappingProxyType({})) -> Inputs:
     """Read a handler's signature.
+
+    Args:
+        handler: The coroutine function.
+        of_services: `data`, `query_args`, `headers` and `cookies` that only services take, with their annotations.
 
     Raises:
         OperationError: It is not a coroutine function, an annotation is missing or cannot be resolved, or a parameter
@@ -94,7 +96,7 @@ def read_inputs(handler: Callable[..., Any]) -> Inputs:
             raise OperationError(f"{name}: parameter {parameter.name!r} has no annotation")
         hint = hints[parameter.name]
         kind, optional = without_none(hint)
-        if parameter.name in {"data", "query_args", "headers", "cookies"}:
+        if parameter.name in NAMED_INPUTS:
             named[parameter.name] = hint
             if parameter.name == "data" and parameter.default is not parameter.empty:
                 absent = (parameter.default,)
@@ -113,6 +115,7 @@ def read_inputs(handler: Callable[..., Any]) -> Inputs:
     own = frozenset(parameter.name for parameter in parameters)
     for function, parameter, hint in _parameters_of_dependencies(name, others):
         _join_dependency(name, function, parameter, hint, named, scalars)
+    named.update(of_services)
     if "data" in named and "data" not in own and without_none(named["data"])[1]:
         absent = (None,)
     principal, anyone = injected.get(Principal, (None, False))
@@ -128,6 +131,7 @@ def read_inputs(handler: Callable[..., Any]) -> Inputs:
         principal_required=not anyone,
         others=others,
         own=own,
+        annotations=named | {name: hint for name, (hint, _) in scalars.items()},
         returns=hints["return"],
     )
 
@@ -155,7 +159,7 @@ def _join_dependency(
     name, default = parameter.name, parameter.default
     kind, _ = without_none(hint)
     known: Any
-    if name in {"data", "query_args", "headers", "cookies"}:
+    if name in NAMED_INPUTS:
         known = named.setdefault(name, hint)
         is_same = known == hint
     elif default is parameter.empty or kind in {AsyncSession, Principal, Settings} or dependency_of(hint) is not None:

@@ -118,7 +118,7 @@ async def _serve(
     preconditions_var.set(expect_preconditions() if getattr(view, IS_CONDITIONAL, False) else None)
     attempt_var.set(None if request.method in SAFE_METHODS else await read_attempt(view))
     plan = plan_of(this_app(), operation, path)
-    arguments = await _read_arguments(operation.inputs, path, plan)
+    arguments = await _read_arguments((plan and plan.inputs) or operation.inputs, path, plan)
     if plan is None and not operation.takes_session:
         return _make_response(operation, await operation.handler(*instance, **arguments))
     return await run_until_deadline(_run_unit(operation, instance, arguments, plan), current_deadline())

@@ -19,8 +19,9 @@ from werkzeug.exceptions import HTTPException
 
 from ligand_async.data import problem_of
 from ligand_async.errors import Problem
+from ligand_async.web.depends import ServiceError
 from ligand_async.web.quart import LigandQuart
-from ligand_async.web.services import ServiceError, services_of
+from ligand_async.web.services import services_of
 
 _Function = Callable[..., Any]
 

@@ -18,13 +18,11 @@ from collections.abc import (
     Generator,
     Hashable,
     Iterable,
-    Iterator,
     Mapping,
-    Sequence,
 )
 from dataclasses import dataclass
 from types import AsyncGeneratorType, GeneratorType
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar
 
 from quart import Quart, Response
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -36,18 +34,24 @@ from ligand_async.errors import Problem
 from ligand_async.principal import Principal
 from ligand_async.settings import Settings
 from ligand_async.tasks import this_app
+from ligand_async.web.depends import (
+    Depends,
+    Factory,
+    ServiceError,
+    Way,
+    dependency_of,
+    describe_cycle,
+    describe_way,
+    name_of,
+    parameters_of,
+)
+from ligand_async.web.inputs import NAMED_INPUTS, Inputs, OperationError, read_inputs
 
 logger = logging.getLogger(__name__)
 
 _CLOSE_TIMEOUT = 5.0  # seconds, for each service that lives as long as the app
 
 T = TypeVar("T")
-_Factory = Callable[..., Any]
-_Way = tuple[Any, ...]  # from the handler's name through types and functions to the one that is looked at
-
-
-class ServiceError(TypeError):
-    """Services that do not fit together; the message shows the way to the mistake and the remedy."""
 
 
 class ErrorReturned(Exception):
@@ -68,10 +72,10 @@ class ErrorReturned(Exception):
 class AppScope:
     """A factory whose product lives as long as the app."""
 
-    factory: _Factory
+    factory: Factory
 
 
-def app_scope(factory: _Factory) -> AppScope:
+def app_scope(factory: Factory) -> AppScope:
     """Make a service once, when the app starts, and close it when it stops.
 
     Args:
@@ -81,67 +85,6 @@ def app_scope(factory: _Factory) -> AppScope:
     return AppScope(factory)
 
 
-class Depends:
-    """Make one parameter of a handler with a function: `invoice: Annotated[Invoice, Depends(load_own_invoice)]`.
-
-    The function runs once per request, however many parameters and functions depend on it.
-
-    Args:
-        factory: A function, a coroutine function, an (async) generator function, a class or another object that can be
-            called. It may take variables of the path by name, the request's `AsyncSession`, the `Principal`,
-            `Settings`, provided services, and parameters with `Depends` of their own.
-        raises: Problems that it raises, for the documentation of each operation that uses it.
-    """
-
-    __slots__ = ("factory", "raises")
-
-    def __init__(self, factory: _Factory, *, raises: Sequence[type[Problem]] = ()) -> None:
-        if not callable(factory):
-            raise TypeError(f"Depends() takes a function, not a {type(factory).__name__}")
-        if not isinstance(factory, Hashable):
-            name = type(factory).__name__
-            raise TypeError(f"Depends() takes a function or an object that has a hash; give {name} one, as by eq=False")
-        self.factory = factory
-        self.raises = tuple(raises)
-
-
-def dependency_of(hint: Any) -> Depends | None:
-    """Return the `Depends` in an annotation, or None."""
-    metadata = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
-    return next((extra for extra in metadata if isinstance(extra, Depends)), None)
-
-
-def parameters_of_dependencies(hints: Iterable[Any]) -> Iterator[tuple[str, inspect.Parameter, Any]]:
-    """Yield the parameters of the functions in `Depends`, and of those that these depend on.
-
-    Yields:
-        The name of the function, the parameter, and its annotation.
-
-    Raises:
-        ServiceError: A parameter without a default has no annotation, or an annotation cannot be resolved.
-    """
-    for function in functions_of_dependencies(hints):
-        signature = inspect.signature(function)
-        for name, (hint, _) in _parameters_of(function, (function,)).items():
-            yield _name_of(function), signature.parameters[name], hint
-
-
-def functions_of_dependencies(hints: Iterable[Any]) -> Iterator[_Factory]:
-    """Yield the functions in `Depends`, and those that these depend on, each once.
-
-    Raises:
-        ServiceError: A parameter without a default has no annotation, or an annotation cannot be resolved.
-    """
-    hints, seen = list(hints), set[_Factory]()
-    for hint in hints:
-        depends = dependency_of(hint)
-        if depends is None or depends.factory in seen:
-            continue
-        seen.add(depends.factory)
-        hints.extend(hint for hint, _ in _parameters_of(depends.factory, (depends.factory,)).values())
-        yield depends.factory
-
-
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How the services of one operation are made: what is made first stands first.
@@ -149,6 +92,7 @@ class Plan:
     Attributes:
         steps: Each makes one service.
         wanted: Which service each parameter of the handler gets.
+        inputs: What the handler and its services read from the request; None for a call.
         named: The parameters of factories that are read from the request, by name, with their annotations.
         takes_session: Whether a factory takes the request's session.
         needs_principal: Whether a factory takes a `Principal` that must be there.
@@ -158,6 +102,7 @@ class Plan:
 
     steps: tuple["_Step", ...]
     wanted: dict[str, Any]
+    inputs: Inputs | None
     named: dict[str, Any]
     takes_session: bool
     needs_principal: bool
@@ -231,7 +176,7 @@ async def _close(opened: list[_Opened], error: BaseException | None) -> Any:
         except BaseException as raised:  # noqa: BLE001  (it is raised again by the caller)
             error = raised
         else:
-            twice = ServiceError(f"{_name_of(generator)} yields twice; a factory yields its service once")
+            twice = ServiceError(f"{name_of(generator)} yields twice; a factory yields its service once")
             twice.__cause__ = error
             error = twice
         finally:
@@ -250,7 +195,7 @@ class _Step:
     """
 
     key: Any
-    factory: _Factory
+    factory: Factory
     needs: tuple[tuple[str, Any], ...]
 
     async def make(self, known: Mapping[Any, Any], opened: list[_Opened]) -> Any:
@@ -262,7 +207,7 @@ class _Step:
         try:
             value = await anext(made) if isinstance(made, AsyncGeneratorType) else next(made)
         except (StopAsyncIteration, StopIteration) as error:
-            raise ServiceError(f"{_name_of(made)} ends without a yield; a factory yields its service once") from error
+            raise ServiceError(f"{name_of(made)} ends without a yield; a factory yields its service once") from error
         # The handler's `on_commit` and signals are of the unit around it, not of one that a factory has opened.
         opened.append(_Opened(made, unit_var.get()))
         unit_var.set(around)
@@ -294,15 +239,15 @@ class Services:
         self,
         provide: Mapping[type, Any],
         settings: Settings | None = None,
-        find_functions: Callable[[], Iterable[_Factory]] = tuple,
+        find_functions: Callable[[], Iterable[Factory]] = tuple,
     ) -> None:
         self._settings = settings
         self._find_functions = find_functions
         self.has_replacements = False
-        self._factories: dict[Any, _Factory] = {}
-        self._app_factories: dict[Any, _Factory] = {}
+        self._factories: dict[Any, Factory] = {}
+        self._app_factories: dict[Any, Factory] = {}
         self._values: dict[Any, Any] = {}
-        self._functions: dict[_Factory, _Factory] = {}
+        self._functions: dict[Factory, Factory] = {}
         self._made: dict[Any, Any] = {}
         self._opened: list[_Opened] = []
         self._plans: dict[Any, Plan] = {}
@@ -310,7 +255,7 @@ class Services:
         for kind, provided in provide.items():
             if not (isinstance(provided, AppScope) or _is_instance(provided, kind) or callable(provided)):
                 raise TypeError(
-                    f"provide[{_name_of(kind)}]: a factory, app_scope(factory) or an instance of it was expected, "
+                    f"provide[{name_of(kind)}]: a factory, app_scope(factory) or an instance of it was expected, "
                     f"not a {type(provided).__name__}"
                 )
             self._register(kind, provided, is_factory=not _is_instance(provided, kind))
@@ -335,8 +280,8 @@ class Services:
         if kind in self._factories:
             reason = "is made for each request; write a function that takes it, and `await services_of(app).call(it)`"
         elif kind in self:
-            reason = "is made when the app starts, and the app does not run; use `async with app.running()`"
-        raise LookupError(f"{_name_of(kind)} {reason}")
+            reason = "is made when the app starts; does the app run? Use `async with app.running()`"
+        raise LookupError(f"{name_of(kind)} {reason}")
 
     def replace(self, kind: Any, provided: Any) -> None:
         """Provide something else for a type, or for a function in `Depends`.
@@ -354,17 +299,17 @@ class Services:
         in_depends = isinstance(kind, Hashable) and kind in set(self._find_functions())
         if kind not in self and not in_depends:
             raise LookupError(
-                f"{_name_of(kind)} is not provided, so nothing can replace it; see create_app(provide=…), and "
+                f"{name_of(kind)} is not provided, so nothing can replace it; see create_app(provide=…), and "
                 "Depends() in the annotations of operations"
             )
         is_factory = inspect.isroutine(provided) or isinstance(provided, type | functools.partial)
         if in_depends:
             if isinstance(provided, AppScope):
-                raise TypeError(f"{_name_of(kind)}: what is in Depends() runs for each request; leave app_scope() out")
+                raise TypeError(f"{name_of(kind)}: what is in Depends() runs for each request; leave app_scope() out")
             self._functions[kind] = provided if is_factory else lambda: provided
         if kind in self:
             if self._is_running and isinstance(provided, AppScope):
-                raise RuntimeError(f"{_name_of(kind)}: app_scope() makes a service at the start; replace it before")
+                raise RuntimeError(f"{name_of(kind)}: app_scope() makes a service at the start; replace it before")
             self._register(kind, provided, is_factory=is_factory and not _is_instance(provided, kind))
         self.has_replacements = True
         self._plans.clear()
@@ -382,7 +327,7 @@ class Services:
     # -- outside of operations
 
     async def call(
-        self, function: _Factory, arguments: Mapping[str, Any] | None = None, *, principal: Principal | None = None
+        self, function: Factory, arguments: Mapping[str, Any] | None = None, *, principal: Principal | None = None
     ) -> Any:
         """Call a function as an operation calls its handler: services are made for it and closed after it.
 
@@ -404,8 +349,8 @@ class Services:
         if not self._is_running:
             raise RuntimeError("the services are made when the app starts; use `async with app.running()`")
         given = dict(arguments or {})
-        name = _name_of(function)
-        plan = _Planner(self, given).plan(name, self._needs_of(function, given))
+        name = name_of(function)
+        plan = _Planner(self, dict.fromkeys(given)).plan(function, self._needs_of(function, given))
         if plan.needs_principal and principal is None:
             raise ServiceError(
                 f"{name}: a service takes a Principal, and nobody calls here; pass principal=…, or let it take "
@@ -428,11 +373,11 @@ class Services:
 
             return await plan.run(handle, self.known(session, principal, given), check)
 
-    def _needs_of(self, function: _Factory, given: Mapping[str, Any]) -> dict[str, Any]:
+    def _needs_of(self, function: Factory, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the parameters that a call makes services for, with their annotations."""
         # A decorator such as click's `pass_context` may pass what is neither given nor a service.
         is_whole = not hasattr(function, "__wrapped__")
-        parameters = _parameters_of(function, (_name_of(function),), given if is_whole else None)
+        parameters = parameters_of(function, (name_of(function),), given if is_whole else None)
         return {
             name: hint
             for name, (hint, is_required) in parameters.items()
@@ -447,21 +392,22 @@ class Services:
 
     # -- at the request
 
-    def plan(self, key: Any, name: str, needs: Mapping[str, Any], inputs: Collection[str]) -> Plan:
-        """Return how the services of an operation are made; worked out once for the inputs of each route.
+    def plan(self, handler: Factory, inputs: Inputs, path: Collection[str]) -> Plan:
+        """Return how the services of an operation are made; worked out once for the variables of each route.
 
         Args:
-            key: The operation.
-            name: What it is called in errors.
-            needs: The parameters of the handler that are services, with their annotations.
-            inputs: The names of what is read from the request: variables of the path, `data`, query parameters.
+            handler: The operation's.
+            inputs: What it reads from the request.
+            path: The names of the variables of the path.
 
         Raises:
             ServiceError: A service is missing or outlives what it needs, or two need each other.
         """
-        found = self._plans.get((key, *inputs))
+        found = self._plans.get((handler, *path))
         if found is None:
-            found = self._plans[key, *inputs] = _Planner(self, inputs).plan(name, needs)
+            given = dict(inputs.annotations) | {name: inputs.others.get(name) for name in path}
+            needs = {name: hint for name, hint in inputs.others.items() if name not in path}
+            found = self._plans[handler, *path] = _Planner(self, given, inputs).plan(handler, needs)
         return found
 
     def known(self, session: AsyncSession | None, principal: Principal | None, inputs: Mapping[str, Any]) -> Any:
@@ -471,11 +417,11 @@ class Services:
 
     # -- for the planner
 
-    def factory_of(self, kind: Any) -> _Factory | None:
+    def factory_of(self, kind: Any) -> Factory | None:
         """Return the factory per request of a type, or None if it is there already."""
         return self._factories.get(kind)
 
-    def function_of(self, depends: Depends) -> _Factory:
+    def function_of(self, depends: Depends) -> Factory:
         """Return the function in a `Depends`, or its replacement."""
         return self._functions.get(depends.factory, depends.factory)
 
@@ -499,15 +445,15 @@ class Services:
             raise
         self._is_running = True
 
-    async def _make_for_app(self, kind: Any, way: _Way) -> Any:
+    async def _make_for_app(self, kind: Any, way: Way) -> Any:
         if kind in self._values or kind in self._made:
             return self._values[kind] if kind in self._values else self._made[kind]
         if kind in way:
-            raise ServiceError(_describe_cycle(way, kind))
+            raise ServiceError(describe_cycle(way, kind))
         factory, way = self._app_factories[kind], (*way, kind)
         needs = []
         known: dict[Any, Any] = {Settings: self._settings}
-        for parameter, (hint, is_required) in _parameters_of(factory, way).items():
+        for parameter, (hint, is_required) in parameters_of(factory, way).items():
             needed, _ = without_none(hint)
             if self.is_settings(needed):
                 needs.append((parameter, Settings))
@@ -521,15 +467,15 @@ class Services:
         )
         return value
 
-    def _describe_refused_for_app(self, way: _Way, parameter: str, needed: Any) -> str:
+    def _describe_refused_for_app(self, way: Way, parameter: str, needed: Any) -> str:
         belongs = needed in {AsyncSession, Principal} or needed in self
         if belongs:
             return (
-                f"{_describe_way(way)}: parameter {parameter!r}: {_name_of(needed)} belongs to a request, and an "
+                f"{describe_way(way)}: parameter {parameter!r}: {name_of(needed)} belongs to a request, and an "
                 "app-scoped service outlives it; provide it without app_scope(), or let its methods take what they need"
             )
         return (
-            f"{_describe_way(way)}: nothing provides {_name_of(needed)} for parameter {parameter!r}; "
+            f"{describe_way(way)}: nothing provides {name_of(needed)} for parameter {parameter!r}; "
             "add it to create_app(provide=…)"
         )
 
@@ -545,34 +491,45 @@ class Services:
                 if failed is not None:
                     raise failed
             except Exception:
-                name = _name_of(one.generator)
+                name = name_of(one.generator)
                 logger.exception("the service that %s made could not be closed; the others are closed", name)
 
 
 class _Planner:
-    """Orders the factories of one operation, dependencies first.
+    """Orders the factories of one operation, or of one call, dependencies first.
 
     Args:
         services: What the app provides.
-        inputs: What the operation reads from the request, by name.
+        given: What factories may take by name, with the annotation that it is read by, where that is known.
+        inputs: What the operation reads from the request; None for a call.
     """
 
-    def __init__(self, services: Services, inputs: Collection[str]) -> None:
+    def __init__(self, services: Services, given: Mapping[str, Any], inputs: Inputs | None = None) -> None:
         self._services = services
+        self._given = dict(given)
         self._inputs = inputs
         self._steps: dict[Any, _Step] = {}
         self._named: dict[str, Any] = {}
+        self._read: dict[str, Any] = {}
         self._raises: set[type[Problem]] = set()
         self._required: set[Any] = set()
         self._takes_session = False
         self._needs_principal = False
 
-    def plan(self, name: str, needs: Mapping[str, Any]) -> Plan:
+    def plan(self, handler: Factory, needs: Mapping[str, Any]) -> Plan:
         """Plan the services of a handler."""
+        name = name_of(handler)
         wanted = {parameter: self._find(parameter, hint, (name,)) for parameter, hint in needs.items()}
+        inputs = self._inputs
+        if self._read:
+            try:
+                inputs = read_inputs(handler, self._read)
+            except OperationError as error:
+                raise ServiceError(str(error)) from error
         return Plan(
             steps=tuple(self._steps.values()),
             wanted=wanted,
+            inputs=inputs,
             named=self._named,
             takes_session=self._takes_session,
             needs_principal=self._needs_principal,
@@ -580,7 +537,7 @@ class _Planner:
             raises=frozenset(self._raises),
         )
 
-    def _find(self, parameter: str, hint: Any, way: _Way, *, is_required: bool = True) -> Any:
+    def _find(self, parameter: str, hint: Any, way: Way, *, is_required: bool = True, in_depends: bool = False) -> Any:
         """Return where a parameter comes from, and plan what makes it; None where its default stays.
 
         Raises:
@@ -589,7 +546,7 @@ class _Planner:
         depends = dependency_of(hint)
         if depends is not None:
             self._raises.update(depends.raises)
-            return self._visit(depends.factory, self._services.function_of(depends), way)
+            return self._visit(depends.factory, self._services.function_of(depends), way, in_depends=True)
         kind, is_optional = without_none(hint)
         if kind is AsyncSession:
             self._takes_session = True
@@ -597,9 +554,6 @@ class _Planner:
         if kind is Principal:
             self._needs_principal |= not is_optional
             return Principal
-        if parameter in self._inputs and len(way) > 1:
-            self._named[parameter] = hint
-            return parameter
         if self._services.is_settings(kind):
             return Settings
         if kind in self._services:
@@ -607,86 +561,62 @@ class _Planner:
             if not is_optional:
                 self._required.add(kind)
             return kind if factory is None else self._visit(kind, factory, way)
+        if len(way) > 1 and (is_required or in_depends) and self._is_input(parameter, hint, way):
+            return parameter
         if not is_required:
             return None
         if len(way) == 1:
             raise ServiceError(
                 f"parameter {parameter!r} is neither a variable of the rule nor a type that create_app(provide=…) has; "
-                f"put <{parameter}> into the rule, provide {_name_of(kind)}, write "
-                f"Annotated[{_name_of(kind)}, Depends(function)], or give it a default to make it a query parameter"
+                f"put <{parameter}> into the rule, provide {name_of(kind)}, write "
+                f"Annotated[{name_of(kind)}, Depends(function)], or give it a default to make it a query parameter"
             )
         raise ServiceError(
-            f"{_describe_way(way)}: nothing provides {_name_of(kind)} for parameter {parameter!r}; add it to "
+            f"{describe_way(way)}: nothing provides {name_of(kind)} for parameter {parameter!r}; add it to "
             f"create_app(provide=…), or put <{parameter}> into the rule"
         )
 
-    def _visit(self, key: Any, factory: _Factory, way: _Way) -> Any:
+    def _is_input(self, parameter: str, hint: Any, way: Way) -> bool:
+        """Return True if a factory takes a parameter from the request, by its name.
+
+        Raises:
+            ServiceError: It is read as something else.
+        """
+        if self._inputs is not None and parameter in NAMED_INPUTS and parameter not in self._given:
+            self._given[parameter] = self._read[parameter] = hint
+        if parameter not in self._given:
+            return False
+        known = self._given[parameter]
+        if self._inputs is not None and known is None:
+            self._given[parameter] = known = hint
+        if known is not None and without_none(known)[0] != without_none(hint)[0]:
+            raise ServiceError(
+                f"{describe_way(way)}: parameter {parameter!r} is read once for the request, as {name_of(known)} and "
+                f"not as {name_of(hint)}; give it the same annotation everywhere, or another name"
+            )
+        self._named[parameter] = hint
+        return True
+
+    def _visit(self, key: Any, factory: Factory, way: Way, *, in_depends: bool = False) -> Any:
         """Plan one service and what it needs.
 
         Raises:
             ServiceError: It needs itself, or something that is missing.
         """
         if key in way[1:]:
-            raise ServiceError(_describe_cycle(way, key))
+            raise ServiceError(describe_cycle(way, key))
         if key not in self._steps:
             way = (*way, key)
             needs = []
-            for parameter, (hint, is_required) in _parameters_of(factory, way).items():
-                source = self._find(parameter, hint, way, is_required=is_required)
+            for parameter, (hint, is_required) in parameters_of(factory, way).items():
+                source = self._find(parameter, hint, way, is_required=is_required, in_depends=in_depends)
                 if source is not None:
                     needs.append((parameter, source))
             self._steps[key] = _Step(key, _generator_function(factory), tuple(needs))
         return key
 
 
-def _parameters_of(factory: _Factory, way: _Way, given: Collection[str] | None = ()) -> dict[str, tuple[Any, bool]]:
-    """Return the parameters of a factory: the annotation of each, and whether it has no default.
-
-    Args:
-        factory: The factory.
-        way: For errors.
-        given: The parameters that need no annotation; None for all.
-
-    Raises:
-        ServiceError: A parameter without a default has no annotation, or an annotation cannot be resolved.
-    """
-    try:
-        signature = inspect.signature(factory)
-    except (TypeError, ValueError):  # a class in C, which says nothing of its parameters
-        return {}
-    parameters = {}
-    hints = _hints_of(factory, way)
-    for name, parameter in signature.parameters.items():
-        if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
-            continue
-        is_required = parameter.default is parameter.empty
-        if name in hints:
-            parameters[name] = hints[name], is_required
-        elif is_required and given is not None and name not in given:
-            raise ServiceError(
-                f"{_describe_way(way)}: parameter {name!r} has no annotation; write the type that it takes"
-            )
-    return parameters
-
-
-def _hints_of(factory: _Factory, way: _Way) -> dict[str, Any]:
-    function: Any = factory
-    while isinstance(function, functools.partial):
-        function = function.func
-    if isinstance(function, type):
-        function = function.__init__  # type: ignore[misc]  # only its annotations are read
-    elif not inspect.isroutine(function):
-        function = type(function).__call__
-    try:
-        return get_type_hints(inspect.unwrap(function), include_extras=True)
-    except (NameError, AttributeError, TypeError, SyntaxError) as error:
-        raise ServiceError(
-            f"{_describe_way(way)}: an annotation cannot be resolved ({error}); import the name at run time, "
-            "at the top of the module, and not under TYPE_CHECKING"
-        ) from error
-
-
-def _generator_function(factory: _Factory) -> _Factory:
+def _generator_function(factory: Factory) -> Factory:
     """Return the generator function inside `@asynccontextmanager` and `@contextmanager`: it is driven by hand."""
     if isinstance(factory, functools.partial):
         inner = _generator_function(factory.func)
@@ -698,21 +628,6 @@ def _generator_function(factory: _Factory) -> _Factory:
 
 async def _pass(_: Any) -> None:
     """Check nothing."""
-
-
-def _describe_way(way: _Way) -> str:
-    return " -> ".join(map(_name_of, way))
-
-
-def _describe_cycle(way: _Way, kind: Any) -> str:
-    circle = _describe_way((*way[way.index(kind) :], kind))
-    return f"{circle}: these services need each other; let one of them take a function that makes the other"
-
-
-def _name_of(kind: Any) -> str:
-    if isinstance(kind, str):
-        return kind
-    return str(getattr(kind, "__qualname__", None) or getattr(kind, "__name__", None) or kind)
 
 
 def _is_instance(provided: Any, kind: Any) -> bool:
@@ -727,7 +642,7 @@ def init_services(
     app: Quart,
     provide: Mapping[type, Any],
     settings: Settings | None = None,
-    find_functions: Callable[[], Iterable[_Factory]] = tuple,
+    find_functions: Callable[[], Iterable[Factory]] = tuple,
 ) -> Services:
     """Give an app its services; the factory starts and stops them among the rest."""
     return state_of(app).put(Services(provide, settings, find_functions))

@@ -10,11 +10,12 @@ from werkzeug.routing.converters import UUIDConverter
 
 from ligand_async.annotations import without_none
 from ligand_async.context import service_of
+from ligand_async.web.depends import ServiceError, functions_of_dependencies
 from ligand_async.web.endpoint import Operation, operation_of, plan_of
 from ligand_async.web.features import FEATURES
 from ligand_async.web.inputs import OperationError
 from ligand_async.web.quart import AsciiFloat, AsciiInteger
-from ligand_async.web.services import Plan, ServiceError, functions_of_dependencies, services_of
+from ligand_async.web.services import Plan, services_of
 
 _CONVERTED = {AsciiInteger: int, AsciiFloat: float, UUIDConverter: UUID}
 _CONVERTER_NAMES = {int: "int", float: "float", UUID: "uuid"}

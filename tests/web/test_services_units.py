@@ -322,6 +322,73 @@ async def test_a_function_reads_headers_and_body_once() -> None:
     assert (await send(app, "POST", "/", json={"name": "n"})).errors == [("x-tenant", "missing")]
 
 
+class TenantHeaders(BaseModel):
+    x_tenant: str
+
+
+class Page(BaseModel):
+    size: int = 5
+
+
+class Note(BaseModel):
+    text: str
+
+
+class Lang(BaseModel):
+    lang: str = "en"
+
+
+def of_headers(headers: TenantHeaders) -> Tenant:
+    return Tenant(headers.x_tenant)
+
+
+def of_everything(query_args: Page, cookies: Lang, data: Note, number: int, limit: int = 3) -> Trail:
+    return Trail([str(query_args.size), cookies.lang, data.text, str(number), str(limit)])
+
+
+async def test_a_provided_factory_reads_the_request() -> None:
+    """Headers, cookies, the query string, the body and path variables are read, checked and documented for it."""
+
+    @operation
+    async def read(tenant: Tenant) -> str:
+        return tenant
+
+    @operation
+    async def write(trail: Trail, number: int) -> list[str]:
+        return list(trail)
+
+    app = app_of(
+        ("GET", "/", read), ("POST", "/<int:number>", write), provide={Tenant: of_headers, Trail: of_everything}
+    )
+    async with running(app, tables=False) as client:
+        assert await (await client.get("/", headers={"X-Tenant": "ada"})).get_json() == "ada"
+        assert (await client.get("/")).status_code == 422
+        sent = {"json": {"text": "t"}, "headers": {"Cookie": "lang=de"}}
+        assert await (await client.post("/7?size=9", **sent)).get_json() == ["9", "de", "t", "7", "3"]
+        assert [(await client.post(path, **sent)).status_code for path in ("/7?size=x", "/7?limit=1")] == [422, 422]
+        assert (await client.post("/7", json={"txt": "t"})).status_code == 422
+        paths = (await (await client.get("/openapi.json")).get_json())["paths"]
+    parameters = {(one["name"], one["in"]) for one in paths["/{number}"]["post"]["parameters"]}
+    assert {("number", "path"), ("size", "query"), ("lang", "cookie")} <= parameters
+    assert "requestBody" in paths["/{number}"]["post"]
+    assert ("x-tenant", "header") in {(one["name"], one["in"]) for one in paths["/"]["get"]["parameters"]}
+
+
+async def test_a_request_does_not_set_what_a_provided_factory_has() -> None:
+    """A default stays, and a provided type is made, although the handler has query parameters of these names."""
+
+    def make(tenant: Tenant, size: int = 100) -> Trail:
+        return Trail([tenant, str(size)])
+
+    @operation
+    async def handler(trail: Trail, tenant: str = "query", size: int = 10) -> list[str]:
+        return [*trail, tenant, str(size)]
+
+    app = app_of(("GET", "/", handler), provide={Trail: make, Tenant: lambda: Tenant("made")})
+
+    assert (await send(app, "GET", "/?size=7&tenant=mallory")).json == ["made", "100", "mallory", "7"]
+
+
 # -- clean-up
 
 
@@ -726,6 +793,18 @@ def needs_session(session: AsyncSession) -> Trail:
     return Trail()
 
 
+def takes_text(number: str) -> Trail:
+    return Trail([number])
+
+
+def takes_page(query_args: Page) -> Trail:
+    return Trail()
+
+
+def takes_no_model(headers: str) -> Trail:
+    return Trail([headers])
+
+
 def needs_anything(thing) -> Trail:  # type: ignore[no-untyped-def]  # the mistake
     return Trail()
 
@@ -736,6 +815,14 @@ def needs_itself(word: "Annotated[str, Depends(needs_itself)]") -> str:
 
 @operation
 async def wants_trail(trail: Trail) -> None: ...
+
+
+@operation
+async def wants_number(trail: Trail, number: int = 0) -> None: ...
+
+
+@operation
+async def wants_query(trail: Trail, query_args: Lang) -> None: ...
 
 
 @operation
@@ -754,6 +841,17 @@ async def start(app: Quart) -> str:
         (wants_trail, {Trail: needs_mailer}, "wants_trail -> Trail: nothing provides Mailer for parameter 'mailer'"),
         (wants_trail, {Trail: make_b, Tenant: make_a}, "Trail -> Tenant -> Trail: these services need each other"),
         (wants_trail, {Trail: needs_anything}, "wants_trail -> Trail: parameter 'thing' has no annotation"),
+        (
+            wants_number,
+            {Trail: takes_text},
+            "wants_number -> Trail: parameter 'number' is read once for the request, as int and not as str",
+        ),
+        (
+            wants_query,
+            {Trail: takes_page},
+            "parameter 'query_args' is read once for the request, as Lang and not as Page",
+        ),
+        (wants_trail, {Trail: takes_no_model}, "wants_trail: headers needs a pydantic model"),
         (wants_trail, {}, "parameter 'trail' is neither a variable of the rule nor a type"),
         (
             wants_trail,
