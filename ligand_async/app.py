@@ -106,6 +106,7 @@ def create_app(
             app.before_serving(functools.partial(auto_upgrade, database, settings, root_path=app.root_path))
         database.init_app(app, settings)
     app.before_serving(services.start)
+    app.closers = [services.stop, *([] if database is None else [functools.partial(database.stop, app)])]
 
     servers = _servers_of(settings)
     init_docs(app, title=title, version=version, description=description, servers=servers, role=settings.docs_role)

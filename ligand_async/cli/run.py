@@ -56,6 +56,8 @@ def _load_function(target: str) -> Any:
         raise ServiceError(f"{target} is a command; register it with app.cli, and run it as `ligand {found.name}`")
     if not inspect.isroutine(found):
         raise ServiceError(f"module {module!r} has no function {name!r}")
+    if inspect.isasyncgenfunction(found) or inspect.isgeneratorfunction(found):
+        raise ServiceError(f"{target} yields; write a function that returns")
     return found
 
 

@@ -147,6 +147,7 @@ class LigandQuart(Quart):
     Attributes:
         guard: Stands around everything, also around middleware that is put around `asgi_app`.
         is_started: Whether the app has been started and not been stopped.
+        closers: Run when the start fails, because Quart runs no function after serving then.
     """
 
     guard: Guard
@@ -158,6 +159,7 @@ class LigandQuart(Quart):
         self.url_map.converters = {**self.url_map.converters, "int": AsciiInteger, "float": AsciiFloat}
         self.guard = Guard([], request_timeout=None, max_body_bytes=2**63)
         self.is_started = False
+        self.closers: list[Callable[[], Awaitable[None]]] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one scope of the ASGI server; requests pass the guard first."""
@@ -175,7 +177,15 @@ class LigandQuart(Quart):
 
     async def startup(self) -> None:
         """Run the functions before serving, then send `service_started`."""
-        await super().startup()
+        try:
+            await super().startup()
+        except BaseException:
+            for close in self.closers:
+                try:
+                    await close()
+                except Exception:
+                    logger.exception("what was opened for the start could not be closed")
+            raise
         self.is_started = True
         async with self.app_context():
             await deliver(service_started, self)

@@ -102,6 +102,7 @@ def test_services_take_the_arguments_by_name(run: Run) -> None:
         (["greet"], 1, "greet: a service takes a Principal, and nobody calls here"),
         (["nothing"], 2, "module 'tests.cli.jobs' has no function 'nothing'"),
         (["NUMBER"], 2, "module 'tests.cli.jobs' has no function 'NUMBER'"),
+        (["open_mailer"], 2, "tests.cli.jobs:open_mailer yields; write a function that returns"),
         (["Mailer"], 2, "module 'tests.cli.jobs' has no function 'Mailer'"),
         (["command"], 2, "is a command; register it with app.cli, and run it as `ligand single`"),
     ],

@@ -5,15 +5,15 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any
 
 import pytest
-from quart import Quart, current_app, websocket
+from quart import Blueprint, Quart, Response, current_app, websocket
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ligand_async import Principal, Settings, on_commit, public
+from ligand_async import Principal, Settings, on_commit, operation, public
 from ligand_async import signals as sent
-from ligand_async.web import Depends, ServiceError, app_scope, services_of
-from tests.services import Item, app_of, db, make_app, running
+from ligand_async.web import Depends, LigandQuart, ServiceError, app_scope, services_of
+from tests.services import Item, app_of, db, make_app, routes, running
 
 events: list[str] = []
 
@@ -44,8 +44,10 @@ async def open_mailer() -> AsyncIterator[Mailer]:
     events.append("close")
 
 
-def make_shop(database_url: str, **provide: Any) -> Any:
-    return make_app(database_url, provide={Mailer: app_scope(open_mailer), Stock: Stock, Trail: lambda: Trail()})
+def make_shop(database_url: str, *blueprints: Blueprint) -> LigandQuart:
+    return make_app(
+        database_url, *blueprints, provide={Mailer: app_scope(open_mailer), Stock: Stock, Trail: lambda: Trail()}
+    )
 
 
 async def count_items() -> int:
@@ -175,9 +177,9 @@ async def test_a_stop_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
             pass
 
 
-async def test_a_start_that_fails_leaves_the_app_stopped() -> None:
-    """It can be tried again."""
-    app = app_of(provide={Mailer: app_scope(open_mailer)})
+async def test_a_start_that_fails_leaves_the_app_stopped(sqlite_url: str) -> None:
+    """What was made before is closed, and it can be tried again."""
+    app = make_shop(sqlite_url)
     tries = iter([True, False])
 
     @app.before_serving
@@ -188,9 +190,12 @@ async def test_a_start_that_fails_leaves_the_app_stopped() -> None:
     with pytest.raises(RuntimeError, match="not yet"):
         async with app.running():
             pass
+    async with app.app_context():
+        with pytest.raises(RuntimeError, match="is not open"):
+            db.engines()
     async with app.running():
         events.append("block")
-    assert events[-2:] == ["block", "close"]
+    assert events == ["open", "close", "open", "block", "close"]
 
 
 # -- calls
@@ -282,6 +287,29 @@ async def test_a_call_that_cannot_work_has_a_name() -> None:
             await services_of(app).call(wants)
         with pytest.raises(RuntimeError, match="wants_session takes a session, and the app has no database"):
             await services_of(app).call(wants_session)
+
+
+async def test_a_streamed_body_calls_with_services(database_url: str) -> None:
+    """It is sent when the services of its request are closed, and each call makes new ones."""
+
+    async def add(name: str, stock: Stock) -> str:
+        stock.session.add(Item(name=name))
+        return name
+
+    @operation
+    async def stream() -> Response:
+        services = services_of(current_app)
+
+        async def body() -> AsyncIterator[str]:
+            for number in range(2):
+                yield await services.call(add, {"name": f"item {number}"})
+
+        return Response(body(), content_type="text/plain")
+
+    app = make_shop(database_url, routes(("GET", "/", stream)))
+    async with running(app) as client:
+        assert await (await client.get("/")).get_data(as_text=True) == "item 0item 1"
+        assert await count_items() == 2
 
 
 async def test_websockets_and_background_tasks_call_with_services(database_url: str) -> None:
