@@ -562,6 +562,28 @@ async def test_services_see_what_fails_after_the_handler(
         assert await count_shelves() == 0
 
 
+async def test_a_function_after_the_request_comes_after_all(database_url: str) -> None:
+    """When one raises, the commits stand, those of services and that of the request: no half is kept."""
+
+    async def note(session: AsyncSession) -> AsyncIterator[Trail]:
+        yield Trail()
+        session.add(Shelf(label="kept"))
+
+    @operation
+    async def add(trail: Trail, session: AsyncSession) -> None:
+        session.add(Item(name="x"))
+
+    app = make_app(database_url, routes(("POST", "/", add)), provide={Trail: note})
+
+    @app.after_request
+    async def fail(response: Any) -> Any:
+        raise LookupError("after all")
+
+    async with running(app) as client:
+        assert (await client.post("/")).status_code == 500
+        assert (await count_items(), await count_shelves()) == (1, 1)
+
+
 async def test_what_a_clean_up_writes_is_in_the_answer(database_url: str) -> None:
     """The answer is made anew after the clean-up: its tag is that of the row as it is stored."""
 
