@@ -8,11 +8,11 @@ are in `request.py`.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
 from quart import Quart, Request, Response, got_request_exception, got_websocket_exception
@@ -50,6 +50,8 @@ from ligand_async.web.problems import (
 from ligand_async.web.scrubbing import without_values
 
 logger = logging.getLogger(__name__)
+
+_WhileServing = TypeVar("_WhileServing", bound=Callable[[], AsyncGenerator[None]])
 
 _STOP_SECONDS = 30.0  # for an app that runs without a server, to stop
 
@@ -160,6 +162,7 @@ class LigandQuart(Quart):
         self.guard = Guard([], request_timeout=None, max_body_bytes=2**63)
         self.is_started = False
         self.closers: list[Callable[[], Awaitable[None]]] = []
+        self._while_serving: list[Callable[[], AsyncGenerator[None]]] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one scope of the ASGI server; requests pass the guard first."""
@@ -196,6 +199,12 @@ class LigandQuart(Quart):
         async with self.app_context():
             await deliver(service_draining, self)
         await super().shutdown()
+        self.while_serving_gens = [function() for function in self._while_serving]
+
+    def while_serving(self, func: _WhileServing) -> _WhileServing:
+        """Add a generator function that runs from start to stop. In Quart an app with one can start only once."""
+        self._while_serving.append(func)
+        return super().while_serving(func)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:

@@ -157,6 +157,24 @@ def test_system_exit_of_websocket(prepare: Callable[[Quart], Any]) -> None:
         asyncio.run(serve())
 
 
+async def test_startup() -> None:
+    """An app with a `while_serving` function starts once; when a start fails, no function after serving runs."""
+    app = Quart(__name__)
+    closed: list[str] = []
+    app.after_serving(lambda: closed.append("closed"))
+
+    @app.while_serving
+    async def live() -> Any:
+        yield
+
+    await app.startup()
+    await app.shutdown()
+    closed.clear()
+    with pytest.raises(StopAsyncIteration):
+        await app.startup()
+    assert closed == []
+
+
 async def test_redirect() -> None:
     """The redirect for a missing slash goes to the host that the client wrote."""
     app = Quart(__name__, static_folder=None)

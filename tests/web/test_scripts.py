@@ -1,7 +1,7 @@
 """An app that runs without a server, and functions that are called with its services."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Annotated, Any
 
 import pytest
@@ -95,6 +95,22 @@ async def test_functions_and_signals_of_start_and_stop_are_for_scripts_too() -> 
             events.append("block")
 
     assert events == ["before", "started", "block", "draining", "after"]
+
+
+async def test_a_function_while_serving_lives_in_each_run() -> None:
+    """From start to stop, every time."""
+    app = app_of()
+
+    @app.while_serving
+    async def live() -> AsyncGenerator[None]:
+        events.append("open")
+        yield
+        events.append("close")
+
+    for _ in range(2):
+        async with app.running():
+            events.append("block")
+    assert events == ["open", "block", "close"] * 2
 
 
 async def test_a_background_task_is_awaited() -> None:
