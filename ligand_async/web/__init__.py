@@ -22,13 +22,13 @@ from ligand_async.web.principal_session import (
     empty_principal_session,
     init_principal_sessions,
 )
+from ligand_async.web.plan import ErrorReturned
 from ligand_async.web.problems import init_problems, render_problem
 from ligand_async.web.proxies import TrustedProxies
 from ligand_async.web.quart import LigandClient, LigandQuart, ResponseCut
 from ligand_async.web.request import StrictRequest
 from ligand_async.web.scripts import ServiceCommands, run_script
 from ligand_async.web.services import (
-    ErrorReturned,
     Services,
     app_scope,
     init_services,

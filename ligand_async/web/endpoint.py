@@ -16,7 +16,8 @@ from ligand_async.marks import SessionMode
 from ligand_async.web.depends import ServiceError
 from ligand_async.web.inputs import Inputs
 from ligand_async.web.output import Output
-from ligand_async.web.services import Plan, services_of
+from ligand_async.web.plan import Plan
+from ligand_async.web.services import services_of
 
 _Handler = Callable[..., Any]
 V = TypeVar("V", bound=_Handler)

@@ -33,8 +33,9 @@ from ligand_async.web.idempotency import attempt_var, read_attempt
 from ligand_async.web.inputs import Inputs, OperationError, read_inputs
 from ligand_async.web.lists.page import Page
 from ligand_async.web.output import RESPONSES, Answer, Output
+from ligand_async.web.plan import ErrorReturned, Plan
 from ligand_async.web.problems import check_status
-from ligand_async.web.services import ErrorReturned, Plan, current_services
+from ligand_async.web.services import current_services
 
 R = TypeVar("R", bound=Answer)
 _View = Callable[..., Coroutine[Any, Any, Response]]

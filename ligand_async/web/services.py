@@ -11,24 +11,20 @@ import functools
 import inspect
 import logging
 from collections.abc import (
-    AsyncGenerator,
-    Awaitable,
     Callable,
     Collection,
-    Generator,
     Hashable,
     Iterable,
     Mapping,
 )
 from dataclasses import dataclass
-from types import AsyncGeneratorType, GeneratorType
 from typing import Any, TypeVar
 
-from quart import Quart, Response
+from quart import Quart
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async.annotations import without_none
-from ligand_async.context import Unit, service_of, state_of, unit_var
+from ligand_async.context import service_of, state_of
 from ligand_async.data import Database
 from ligand_async.errors import Problem
 from ligand_async.principal import Principal
@@ -46,26 +42,13 @@ from ligand_async.web.depends import (
     parameters_of,
 )
 from ligand_async.web.inputs import NAMED_INPUTS, Inputs, OperationError, read_inputs
+from ligand_async.web.plan import Opened, Plan, Step, close_generators, generator_function
 
 logger = logging.getLogger(__name__)
 
 _CLOSE_TIMEOUT = 5.0  # seconds, for each service that lives as long as the app
 
 T = TypeVar("T")
-
-
-class ErrorReturned(Exception):
-    """The handler returned an error response instead of raising one; it is raised at the `yield` of each factory.
-
-    The response is sent all the same. An error that the handler returns as `(text, status)` is raised as its problem.
-
-    Attributes:
-        response: What the handler returned; its status is 400 or above.
-    """
-
-    def __init__(self, response: Response) -> None:
-        super().__init__(f"the handler returned the status {response.status_code}, so the unit of work is rolled back")
-        self.response = response
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,135 +66,6 @@ def app_scope(factory: Factory) -> AppScope:
             the service. It may take `Settings`, provided values and other app-scoped services.
     """
     return AppScope(factory)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How the services of one operation are made: what is made first stands first.
-
-    Attributes:
-        steps: Each makes one service.
-        wanted: Which service each parameter of the handler gets.
-        inputs: What the handler and its services read from the request; None for a call.
-        named: The parameters of factories that are read from the request, by name, with their annotations.
-        takes_session: Whether a factory takes the request's session.
-        needs_principal: Whether a factory takes a `Principal` that must be there.
-        required: The provided types that something takes without `| None`.
-        raises: The problems that `Depends` declares.
-    """
-
-    steps: tuple["_Step", ...]
-    wanted: dict[str, Any]
-    inputs: Inputs | None
-    named: dict[str, Any]
-    takes_session: bool
-    needs_principal: bool
-    required: frozenset[Any]
-    raises: frozenset[type[Problem]]
-
-    async def run(
-        self,
-        handler: Callable[[dict[str, Any]], Awaitable[Any]],
-        known: dict[Any, Any],
-        check: Callable[[Any], Awaitable[None]],
-    ) -> Any:
-        """Make the services, run the handler, close the services.
-
-        Args:
-            handler: Called with the services by parameter.
-            known: What is there already: values by type, and what was read from the request by name.
-            check: Called with what the handler returned, if generators wait at their `yield`: what it raises is raised
-                in them.
-
-        Raises:
-            BaseException: The failure of a factory, of the handler, of the check, or of the code after a `yield`.
-        """
-        opened: list[_Opened] = []
-        try:
-            for step in self.steps:
-                known[step.key] = await step.make(known, opened)
-            result = await handler({name: known[key] for name, key in self.wanted.items()})
-            if opened:
-                await check(result)
-        except GeneratorExit:
-            raise  # nothing can be awaited any more
-        except BaseException as error:
-            failure = await _close(opened, error)
-            if failure is not error:
-                raise failure  # noqa: B904  (its context is set: it was raised while the error was handled)
-            raise
-        if opened and (failed := await _close(opened, None)) is not None:
-            raise failed
-        return result
-
-
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """A generator that has made its service and waits at its `yield`.
-
-    Attributes:
-        generator: The generator.
-        unit: The unit of work that its code is in: its own, if it has opened a transaction.
-    """
-
-    generator: AsyncGenerator[Any, None] | Generator[Any, None, None]
-    unit: Unit | None
-
-
-async def _close(opened: list[_Opened], error: BaseException | None) -> Any:
-    """Resume generators after their `yield`, the last one first; return the failure that is in hand at the end."""
-    around = unit_var.get()
-    for one in reversed(opened):
-        generator = one.generator
-        unit_var.set(one.unit)
-        try:
-            if isinstance(generator, AsyncGeneratorType):
-                await (anext(generator) if error is None else generator.athrow(error))
-                await generator.aclose()
-            elif isinstance(generator, GeneratorType):
-                next(generator) if error is None else generator.throw(error)
-                generator.close()
-        except (StopAsyncIteration, StopIteration):
-            continue  # it ended; one that swallowed the error changes nothing
-        except BaseException as raised:  # noqa: BLE001  (it is raised again by the caller)
-            error = raised
-        else:
-            twice = ServiceError(f"{name_of(generator)} yields twice; a factory yields its service once")
-            twice.__cause__ = error
-            error = twice
-        finally:
-            unit_var.set(around)
-    return error
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """The making of one service.
-
-    Attributes:
-        key: The type, or the function in `Depends`.
-        factory: What makes it.
-        needs: Where each parameter of the factory comes from.
-    """
-
-    key: Any
-    factory: Factory
-    needs: tuple[tuple[str, Any], ...]
-
-    async def make(self, known: Mapping[Any, Any], opened: list[_Opened]) -> Any:
-        """Make it, and remember a generator that has to be resumed."""
-        around = unit_var.get()
-        made = self.factory(**{name: known[key] for name, key in self.needs})
-        if not isinstance(made, AsyncGeneratorType | GeneratorType):
-            return await made if inspect.isawaitable(made) else made
-        try:
-            value = await anext(made) if isinstance(made, AsyncGeneratorType) else next(made)
-        except (StopAsyncIteration, StopIteration) as error:
-            raise ServiceError(f"{name_of(made)} ends without a yield; a factory yields its service once") from error
-        # The handler's `on_commit` and signals are of the unit around it, not of one that a factory has opened.
-        opened.append(_Opened(made, unit_var.get()))
-        unit_var.set(around)
-        return value
 
 
 class Services:
@@ -249,7 +103,7 @@ class Services:
         self._values: dict[Any, Any] = {}
         self._functions: dict[Factory, Factory] = {}
         self._made: dict[Any, Any] = {}
-        self._opened: list[_Opened] = []
+        self._opened: list[Opened] = []
         self._plans: dict[Any, Plan] = {}
         self._is_running = False
         for kind, provided in provide.items():
@@ -462,9 +316,7 @@ class Services:
                 needs.append((parameter, needed))
             elif is_required:
                 raise ServiceError(self._describe_refused_for_app(way, parameter, needed))
-        self._made[kind] = value = await _Step(kind, _generator_function(factory), tuple(needs)).make(
-            known, self._opened
-        )
+        self._made[kind] = value = await Step(kind, generator_function(factory), tuple(needs)).make(known, self._opened)
         return value
 
     def _describe_refused_for_app(self, way: Way, parameter: str, needed: Any) -> str:
@@ -487,7 +339,7 @@ class Services:
         for one in reversed(opened):
             try:
                 async with asyncio.timeout(_CLOSE_TIMEOUT):
-                    failed = await _close([one], None)
+                    failed = await close_generators([one], None)
                 if failed is not None:
                     raise failed
             except Exception:
@@ -508,13 +360,13 @@ class _Planner:
         self._services = services
         self._given = dict(given)
         self._inputs = inputs
-        self._steps: dict[Any, _Step] = {}
+        self._steps: dict[Any, Step] = {}
         self._named: dict[str, Any] = {}
         self._read: dict[str, Any] = {}
         self._raises: set[type[Problem]] = set()
-        self._required: set[Any] = set()
         self._takes_session = False
         self._needs_principal = False
+        self._required: set[Any] = set()
 
     def plan(self, handler: Factory, needs: Mapping[str, Any]) -> Plan:
         """Plan the services of a handler."""
@@ -557,9 +409,9 @@ class _Planner:
         if self._services.is_settings(kind):
             return Settings
         if kind in self._services:
-            factory = self._services.factory_of(kind)
             if not is_optional:
                 self._required.add(kind)
+            factory = self._services.factory_of(kind)
             return kind if factory is None else self._visit(kind, factory, way)
         if len(way) > 1 and (is_required or in_depends) and self._is_input(parameter, hint, way):
             return parameter
@@ -612,18 +464,8 @@ class _Planner:
                 source = self._find(parameter, hint, way, is_required=is_required, in_depends=in_depends)
                 if source is not None:
                     needs.append((parameter, source))
-            self._steps[key] = _Step(key, _generator_function(factory), tuple(needs))
+            self._steps[key] = Step(key, generator_function(factory), tuple(needs))
         return key
-
-
-def _generator_function(factory: Factory) -> Factory:
-    """Return the generator function inside `@asynccontextmanager` and `@contextmanager`: it is driven by hand."""
-    if isinstance(factory, functools.partial):
-        inner = _generator_function(factory.func)
-        return factory if inner is factory.func else functools.partial(inner, *factory.args, **factory.keywords)
-    inner = inspect.unwrap(factory)
-    is_generator = inspect.isasyncgenfunction(inner) or inspect.isgeneratorfunction(inner)
-    return inner if inner is not factory and is_generator else factory
 
 
 async def _pass(_: Any) -> None:

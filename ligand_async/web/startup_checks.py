@@ -14,8 +14,9 @@ from ligand_async.web.depends import ServiceError, functions_of_dependencies
 from ligand_async.web.endpoint import Operation, operation_of, plan_of
 from ligand_async.web.features import FEATURES
 from ligand_async.web.inputs import OperationError
+from ligand_async.web.plan import Plan
 from ligand_async.web.quart import AsciiFloat, AsciiInteger
-from ligand_async.web.services import Plan, services_of
+from ligand_async.web.services import services_of
 
 _CONVERTED = {AsciiInteger: int, AsciiFloat: float, UUIDConverter: UUID}
 _CONVERTER_NAMES = {int: "int", float: "float", UUID: "uuid"}
