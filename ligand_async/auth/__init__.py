@@ -12,7 +12,7 @@ from ligand_async.auth.checks import check_access
 from ligand_async.auth.development import ENVIRONMENTS, LIFETIME, DevelopmentIssuer, issuer_of
 from ligand_async.auth.enforcement import add_challenges, enforcement_of, is_enforced
 from ligand_async.auth.errors import InsufficientScope, InvalidRequest, InvalidToken, bearer_challenge
-from ligand_async.auth.http_client import HTTPClient, UnusableExchange
+from ligand_async.auth.http_client import HTTPClient, UnusableExchange, reason_of
 from ligand_async.auth.setup import init_auth, trusted_issuers
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "init_auth",
     "is_enforced",
     "issuer_of",
+    "reason_of",
     "routes_of",
     "trusted_issuers",
 ]

@@ -1,9 +1,11 @@
 """The HTTP client for everything outside: issuers and other services, with the same limits for both."""
 
 import functools
+import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -22,6 +24,50 @@ class UnusableExchange(httpx2.RequestError):
     def __init__(self, reason: str, *, status: int | None = None) -> None:
         super().__init__(reason)
         self.status = status
+
+
+_UNKNOWN_AUTHORITY = frozenset({18, 19, 20, 21})  # X509_V_ERR_…: self-signed, or the issuer is not known
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why there was no response, for the log: a problem of TLS, of the certificate or of the connection.
+
+    The text comes from OpenSSL and the name of an error. It contains no part of the request or of the response.
+    """
+    for cause in _causes_of(error):
+        match cause:
+            case ssl.SSLCertVerificationError():
+                hint = "; set SSL_CERT_FILE to a file with its authority" * (cause.verify_code in _UNKNOWN_AUTHORITY)
+                return f"its certificate is not valid: {cause.verify_message}{hint}"
+            case ssl.SSLError() if cause.reason:
+                return f"TLS failed: {cause.reason.lower().replace('_', ' ')}"
+            case socket.gaierror():
+                return "its host name was not found"
+            case ConnectionRefusedError():
+                return "it refused the connection"
+    return type(error).__name__
+
+
+def _causes_of(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and those that led to it, the outermost first."""
+    left, seen = [error], set[int]()
+    while left:
+        one = left.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        more = (one.__context__, one.__cause__, *(one.exceptions if isinstance(one, BaseExceptionGroup) else ()))
+        left += [cause for cause in more if cause is not None]
+
+
+def shown_url(url: str) -> str:
+    """Return an address for the log, without user, query and fragment, which may hold secrets."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an invalid address"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.netloc else "an invalid address"
 
 
 class HTTPClient:
@@ -153,4 +199,7 @@ def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
 @functools.cache
 def _tls_context() -> ssl.SSLContext:
     """Return the context that verifies certificates; reading the authorities takes 20 ms."""
-    return httpx2.create_ssl_context()
+    try:
+        return httpx2.create_ssl_context()
+    except (OSError, ssl.SSLError) as error:
+        raise UnusableExchange("cannot be called, as SSL_CERT_FILE does not name a file of certificates") from error

@@ -23,7 +23,7 @@ from ligand_async.auth.tokens.issuer_http import Fetcher, OAuthClient
 from ligand_async.auth.tokens.keys import KeySet
 from ligand_async.auth.tokens.verifier import JWKSVerifier, TrustedIssuer
 from ligand_async.protocols import Authenticator, DenyList, HealthCheck
-from ligand_async.settings import Settings
+from ligand_async.settings import IssuerOptions, Settings
 from ligand_async.signals import announce, token_keys_rotated
 
 _IssuerVerifier = JWKSVerifier | IntrospectionVerifier
@@ -82,7 +82,7 @@ def _verifiers_of(settings: Settings) -> list[_IssuerVerifier]:
         # An opaque token does not name its issuer. Only the first issuer is asked: a second one would see the tokens of
         # the first, and our secret there.
         first = issuers[0]
-        client = IntrospectionClient(first.issuer, fetcher=_fetcher_of(settings, own))
+        client = IntrospectionClient(first.issuer, fetcher=_fetcher_of(settings, own), private_url=first.private_url)
         found.append(IntrospectionVerifier(first, client))
     return found
 
@@ -112,21 +112,26 @@ def _development_verifier(issuer: DevelopmentIssuer, settings: Settings) -> JWKS
 
 
 def trusted_issuers(settings: Settings) -> tuple[TrustedIssuer, ...]:
-    """Return the issuers in the settings."""
-    clients = (*settings.oidc_audience, *((settings.oidc_client_id,) if settings.oidc_client_id else ()))
+    """Return the issuers in the settings, each with its own options where it has any."""
+    return tuple(_trusted_issuer(settings, settings.issuer_options(issuer)) for issuer in settings.oidc_issuer)
+
+
+def _trusted_issuer(settings: Settings, options: IssuerOptions) -> TrustedIssuer:
+    # A profile brings its claims with it: the shared names belong to the shared profile.
+    shares = options.profile is None
+    audience = options.audience or settings.oidc_audience
     profile = adapt_profile(
-        PROFILES[settings.oidc_profile],
-        clients=clients,
-        roles_claim=settings.oidc_roles_claim,
-        scopes_claim=settings.oidc_scopes_claim,
+        PROFILES[options.profile or settings.oidc_profile],
+        clients=(*audience, *((settings.oidc_client_id,) if settings.oidc_client_id else ())),
+        roles_claim=options.roles_claim or (settings.oidc_roles_claim if shares else None),
+        scopes_claim=options.scopes_claim or (settings.oidc_scopes_claim if shares else None),
     )
-    return tuple(
-        TrustedIssuer(
-            issuer=issuer,
-            audience=settings.oidc_audience,
-            profile=profile,
-            algorithms=settings.oidc_algorithms,
-            leeway=settings.oidc_leeway,
-        )
-        for issuer in settings.oidc_issuer
+    return TrustedIssuer(
+        issuer=options.issuer,
+        audience=audience,
+        profile=profile,
+        algorithms=settings.oidc_algorithms,
+        leeway=settings.oidc_leeway,
+        private_url=options.private_url or settings.oidc_private_url,
+        client_subject=settings.oidc_client_subject if options.client_subject is None else options.client_subject,
     )

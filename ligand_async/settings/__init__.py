@@ -1,7 +1,7 @@
 """Every setting of a service, read once."""
 
 from ligand_async.settings.environments import ENVIRONMENTS, without_choice
-from ligand_async.settings.fields import DEFAULT_ALGORITHMS
+from ligand_async.settings.fields import DEFAULT_ALGORITHMS, IssuerOptions
 from ligand_async.settings.mistakes import Mistake, SettingsError
 from ligand_async.settings.model import Settings, check_config, check_production
 from ligand_async.settings.sources import DOTENV_FILES, parts
@@ -13,6 +13,7 @@ from ligand_async.settings.types import (
     is_base_url,
     is_issuer,
     masked,
+    metadata_path_of,
     read_database_url,
     read_quotas,
     read_url,
@@ -27,6 +28,7 @@ __all__ = [
     "ENVIRONMENTS",
     "MASK",
     "DatabaseAddress",
+    "IssuerOptions",
     "Mistake",
     "Quota",
     "Settings",
@@ -36,6 +38,7 @@ __all__ = [
     "is_base_url",
     "is_issuer",
     "masked",
+    "metadata_path_of",
     "parts",
     "read_database_url",
     "read_quotas",

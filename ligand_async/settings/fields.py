@@ -4,7 +4,7 @@ from collections.abc import Callable
 from secrets import token_urlsafe
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings
 
@@ -19,6 +19,7 @@ from ligand_async.settings.types import (
     RedisURL,
     ServiceURL,
     is_issuer,
+    metadata_path_of,
 )
 
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -123,8 +124,22 @@ _Algorithm = Literal[
 DEFAULT_ALGORITHMS: tuple[_Algorithm, ...] = ("RS256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519")
 
 
+def _check_is_no_metadata(value: str) -> str:
+    surplus = metadata_path_of(value)
+    if surplus is None:
+        return value
+    raise PydanticCustomError(
+        "ligand_metadata",
+        "it is the address of metadata; write the issuer as it calls itself in `iss`, which is the address without "
+        "{surplus}",
+        {"surplus": surplus},
+    )
+
+
 def _check_issuers(value: tuple[str, ...]) -> tuple[str, ...]:
     """Check the issuers; each stays as it is written, because `iss` is compared exactly."""
+    for issuer in value:
+        _check_is_no_metadata(issuer)
     if all(map(is_issuer, value)) and len(set(value)) == len(value):
         return value
     raise PydanticCustomError(
@@ -147,11 +162,53 @@ _Issuers = Annotated[tuple[str, ...], BeforeValidator(_take_one), AfterValidator
 _Words = Annotated[tuple[str, ...], BeforeValidator(_take_one), AfterValidator(_check_words)]
 
 
+_IssuerURL = Annotated[ServiceURL, AfterValidator(_check_is_no_metadata)]
+
+
+class IssuerOptions(BaseModel):
+    """The settings of one of several issuers, where they differ from the shared ones.
+
+    Attributes:
+        issuer: The issuer, as in `oidc_issuer`.
+        private_url: Instead of `oidc_private_url`.
+        audience: Instead of `oidc_audience`.
+        profile: Instead of `oidc_profile`; then `oidc_roles_claim` and `oidc_scopes_claim` do not apply either.
+        roles_claim: Instead of `oidc_roles_claim`.
+        scopes_claim: Instead of `oidc_scopes_claim`.
+        client_subject: Instead of `oidc_client_subject`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    issuer: str
+    private_url: _IssuerURL | None = None
+    audience: _Words = ()
+    profile: _Profile | None = None
+    roles_claim: str | None = None
+    scopes_claim: str | None = None
+    client_subject: bool | None = None
+
+
+def _check_options(value: tuple[IssuerOptions, ...]) -> tuple[IssuerOptions, ...]:
+    if len({one.issuer for one in value}) == len(value):
+        return value
+    raise PydanticCustomError("ligand_issuer_options", "write the options of each issuer once")
+
+
+_Options = Annotated[tuple[IssuerOptions, ...], AfterValidator(_check_options)]
+
+
 class OIDCSettings(ServiceSettings):
     """The settings of authentication and access."""
 
     oidc_issuer: _Issuers = Field(
         default=(), description="The issuers whose access tokens are trusted, each as its tokens' `iss` has it."
+    )
+    oidc_private_url: _IssuerURL | None = Field(
+        default=None, description="Where this service reaches the issuer, if that is not the address in `iss`."
+    )
+    oidc_issuer_options: _Options = Field(
+        default=(), description="Where one of several issuers differs: a JSON list of objects with its `issuer`."
     )
     oidc_audience: _Words = Field(
         default=(), description="What this service is called in `aud`; a token must name one of them."
@@ -164,6 +221,9 @@ class OIDCSettings(ServiceSettings):
     )
     oidc_scopes_claim: str | None = Field(
         default=None, description="The claim with the scopes, where the profile's is not it."
+    )
+    oidc_client_subject: bool = Field(
+        default=False, description="Whether a token without `sub` is accepted; its subject is then its client."
     )
     oidc_algorithms: tuple[_Algorithm, ...] = Field(
         default=DEFAULT_ALGORITHMS, min_length=1, description="The signature algorithms that are accepted."
@@ -201,6 +261,10 @@ class OIDCSettings(ServiceSettings):
     allowed_roles: _Words = Field(
         default=(), description="The roles that exist; a route that requires another one is a mistake. None: any."
     )
+
+    def issuer_options(self, issuer: str) -> IssuerOptions:
+        """Return the options of one of the issuers, which are empty if it has none."""
+        return next((one for one in self.oidc_issuer_options if one.issuer == issuer), IssuerOptions(issuer=issuer))
 
 
 # Variables without a prefix that set a setting, too; hosters and other tools set these.

@@ -83,7 +83,7 @@ def reveal(value: Any) -> Any:
     return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
-_HTTPS_IN_STRICT = ("oidc_issuer", "oauth_authorization_url", "oauth_token_url")
+_HTTPS_IN_STRICT = ("oidc_issuer", "oidc_private_url", "oauth_authorization_url", "oauth_token_url")
 _FOR_INTROSPECTION = ("oidc_issuer", "oidc_client_id", "oidc_client_secret")
 
 
@@ -97,11 +97,21 @@ def _about_callers(vocabulary: Vocabulary, environment: str, values: Mapping[str
     """
     if environment == "cli":
         return []
-    keys = {*_HTTPS_IN_STRICT, *_FOR_INTROSPECTION, "oidc_audience", "oidc_tokens"}
+    keys = {*_HTTPS_IN_STRICT, *_FOR_INTROSPECTION, "oidc_audience", "oidc_tokens", "oidc_issuer_options"}
     values = {key: values.get(key, vocabulary.fields[key].default) for key in keys}
     plain = _HTTPS_IN_STRICT if environment in STRICT else ()
     found = [_plain_http(vocabulary, key) for key in plain if any(map(_is_plain_http, _items(values[key])))]
-    if values["oidc_issuer"] and not values["oidc_audience"]:
+    issuers = [*_items(values["oidc_issuer"])]
+    options = [*_items(values["oidc_issuer_options"])]
+    if environment in STRICT and any(_is_plain_http(_member(one, "private_url")) for one in options):
+        found.append(_plain_http(vocabulary, "oidc_issuer_options"))
+    found += _unknown_issuers(vocabulary, issuers, options)
+    if values["oidc_private_url"] and len(issuers) > 1:
+        remedy = f"give each issuer its private_url in {vocabulary.variable('oidc_issuer_options')}"
+        variable = vocabulary.variable("oidc_private_url")
+        found.append(Mistake("oidc_private_url", variable, "is of one issuer, and there are several", remedy))
+    own = [_member(one, "issuer") for one in options if _member(one, "audience")]
+    if values["oidc_issuer"] and not values["oidc_audience"] and not all(one in own for one in issuers):
         issuer = vocabulary.variable("oidc_issuer")
         remedy = "set it to what the issuer's tokens call this service in `aud`"
         found.append(
@@ -112,6 +122,18 @@ def _about_callers(vocabulary: Vocabulary, environment: str, values: Mapping[str
     if values["oidc_tokens"] in ("opaque", "both"):
         found += [_for_introspection(vocabulary, key) for key in _FOR_INTROSPECTION if not values[key]]
     return found
+
+
+def _unknown_issuers(vocabulary: Vocabulary, issuers: list[Any], options: list[Any]) -> Iterator[Mistake]:
+    if any((name := _member(one, "issuer")) is not None and name not in issuers for one in options):
+        variable, trusted = vocabulary.variable("oidc_issuer_options"), vocabulary.variable("oidc_issuer")
+        remedy = f"write each `issuer` exactly as in {trusted}"
+        yield Mistake("oidc_issuer_options", variable, f"is about an issuer that {trusted} does not have", remedy)
+
+
+def _member(options: Any, name: str) -> Any:
+    """Return a member of the options of one issuer, which pydantic has not validated yet."""
+    return options.get(name) if isinstance(options, Mapping) else getattr(options, name, None)
 
 
 def _items(value: Any) -> Iterator[Any]:

@@ -72,7 +72,22 @@ def is_base_url(text: str) -> bool:
 
 def is_issuer(text: str) -> bool:
     """Return whether a text is the identifier of an issuer (OpenID Connect Discovery 1.0 section 3, RFC 8414)."""
-    return is_base_url(text) and text.isascii()
+    return is_base_url(text) and text.isascii() and metadata_path_of(text) is None
+
+
+_WELL_KNOWN = re.compile(r"(/|%2f)+(\.|%2e)well-known(?=/|%2f|$)", re.IGNORECASE)
+_METADATA = ("/.well-known/openid-configuration", "/.well-known/oauth-authorization-server")
+
+
+def metadata_path_of(url: str) -> str | None:
+    """Return the part that makes an URL the address of an issuer's metadata, or of its keys, or None.
+
+    OpenID Connect Discovery 1.0 section 4 appends it to the issuer, RFC 8414 section 3 puts it after the host.
+    """
+    found = _WELL_KNOWN.search(url)
+    if found is None:
+        return None
+    return next((path for path in _METADATA if path in url), "/.well-known and what follows")
 
 
 def _check_service_url(value: str) -> str:

@@ -13,7 +13,7 @@ from quart import has_request_context, has_websocket_context
 from ligand_async.auth import current_caller_token
 from ligand_async.auth.tokens import AuthMethod, Fetcher, FetchError, OAuthClient, discover
 from ligand_async.errors import BadGateway, Problem, Unauthorized
-from ligand_async.settings import Settings, SettingsError, is_issuer
+from ligand_async.settings import Settings, SettingsError, is_issuer, metadata_path_of
 from ligand_async.tasks import Cooldown, SingleFlight
 from ligand_async.upstream.failures import RETRY_AFTER, unavailable
 
@@ -39,6 +39,7 @@ class ClientCredentials:
         client_id: This service's client at the issuer.
         client_secret: Its secret, of printable ASCII.
         issuer: The issuer, whose metadata has the token endpoint; give this or `token_url`.
+        private_url: The address at which this service reaches the issuer, if that is not its identifier.
         token_url: The token endpoint itself.
         scope: The scopes to ask for, separated by spaces; if empty, the client's default.
         audience: The service that is called, for issuers that need it.
@@ -53,6 +54,7 @@ class ClientCredentials:
     client_secret: SecretStr | str = field(repr=False)
     _: KW_ONLY
     issuer: str | None = None
+    private_url: str | None = None
     token_url: str | None = None
     scope: str = ""
     audience: str | None = None
@@ -62,12 +64,20 @@ class ClientCredentials:
     def __post_init__(self) -> None:
         if (self.issuer is None) == (self.token_url is None):
             raise ValueError("ClientCredentials: give either issuer or token_url")
-        url = self.issuer or self.token_url or ""
-        name = "token_url" if self.issuer is None else "issuer"
-        if not is_issuer(url):
-            raise ValueError(f"ClientCredentials: {name} must be https://host/path, with no user, query or fragment")
-        if not self.may_be_plain and urlsplit(url).scheme != "https":
-            raise ValueError(f"ClientCredentials: {name} is plain http, which exposes the secret; use https")
+        if self.private_url is not None and self.issuer is None:
+            raise ValueError("ClientCredentials: private_url is the issuer's; give issuer, too, or only token_url")
+        for name in ("issuer", "private_url", "token_url"):
+            url: str | None = getattr(self, name)
+            if url is None:
+                continue
+            if surplus := metadata_path_of(url):
+                raise ValueError(f"ClientCredentials: {name} is not the address of the metadata; leave out {surplus}")
+            if not is_issuer(url):
+                raise ValueError(
+                    f"ClientCredentials: {name} must be https://host/path, with no user, query or fragment"
+                )
+            if url == self._called and not self.may_be_plain and urlsplit(url).scheme != "https":
+                raise ValueError(f"ClientCredentials: {name} is plain http, which exposes the secret; use https")
         if not _is_plain(self.client_id) or not _is_plain(self.secret):
             raise ValueError("ClientCredentials: client_id and client_secret must be printable ASCII, and not empty")
 
@@ -79,7 +89,11 @@ class ClientCredentials:
     @property
     def may_be_plain(self) -> bool:
         """Whether plain http is allowed."""
-        return self.allow_http or urlsplit(self.issuer or self.token_url or "").hostname in _LOOPBACK
+        return self.allow_http or urlsplit(self._called).hostname in _LOOPBACK
+
+    @property
+    def _called(self) -> str:
+        return self.private_url or self.issuer or self.token_url or ""
 
     @classmethod
     def from_settings(cls, settings: Settings, *, scope: str = "", audience: str | None = None) -> Self:
@@ -98,10 +112,12 @@ class ClientCredentials:
             raise SettingsError(
                 "calls to other services need oidc_issuer, oidc_client_id and oidc_client_secret; set all three"
             )
+        first = settings.oidc_issuer[0]
         return cls(
             client_id,
             secret,
-            issuer=settings.oidc_issuer[0],
+            issuer=first,
+            private_url=settings.issuer_options(first).private_url or settings.oidc_private_url,
             scope=scope,
             audience=audience,
             auth_method=settings.oidc_client_auth_method,
@@ -219,24 +235,22 @@ class ClientToken:
             url = one.token_url or await self._find_endpoint()
             answer = await self._fetcher.fetch_token(url, scope=one.scope, audience=one.audience)
         except FetchError as error:
-            raise self._failure(error.status) from error
+            raise self._failure(error.status, str(error)) from error
         token = _read_token(answer, asked_at)
         if token is None:
-            raise self._failure(200)
+            raise self._failure(200, "it answered 200 without a bearer token")
         return token
 
-    def _failure(self, status: int | None) -> Problem:
+    def _failure(self, status: int | None, reason: str) -> Problem:
         """Return the problem for a failed fetch, and log it once for all who wait."""
-        one = self.credentials
-        issuer, answer = one.issuer or one.token_url, "nothing" if status is None else status
-        logger.warning("no token for client %s to call other services: %s answered %s", one.client_id, issuer, answer)
+        logger.warning("no token for client %s to call other services: %s", self.credentials.client_id, reason)
         if status is None or status == 429 or status >= 500:
             return unavailable("a service behind this one is not available now", RETRY_AFTER)
         return BadGateway("a service behind this one rejects the credentials of this service")
 
     async def _find_endpoint(self) -> str:
         """Return the token endpoint in the issuer's metadata."""
-        found = await discover(self._fetcher, self.credentials.issuer or "")
+        found = await discover(self._fetcher, self.credentials.issuer or "", self.credentials.private_url)
         if found.token_endpoint is None:
             raise FetchError("the issuer's metadata has no token_endpoint")
         return found.token_endpoint

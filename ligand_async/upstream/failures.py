@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import httpx2
 from werkzeug.http import parse_date
 
-from ligand_async.auth import UnusableExchange
+from ligand_async.auth import UnusableExchange, reason_of
 from ligand_async.errors import BadGateway, GatewayTimeout, Problem, ServiceUnavailable
 
 RETRY_AFTER = 5  # seconds, if the other service does not send one
@@ -36,7 +36,7 @@ class UpstreamFailed(Exception):
 
 def failure_of_error(error: httpx2.HTTPError) -> UpstreamFailed:
     """Return the failure for an error of the connection."""
-    name = type(error).__name__
+    name = reason_of(error)
     match error:
         case UnusableExchange():
             return UpstreamFailed(bad_answer(), f"it {error}")

@@ -20,6 +20,7 @@ The metadata is at `METADATA` (OpenID Connect) and at `OAUTH_METADATA` (RFC 8414
 
 import base64
 import json
+import ssl
 import threading
 import time
 import warnings
@@ -127,11 +128,23 @@ class Issuer:
     Args:
         path: What follows the port in its identifier.
         keys: What it signs with; the first is used unless told otherwise.
+        tls: The certificate that it shows; None for plain http.
+        host: Its name in its identifier.
         members: More members of its metadata.
     """
 
-    def __init__(self, path: str = "", *, keys: Iterable[SigningKey] = (), **members: Any) -> None:
+    def __init__(
+        self,
+        path: str = "",
+        *,
+        keys: Iterable[SigningKey] = (),
+        tls: ssl.SSLContext | None = None,
+        host: str = "127.0.0.1",
+        **members: Any,
+    ) -> None:
         self.path = path
+        self.tls = tls
+        self.host = host
         self.keys = list(keys) or [SigningKey()]
         self.members = members
         self.published: list[Any] | None = None  # the JWK Set, instead of the keys'
@@ -146,7 +159,7 @@ class Issuer:
     @property
     def origin(self) -> str:
         """Where it listens."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' * (self.tls is not None)}://{self.host}:{self.port}"
 
     @property
     def url(self) -> str:
@@ -248,6 +261,9 @@ class Issuer:
         self._over.clear()
         self._server = QuietServer(("127.0.0.1", self.port), self._handler())
         self.port = self._server.server_address[1]
+        if self.tls is not None:
+            listener = self._server.socket
+            self._server.socket = self.tls.wrap_socket(listener, server_side=True, do_handshake_on_connect=False)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 

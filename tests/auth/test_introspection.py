@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -154,7 +155,7 @@ BAD: dict[str, tuple[str, dict[str, Any]]] = {
     "a subject with NUL": ("sub", {"sub": "ada\0"}),
     "a subject that is a number": ("sub", {"sub": 5}),
     "nobody": ("sub", {"sub": ..., "client_id": ...}),
-    "a client that is a list": ("sub", {"sub": ..., "client_id": ["tests"]}),
+    "a client that is a list": ("client_id", {"sub": ..., "client_id": ["tests"]}),
 }
 
 
@@ -182,8 +183,12 @@ async def test_answer_is_not_good_enough(
 async def test_service_without_a_user_is_its_client(
     issuer: IntrospectingIssuer, verifier: IntrospectionVerifier
 ) -> None:
-    """A token of the client credentials grant, for which some issuers name no subject, speaks for its client."""
-    assert await outcome(verifier, issuer.issue(sub=..., client_id="reports")) == "reports"
+    """A token of the client credentials grant, where the issuer names no subject, is its client's, by a setting."""
+    token = issuer.issue(sub=..., client_id="reports")
+
+    assert await outcome(verifier, token) == "sub"
+    verifier.issuer = replace(verifier.issuer, client_subject=True)
+    assert await outcome(verifier, issuer.issue("another", sub=..., client_id="reports")) == "reports"
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ def settings_for(provider: Provider, **more: Any) -> dict[str, Any]:
         "oidc_audience": provider.audience,
         "oidc_client_id": "api-client_secret_basic",
         "oidc_client_secret": SECRET,
+        "oidc_client_subject": True,  # its opaque tokens of the client credentials grant have no `sub`
         **more,
     }
 
@@ -226,7 +227,7 @@ async def test_withdrawal_is_seen_within_a_minute(provider: Provider) -> None:
     clock = time.time()
     own = OAuthClient("api-client_secret_basic", SECRET)
     client = IntrospectionClient(provider.issuer, fetcher=Fetcher(timeout=5, allow_http=True, client=own))
-    issuer = TrustedIssuer(provider.issuer, (AUDIENCE,), PROFILES["generic"])
+    issuer = TrustedIssuer(provider.issuer, (AUDIENCE,), PROFILES["generic"], client_subject=True)
     verifier = IntrospectionVerifier(issuer, client, monotonic=lambda: clock)
     token = provider.token("opaque")
     await verifier.verify(token)
@@ -248,6 +249,7 @@ async def test_served_petstore(tmp_path: Path) -> None:
             "LIGAND_OIDC_ISSUER": provider.issuer,
             "LIGAND_OIDC_AUDIENCE": provider.audience,
             "LIGAND_OIDC_TOKENS": "both",
+            "LIGAND_OIDC_CLIENT_SUBJECT": "true",  # its opaque tokens of the client credentials grant have no `sub`
             "LIGAND_OIDC_CLIENT_ID": "api-client_secret_basic",
             "LIGAND_OIDC_CLIENT_SECRET": SECRET,
         }

@@ -100,22 +100,29 @@ def adapt_profile(
 
 
 def principal_of(
-    claims: Mapping[str, Any], profile: ClaimProfile, *, issuer: str, client_id: str | None = None
+    claims: Mapping[str, Any],
+    profile: ClaimProfile,
+    *,
+    issuer: str,
+    client_id: str | None = None,
+    client_subject: bool = False,
 ) -> Principal:
     """Return the principal of verified claims.
-
-    Roles and scopes that are missing or of another type count as empty.
 
     Args:
         claims: The claims of the token or of its introspection.
         profile: The profile of the issuer.
         issuer: The issuer.
         client_id: The client that holds the token, if the claims do not have it.
+        client_subject: Whether the client is the subject if there is no `sub`.
 
     Raises:
         InvalidToken: There is no subject, or a claim cannot be read.
     """
+    client_id = next((value for name in _CLIENT_CLAIMS if (value := _text_in(claims, name))), client_id)
     subject = _text_in(claims, "sub")
+    if subject is None and client_subject:
+        subject = client_id
     if subject is None:
         raise InvalidToken("sub")
     expires = _time_in(claims, "exp")
@@ -127,7 +134,7 @@ def principal_of(
             word for path in profile.scopes for word in _words_of(find_claim(claims, path), may_be_text=True)
         ),
         claims=_freeze(claims),
-        client_id=next((value for name in _CLIENT_CLAIMS if (value := _text_in(claims, name))), client_id),
+        client_id=client_id,
         expires_at=None if expires is None else datetime.fromtimestamp(expires, UTC),
         token_id=_text_in(claims, "jti"),
     )

@@ -44,11 +44,20 @@ class IntrospectionClient:
     Args:
         issuer: Its identifier.
         fetcher: Sends the requests, with a client of this service.
+        private_url: The address at which this service reaches the issuer, if that is not its identifier.
         clock: Seconds that never go back.
     """
 
-    def __init__(self, issuer: str, *, fetcher: Fetcher, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        issuer: str,
+        *,
+        fetcher: Fetcher,
+        private_url: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.issuer = issuer
+        self.private_url = private_url
         self.fetcher = fetcher
         self.circuit = Circuit(cool_down=COOL_DOWN, clock=clock)
         self.endpoint: str | None = None
@@ -65,7 +74,7 @@ class IntrospectionClient:
             try:
                 status, answer = await self.fetcher.introspect_token(endpoint, token)
             except FetchError as error:
-                raise self.failure(error.status, {}) from error
+                raise self.failure(error.status, {}, error) from error
             if status == 200 and isinstance(answer.get("active"), bool):
                 return answer
             if status == 400 and answer.get("error") in _NO_TOKEN:
@@ -88,7 +97,7 @@ class IntrospectionClient:
         if self.endpoint is not None:
             return self.endpoint
         try:
-            metadata = await discover(self.fetcher, self.issuer)
+            metadata = await discover(self.fetcher, self.issuer, self.private_url)
         except FetchError as error:
             logger.warning("tokens of the issuer %s cannot be introspected: %s", self.issuer, error)
             raise OutOfOrder("no metadata") from error
@@ -100,7 +109,7 @@ class IntrospectionClient:
         self.endpoint = metadata.introspection_endpoint
         return self.endpoint
 
-    def failure(self, status: int | None, answer: dict[str, Any]) -> Unanswered:
+    def failure(self, status: int | None, answer: dict[str, Any], error: FetchError | None = None) -> Unanswered:
         """Log a failure, and return the exception for it."""
         if status in {401, 403} or answer.get("error") in _NOT_US:
             logger.error(
@@ -111,7 +120,7 @@ class IntrospectionClient:
             )
             # Something before the issuer may refuse one odd token with 403, and nothing else.
             return Unanswered("refused") if status == 403 else OutOfOrder("refused")
-        logger.warning("the issuer %s did not answer an introspection request: %s", self.issuer, status or "no answer")
+        logger.warning("the issuer %s did not answer an introspection request: %s", self.issuer, error or status)
         if status in {404, 410}:
             self.endpoint = None  # it may be elsewhere by now
         return OutOfOrder("no answer") if status is None or status >= 500 or status == 429 else Unanswered("odd answer")
@@ -280,7 +289,7 @@ def _read_answer(answer: Mapping[str, Any], issuer: TrustedIssuer, *, now: float
 
     `aud` must name this service, though RFC 7662 lets an issuer leave it out: without it a token for any other service
     would be accepted. `iss` may be missing, as the issuer that was asked is known, and so may `exp`, which the issuer
-    has checked. A token of the client credentials grant has no user: without `sub` its `client_id` is the subject.
+    has checked.
 
     Args:
         answer: The response, with `active`.
@@ -296,8 +305,6 @@ def _read_answer(answer: Mapping[str, Any], issuer: TrustedIssuer, *, now: float
         raise InvalidToken("token_type")
     claims = {name: value for name, value in answer.items() if name != "active" and value is not None}
     claims.setdefault("iss", issuer.issuer)
-    if "client_id" in claims:
-        claims.setdefault("sub", claims["client_id"])
     profile = _profile_of(claims, issuer.profile)
     check_claims(
         {"exp": now + 1, **claims},
@@ -307,7 +314,7 @@ def _read_answer(answer: Mapping[str, Any], issuer: TrustedIssuer, *, now: float
         now=now,
         leeway=issuer.leeway,
     )
-    return principal_of(claims, profile, issuer=issuer.issuer)
+    return principal_of(claims, profile, issuer=issuer.issuer, client_subject=issuer.client_subject)
 
 
 def _is_bearer(answer: Mapping[str, Any]) -> bool:

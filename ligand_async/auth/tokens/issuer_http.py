@@ -10,7 +10,7 @@ from urllib.parse import quote_plus, urlsplit
 import httpx2
 import jiter
 
-from ligand_async.auth.http_client import HTTPClient, UnusableExchange
+from ligand_async.auth.http_client import HTTPClient, UnusableExchange, reason_of, shown_url
 
 MAX_BYTES = 512 * 1024
 TOKEN_LIFETIME = 300.0  # seconds, if the issuer does not name one (RFC 6749 section 5.1)
@@ -83,7 +83,7 @@ class Fetcher:
             request = self._http.open().build_request("GET", url, headers={"Accept": "application/json"})
             response = await self._http.send(request)
         if response.status_code != 200:
-            raise FetchError(f"{url} answered {response.status_code}", status=response.status_code)
+            raise FetchError(f"{shown_url(url)} answered {response.status_code}", status=response.status_code)
         return _read_object(url, response)
 
     async def fetch_token(self, url: str, *, scope: str = "", audience: str | None = None) -> dict[str, Any]:
@@ -137,9 +137,9 @@ class Fetcher:
         except FetchError:
             raise
         except UnusableExchange as error:
-            raise FetchError(f"{url} {error}", status=error.status) from error
+            raise FetchError(f"{shown_url(url)} {error}", status=error.status) from error
         except Exception as error:  # whatever a transport raises, there is no answer
-            raise FetchError(f"{url} did not answer: {type(error).__name__}") from error
+            raise FetchError(f"{shown_url(url)} did not answer: {reason_of(error)}") from error
 
 
 def _oauth_client(client: OAuthClient) -> Callable[..., httpx2.AsyncClient]:
@@ -170,7 +170,7 @@ def _check_token_response(response: httpx2.Response) -> httpx2.Response:
     url, status = str(response.request.url), response.status_code
     document = _read_object(url, response) if status == 200 else {"error": ...}
     if "error" in document:
-        raise FetchError(f"{url} answered {status} without a token", status=status)
+        raise FetchError(f"{shown_url(url)} answered {status} without a token", status=status)
     kept = {name: document[name] for name in ("access_token", "token_type") if name in document}
     return httpx2.Response(status, json={**kept, "expires_in": _read_lifetime(document.get("expires_in"))})
 
@@ -190,7 +190,7 @@ def _read_object(url: str, response: httpx2.Response) -> dict[str, Any]:
     except ValueError:
         document = None
     if not isinstance(document, dict):
-        raise FetchError(f"{url} did not answer with a JSON object", status=response.status_code)
+        raise FetchError(f"{shown_url(url)} did not answer with a JSON object", status=response.status_code)
     return document
 
 
@@ -213,20 +213,23 @@ class Metadata:
     authorization_endpoint: str | None = None
 
 
-async def discover(fetcher: Fetcher, issuer: str) -> Metadata:
+async def discover(fetcher: Fetcher, issuer: str, private_url: str | None = None) -> Metadata:
     """Find an issuer's metadata, at the address of OpenID Connect first, then at that of OAuth.
 
     Args:
         fetcher: Sends the requests.
         issuer: The issuer's identifier; `issuer` in the metadata must be the very same string.
+        private_url: The address at which this service reaches the issuer, instead of its identifier. Some issuers, such
+            as Keycloak, then also name this address as `issuer`. Endpoints at the public address, which this service
+            may not reach, are called at the private one.
 
     Raises:
         FetchError: The issuer does not answer, or has no metadata at either address.
     """
     failures = []
-    for url in metadata_urls(issuer):
+    for url in metadata_urls(private_url or issuer):
         try:
-            return _read_metadata(await fetcher.get_json(url), issuer, url)
+            return _read_metadata(await fetcher.get_json(url), issuer, url, private_url)
         except FetchError as error:
             if error.status is None:  # no answer here means no answer there
                 raise
@@ -241,16 +244,49 @@ def metadata_urls(issuer: str) -> Iterator[str]:
     yield f"{url.scheme}://{url.netloc}/.well-known/oauth-authorization-server{url.path.rstrip('/')}"
 
 
-def _read_metadata(document: dict[str, Any], issuer: str, url: str) -> Metadata:
-    if document.get("issuer") != issuer:
-        raise FetchError(f"{url} is not the metadata of the issuer {issuer}", status=200)
+def _read_metadata(document: dict[str, Any], issuer: str, url: str, private_url: str | None) -> Metadata:
+    named = document.get("issuer")
+    if named != issuer and not (private_url is not None and named == private_url):
+        raise FetchError(
+            f"{shown_url(url)} is not the metadata of the issuer {issuer}, but of {_shown_name(named)}; oidc_issuer is "
+            "the `iss` of its tokens, and oidc_private_url the address at which this service reaches it",
+            status=200,
+        )
+    public, private = _bases_of(issuer, private_url or issuer)
+
+    def endpoint(name: str) -> str | None:
+        address = _text_of(document, name)
+        is_public = address is not None and (address == public or address.startswith(f"{public}/"))
+        return private + address[len(public) :] if address is not None and is_public else address
+
     return Metadata(
         issuer=issuer,
-        jwks_uri=_text_of(document, "jwks_uri"),
-        token_endpoint=_text_of(document, "token_endpoint"),
-        introspection_endpoint=_text_of(document, "introspection_endpoint"),
-        authorization_endpoint=_text_of(document, "authorization_endpoint"),
+        jwks_uri=endpoint("jwks_uri"),
+        token_endpoint=endpoint("token_endpoint"),
+        introspection_endpoint=endpoint("introspection_endpoint"),
+        authorization_endpoint=_text_of(document, "authorization_endpoint"),  # for browsers, and so the public one
     )
+
+
+def _bases_of(public_url: str, private_url: str) -> tuple[str, str]:
+    """Return both addresses without the path that they have in common at their ends.
+
+    For `https://id.example/auth/realms/a` and `http://keycloak:8080/realms/a` these are `https://id.example/auth` and
+    `http://keycloak:8080`: below them an issuer has its endpoints, also those beside its own path.
+    """
+    public, private = public_url.rstrip("/").split("/"), private_url.rstrip("/").split("/")
+    while min(len(public), len(private)) > 3 and public[-1] == private[-1]:  # scheme, "", host
+        del public[-1], private[-1]
+    return "/".join(public), "/".join(private)
+
+
+_MAX_SHOWN = 200
+
+
+def _shown_name(value: Any) -> str:
+    """Return what another issuer calls itself, for the log."""
+    is_name = isinstance(value, str) and value.isascii() and value.isprintable() and 0 < len(value) <= _MAX_SHOWN
+    return str(value) if is_name else "another issuer"
 
 
 def _text_of(document: dict[str, Any], name: str) -> str | None:

@@ -299,6 +299,7 @@ class KeySource:
     Args:
         issuer: The issuer.
         jwks_uri: The address, instead of the one in the issuer's metadata.
+        private_url: The address at which this service reaches the issuer, if that is not its identifier.
         algorithms: The algorithms that are allowed.
         fetcher: Sends the requests.
         clock: Seconds that never go back.
@@ -311,9 +312,11 @@ class KeySource:
         fetcher: Fetcher,
         algorithms: Collection[str],
         jwks_uri: str | None = None,
+        private_url: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.issuer = issuer
+        self.private_url = private_url
         self.jwks_uri = jwks_uri
         self.algorithms = algorithms
         self.fetcher = fetcher
@@ -343,7 +346,7 @@ class KeySource:
         if self.jwks_uri is not None:
             return self.jwks_uri
         if self._location is None or self.clock() - self._located_at > _METADATA_LIFETIME:
-            self._location = (await discover(self.fetcher, self.issuer)).jwks_uri
+            self._location = (await discover(self.fetcher, self.issuer, self.private_url)).jwks_uri
             self._located_at = self.clock()
         if self._location is None:
             raise FetchError(f"the metadata of {self.issuer} has no jwks_uri")

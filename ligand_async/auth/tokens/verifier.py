@@ -13,7 +13,7 @@ from ligand_async.auth.tokens.issuer_http import Fetcher
 from ligand_async.auth.tokens.keys import DEFAULT_PACE, IssuerKeys, KeySet, KeySource, Pace
 from ligand_async.auth.tokens.token_cache import TokenCache
 from ligand_async.principal import Principal
-from ligand_async.settings import DEFAULT_ALGORITHMS
+from ligand_async.settings import DEFAULT_ALGORITHMS, metadata_path_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,8 @@ class TrustedIssuer:
         token_types: The allowed values of `typ`, instead of the profile's.
         leeway: Seconds by which its clock may differ.
         jwks_uri: The address of its keys, instead of the one in its metadata.
+        private_url: The address at which this service reaches it, if that is not its identifier.
+        client_subject: Whether a token without `sub` is accepted, with its client as the subject.
     """
 
     issuer: str
@@ -37,8 +39,13 @@ class TrustedIssuer:
     token_types: tuple[str | None, ...] | None = None
     leeway: float = 30.0
     jwks_uri: str | None = None
+    private_url: str | None = None
+    client_subject: bool = False
 
     def __post_init__(self) -> None:
+        for url in filter(None, (self.issuer, self.private_url)):
+            if surplus := metadata_path_of(url):
+                raise ValueError(f"an issuer is not the address of its metadata; leave out {surplus}")
         if isinstance(self.audience, str):
             raise TypeError("audience must be a tuple of names, not a string")
         if any(name == "none" or name.startswith("HS") for name in self.algorithms):
@@ -115,7 +122,9 @@ class JWKSVerifier:
             now=self.clock(),
             leeway=issuer.leeway,
         )
-        principal = principal_of(compact.claims, issuer.profile, issuer=issuer.issuer)
+        principal = principal_of(
+            compact.claims, issuer.profile, issuer=issuer.issuer, client_subject=issuer.client_subject
+        )
         key = await self._keys[issuer.issuer].find(compact.key_id)
         # Nothing below may await, or a change of keys could be missed.
         if key is None or compact.algorithm not in key.algorithms:
@@ -177,5 +186,10 @@ class JWKSVerifier:
 
 def _key_source(issuer: TrustedIssuer, fetcher: Fetcher, clock: Callable[[], float]) -> KeySource:
     return KeySource(
-        issuer.issuer, jwks_uri=issuer.jwks_uri, algorithms=issuer.algorithms, fetcher=fetcher, clock=clock
+        issuer.issuer,
+        private_url=issuer.private_url,
+        jwks_uri=issuer.jwks_uri,
+        algorithms=issuer.algorithms,
+        fetcher=fetcher,
+        clock=clock,
     )
