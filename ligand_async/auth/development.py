@@ -4,6 +4,7 @@ Its client credentials grant (RFC 6749 section 4.4) believes every client.
 """
 
 import functools
+import json
 import logging
 import re
 import time
@@ -14,12 +15,15 @@ from urllib.parse import unquote_plus
 from uuid import uuid4
 
 import httpx2
+import jiter
 from joserfc import jwt
 from joserfc.jwk import ECKey
 from quart import Blueprint, Quart, Request, Response, current_app, jsonify, request
 from quart_schema import hide
 from werkzeug.datastructures import MultiDict
 
+from ligand_async.auth.errors import InvalidToken
+from ligand_async.auth.tokens.compact import read_compact
 from ligand_async.context import service_of, state_of
 from ligand_async.marks import limit, public
 from ligand_async.settings import Settings
@@ -78,28 +82,54 @@ class DevelopmentIssuer:
             roles: The roles of the subject.
             scopes: The scopes of the token.
             expires: Seconds from now until it expires.
-            claims: More claims, which replace those above of the same name.
+            claims: More claims, by name; their values are JSON.
 
         Raises:
-            TypeError: Roles or scopes are a string instead of a list of strings.
+            TypeError: Roles or scopes are a string instead of a list of strings, or a claim is not JSON.
+            ValueError: A claim is one that the issuer sets itself, or the token would be refused everywhere.
         """
         if isinstance(roles, str) or isinstance(scopes, str):
             raise TypeError('roles and scopes must be lists of strings, such as ["admin"]')
-        now = int(time.time())
         names = {"roles": list(roles), "scope": " ".join(scopes)}
         payload = {
+            **self._registered(subject, _CLIENT, expires),
+            **{name: value for name, value in names.items() if value},
+            **_checked_claims(claims or {}),
+        }
+        return self._sign(payload)
+
+    def issue_to_client(self, grant: "_Grant") -> str:
+        """Return the access token of a client (RFC 6749 section 4.4)."""
+        names = {"roles": list(grant.roles), "scope": " ".join(grant.scopes)}
+        payload = {
+            **self._registered(grant.client_id, grant.client_id, LIFETIME),
+            **{name: value for name, value in names.items() if value},
+            **grant.claims,
+        }
+        return self._sign(payload)
+
+    def _registered(self, subject: str, client_id: str, expires: int) -> dict[str, Any]:
+        now = int(time.time())
+        return {
             "iss": self.issuer,
             "sub": subject,
             "aud": self.audience[0] if len(self.audience) == 1 else list(self.audience),
             "iat": now,
             "exp": now + expires,
             "jti": str(uuid4()),
-            "client_id": _CLIENT,
-            **{name: value for name, value in names.items() if value},
-            **(claims or {}),
+            "client_id": client_id,
         }
+
+    def _sign(self, payload: Mapping[str, Any]) -> str:
         header = {"alg": ALGORITHM, "typ": "at+jwt", "kid": self._key.kid}
-        return jwt.encode(header, payload, self._key, algorithms=[ALGORITHM])
+        token = jwt.encode(header, dict(payload), self._key, algorithms=[ALGORITHM])
+        try:
+            read_compact(token, [ALGORITHM])
+        except InvalidToken as error:
+            raise ValueError(
+                f"no service would accept the token, because of its {error.reason}; give it fewer or smaller claims"
+            ) from error
+        return token
 
     def jwks(self) -> dict[str, Any]:
         """Return the public keys (RFC 7517 section 5)."""
@@ -115,6 +145,37 @@ class DevelopmentIssuer:
             "grant_types_supported": ["client_credentials"],
             "response_types_supported": [],
         }
+
+
+# Those of RFC 7519 section 4.1 and RFC 9068 section 2.2, each with the argument that sets it.
+_OWN_CLAIMS = {"sub": "subject", "exp": "expires", "roles": "roles", "scope": "scopes"} | dict.fromkeys(
+    ("iss", "aud", "nbf", "iat", "jti", "client_id")
+)
+
+
+def _checked_claims(claims: Mapping[str, Any]) -> dict[str, Any]:
+    """Return claims that a token can have besides those of the issuer.
+
+    Raises:
+        TypeError: A name is not text, or a value is not JSON.
+        ValueError: The issuer sets a claim of this name itself, or a value is a number or a text that JSON cannot hold.
+    """
+    for name, value in claims.items():
+        if not isinstance(name, str):
+            raise TypeError("the names of claims must be text")
+        if not name or not name.isprintable():
+            raise ValueError("the name of a claim must be printable, and not empty")
+        if name in _OWN_CLAIMS:
+            argument = _OWN_CLAIMS[name]
+            remedy = f"; use {argument} for it" if argument else ", and it cannot be changed"
+            raise ValueError(f"the development issuer sets the claim {name} itself{remedy}")
+        try:
+            json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        except TypeError as error:
+            raise TypeError(f"the claim {name} is not JSON: give text, numbers, booleans, lists and objects") from error
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"the claim {name} cannot be written as JSON") from error
+    return dict(claims)
 
 
 def development_issuer_of(settings: Settings) -> DevelopmentIssuer | None:
@@ -166,9 +227,10 @@ async def _issue_token() -> Response:
     except GrantError as error:
         headers = {"WWW-Authenticate": 'Basic realm="development issuer"'} if error.status == 401 else {}
         return _answer({"error": error.error, "error_description": error.description}, error.status, headers)
-    token = _current_issuer().issue(
-        subject=grant.client_id, roles=grant.roles, scopes=grant.scopes, claims={"client_id": grant.client_id}
-    )
+    try:
+        token = _current_issuer().issue_to_client(grant)
+    except ValueError as error:
+        return _answer({"error": "invalid_request", "error_description": str(error)}, 400, {})
     document = {"access_token": token, "token_type": "Bearer", "expires_in": LIFETIME, "scope": " ".join(grant.scopes)}
     return _answer({name: value for name, value in document.items() if value}, 200, {})
 
@@ -188,7 +250,7 @@ def _current_issuer() -> DevelopmentIssuer:
 _FORM = "application/x-www-form-urlencoded"
 _SCOPES = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+( [\x21\x23-\x5B\x5D-\x7E]+)*")  # RFC 6749 section 3.3
 _CLIENT_ID = re.compile(r"[\x20-\x7E]+")  # RFC 6749 appendix A.1
-_PARAMETERS = ("grant_type", "client_id", "scope", "roles")
+_PARAMETERS = ("grant_type", "client_id", "scope", "roles", "claims")
 
 
 class GrantError(Exception):
@@ -214,11 +276,13 @@ class _Grant:
         client_id: The identifier that the client gives.
         scopes: The scopes of the token.
         roles: The roles of the client; a parameter that real issuers do not have.
+        claims: More claims of the token; another such parameter.
     """
 
     client_id: str
     scopes: tuple[str, ...]
     roles: tuple[str, ...]
+    claims: Mapping[str, Any]
 
 
 async def _read_grant(request: Request) -> _Grant:
@@ -240,7 +304,28 @@ async def _read_grant(request: Request) -> _Grant:
         client_id=_read_client(request, form),
         scopes=_read_names(form.get("scope", ""), "invalid_scope", "scope"),
         roles=_read_names(form.get("roles", "").replace(",", " "), "invalid_request", "roles"),
+        claims=_read_claims(form.get("claims", "")),
     )
+
+
+def _read_claims(text: str) -> dict[str, Any]:
+    """Read the parameter `claims`, a JSON object.
+
+    Raises:
+        GrantError: It is something else, or has a claim that the issuer sets.
+    """
+    if not text:
+        return {}
+    try:
+        document = jiter.from_json(text.encode(), catch_duplicate_keys=True, allow_inf_nan=False)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise GrantError("invalid_request", "claims is not a JSON object in which each name is written once")
+    try:
+        return _checked_claims(document)
+    except ValueError as error:
+        raise GrantError("invalid_request", str(error)) from error
 
 
 def _read_client(request: Request, form: MultiDict[str, str]) -> str:

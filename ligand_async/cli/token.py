@@ -1,8 +1,10 @@
 """`ligand token`: an access token of the development issuer."""
 
 import re
+from typing import Any
 
 import click
+import jiter
 from quart import Quart
 from quart.cli import ScriptInfo, pass_script_info
 
@@ -30,6 +32,31 @@ def _read_subject(_ctx: click.Context, _param: click.Parameter, value: str) -> s
     return value
 
 
+def _read_claims(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    """Return the claims in an option that may be repeated, by name."""
+    found: dict[str, Any] = {}
+    for written in values:
+        name, equals, text = written.partition("=")
+        if not name or not equals:
+            raise click.BadParameter("write a claim as name=value, such as tenant=acme or 'groups=[\"a\"]'")
+        if name in found:
+            raise click.BadParameter(f"the claim {name} is given twice; write several values as a JSON list")
+        found[name] = _read_value(name, text)
+    return found
+
+
+def _read_value(name: str, text: str) -> Any:
+    """Return a value that is written as JSON, or else the text itself."""
+    try:
+        return jiter.from_json(text.encode(), catch_duplicate_keys=True, allow_inf_nan=False)
+    except ValueError:
+        if text.startswith(("{", "[", '"')):
+            raise click.BadParameter(
+                f"the value of {name} begins like JSON and is not valid; put the option in quotes for the shell"
+            ) from None
+        return text
+
+
 @click.command("token")
 @click.option(
     "--role",
@@ -53,8 +80,17 @@ def _read_subject(_ctx: click.Context, _param: click.Parameter, value: str) -> s
     show_default=True,
     help="Seconds until the token expires.",
 )
+@click.option(
+    "--claim",
+    "claims",
+    multiple=True,
+    callback=_read_claims,
+    help="A claim as name=value, where the value is JSON or else text; repeat the option.",
+)
 @pass_script_info
-def token(info: ScriptInfo, roles: list[str], scopes: list[str], subject: str, expires: int) -> None:
+def token(
+    info: ScriptInfo, roles: list[str], scopes: list[str], subject: str, expires: int, claims: dict[str, Any]
+) -> None:
     """Print an access token of the development issuer.
 
     Nothing else is printed on stdout. Only local and testing have this issuer, where no real issuer is set.
@@ -65,7 +101,11 @@ def token(info: ScriptInfo, roles: list[str], scopes: list[str], subject: str, e
     if unknown:
         known = ", ".join(settings.allowed_roles)
         raise click.BadParameter(f"there is no role {unknown[0]}; allowed_roles has {known}", param_hint="--role")
-    click.echo(issuer.issue(subject=subject, roles=roles, scopes=scopes, expires=expires))
+    try:
+        issued = issuer.issue(subject=subject, roles=roles, scopes=scopes, expires=expires, claims=claims)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--claim") from error
+    click.echo(issued)
 
 
 def _find_issuer(app: Quart, settings: Settings) -> DevelopmentIssuer:

@@ -1,6 +1,7 @@
 """Access tokens for tests of a service, which it trusts like those of a real issuer."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from quart import Quart
 
@@ -14,6 +15,7 @@ def access_token(
     roles: Iterable[str] = (),
     scopes: Iterable[str] = (),
     expires: int = LIFETIME,
+    claims: Mapping[str, Any] | None = None,
 ) -> str:
     """Return an access token that a service in `testing` or `local` trusts.
 
@@ -23,9 +25,12 @@ def access_token(
         roles: The caller's roles.
         scopes: The token's scopes.
         expires: Seconds until the token expires; a negative number makes an expired token.
+        claims: More claims of the token, such as `{"tenant": "acme"}`.
 
     Raises:
         RuntimeError: The service has no development issuer.
+        TypeError: A claim is not JSON, or roles or scopes are a string.
+        ValueError: A claim is one that the issuer sets itself, such as `exp`.
     """
     issuer = issuer_of(app)
     if issuer is None:
@@ -33,7 +38,7 @@ def access_token(
             f"app {app.name!r} has no development issuer: it is there in the environments testing and local, "
             "where oidc_issuer is not set and no BearerAuthenticator is given to create_app()"
         )
-    return issuer.issue(subject=subject, roles=roles, scopes=scopes, expires=expires)
+    return issuer.issue(subject=subject, roles=roles, scopes=scopes, expires=expires, claims=claims)
 
 
 def authorization(
@@ -43,6 +48,7 @@ def authorization(
     roles: Iterable[str] = (),
     scopes: Iterable[str] = (),
     expires: int = LIFETIME,
+    claims: Mapping[str, Any] | None = None,
 ) -> dict[str, str]:
     """Return the headers of a request that carries such a token.
 
@@ -50,5 +56,5 @@ def authorization(
 
     Arguments and errors are those of `access_token`.
     """
-    token = access_token(app, subject=subject, roles=roles, scopes=scopes, expires=expires)
+    token = access_token(app, subject=subject, roles=roles, scopes=scopes, expires=expires, claims=claims)
     return {"Authorization": f"Bearer {token}"}

@@ -86,6 +86,39 @@ def test_without_options_it_is_ada_for_an_hour() -> None:
     assert {"roles", "scope"} & set(claims) == set()
 
 
+@pytest.mark.parametrize(
+    ("written", "claims"),
+    [
+        ("tenant=acme", {"tenant": "acme"}),
+        ('groups=["a", "b"]', {"groups": ["a", "b"]}),
+        ('address={"town": "Delft"}', {"address": {"town": "Delft"}}),
+        ("level=3", {"level": 3}),
+        ('level="3"', {"level": "3"}),
+        ("level=007", {"level": "007"}),
+        ("member=true", {"member": True}),
+        ("member=True", {"member": "True"}),
+        ("none=null", {"none": None}),
+        ("empty=", {"empty": ""}),
+        ("a=b=c", {"a": "b=c"}),
+        ("https://example.org/tenant=acme", {"https://example.org/tenant": "acme"}),
+        ("nan=NaN", {"nan": "NaN"}),
+        ("name=Zoë", {"name": "Zoë"}),
+    ],
+)
+def test_claims_are_json_or_else_text(written: str, claims: dict[str, Any]) -> None:
+    """A value that is JSON is read as JSON; quotes make it text."""
+    found = printed("--claim", written)
+
+    assert {name: found[name] for name in claims} == claims
+
+
+def test_claims_may_be_repeated() -> None:
+    """Each option adds one."""
+    found = printed("--claim", "tenant=acme", "--claim", "level=3", "--role", "admin")
+
+    assert (found["tenant"], found["level"], found["roles"]) == ("acme", 3, ["admin"])
+
+
 async def test_the_service_trusts_it() -> None:
     """The service that runs in the same directory has the same secret key, and so the same key pair."""
     token = run("--role", "admin").stdout.strip()
@@ -113,6 +146,17 @@ async def test_the_service_trusts_it() -> None:
         (("--expires", "1e3"), "'--expires'"),
         (("--expires", "9" * 400), "'--expires'"),
         (("--rôle", "x"), "No such option"),
+        (("--claim", "tenant"), "write a claim as name=value"),
+        (("--claim", "=acme"), "write a claim as name=value"),
+        (("--claim", ""), "write a claim as name=value"),
+        (("--claim", "a=1", "--claim", "a=2"), "the claim a is given twice"),
+        (("--claim", "a=[1"), "begins like JSON"),
+        (("--claim", 'a={"b": 1, "b": 2}'), "begins like JSON"),
+        (("--claim", "exp=5"), "the development issuer sets the claim exp itself; use expires for it"),
+        (("--claim", 'iss="x"'), "the development issuer sets the claim iss itself"),
+        (("--claim", "a\nb=x"), "must be printable"),
+        (("--claim", "a=\udcff"), "cannot be written as JSON"),
+        (("--claim", f"a={'b' * 20_000}"), "no service would accept the token"),
         (("admin",), "unexpected extra argument"),
     ],
 )
