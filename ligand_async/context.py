@@ -132,6 +132,7 @@ class RequestState:
         started_at: The reading of `time.perf_counter()` when it reached the app, if a receiver wants the duration.
         failed_functions: The `after_request` functions that raised; they do not run again for the error's response.
         close_code: The code that closes the websocket; Quart 0.22 closes all with 1000.
+        subprotocol: The subprotocol that answers the websocket's handshake if the handler chooses none.
     """
 
     request_id: str | None = None
@@ -140,6 +141,7 @@ class RequestState:
     started_at: float | None = None
     failed_functions: set[Callable[..., Any]] = field(default_factory=set)
     close_code: int | None = None
+    subprotocol: str | None = None
 
 
 request_state_var: ContextVar[RequestState | None] = ContextVar("ligand_request_state", default=None)

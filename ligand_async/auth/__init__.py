@@ -8,6 +8,7 @@ from ligand_async.auth.authenticators import (
     BearerAuthenticator,
     current_caller_token,
 )
+from ligand_async.auth.browser import BrowserAuthenticator, CookieAuthenticator, SubprotocolAuthenticator
 from ligand_async.auth.checks import check_access
 from ligand_async.auth.development import ENVIRONMENTS, LIFETIME, DevelopmentIssuer, issuer_of
 from ligand_async.auth.enforcement import add_challenges, enforcement_of, is_enforced
@@ -24,12 +25,15 @@ __all__ = [
     "BasicAuthenticator",
     "BasicCredentials",
     "BearerAuthenticator",
+    "BrowserAuthenticator",
+    "CookieAuthenticator",
     "DevelopmentIssuer",
     "HTTPClient",
     "InsufficientScope",
     "InvalidRequest",
     "InvalidToken",
     "Route",
+    "SubprotocolAuthenticator",
     "UnusableExchange",
     "access_of",
     "add_challenges",

@@ -24,8 +24,8 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 section 2.1: b64token
 _BETWEEN = re.compile(r"[\s,]")
 
 
-class BearerAuthenticator:
-    """Access tokens in the `Authorization` header (RFC 6750 section 2.1), and nowhere else.
+class TokenAuthenticator:
+    """The base of the authenticators for access tokens, which differ in where the token is.
 
     Args:
         verifier: Verifies the tokens.
@@ -33,8 +33,45 @@ class BearerAuthenticator:
 
     challenge: str | None = None  # the framework makes it, with the error that RFC 6750 wants
 
-    def __init__(self, verifier: TokenVerifier) -> None:
+    def __init__(self, verifier: TokenVerifier | None) -> None:
         self.verifier = verifier
+
+    def find_verifier(self) -> TokenVerifier:
+        """Return the verifier."""
+        assert self.verifier is not None  # noqa: S101  (a child that takes None finds another)
+        return self.verifier
+
+    async def verify(self, token: str) -> Principal:
+        """Return the principal of a token.
+
+        Raises:
+            InvalidToken: The token is not valid.
+            ServiceUnavailable: The token cannot be verified now.
+        """
+        if not _TOKEN.fullmatch(token):
+            raise InvalidToken("shape")
+        principal = await self.find_verifier().verify(token)
+        _keep_caller_token(principal, token)
+        return principal
+
+    def refusal(self, reason: str) -> InvalidToken:
+        """Return the problem for a token that is not accepted.
+
+        Args:
+            reason: A short word for the log.
+        """
+        return InvalidToken(reason)
+
+
+class BearerAuthenticator(TokenAuthenticator):
+    """Access tokens in the `Authorization` header (RFC 6750 section 2.1), and nowhere else.
+
+    Args:
+        verifier: Verifies the tokens.
+    """
+
+    def __init__(self, verifier: TokenVerifier) -> None:
+        super().__init__(verifier)
 
     async def authenticate(self, connection: BaseRequestWebsocket) -> Principal | None:
         """Return the principal of the request's token, or None if it has none.
@@ -48,13 +85,9 @@ class BearerAuthenticator:
         if credentials is None or credentials.scheme != "bearer":
             return None
         token = credentials.value
-        if not _TOKEN.fullmatch(token):
-            if not token or _BETWEEN.search(token):
-                raise InvalidRequest("the Authorization header does not hold one access token")
-            raise InvalidToken("shape")
-        principal = await self.verifier.verify(token)
-        _keep_caller_token(principal, token)
-        return principal
+        if not token or _BETWEEN.search(token):
+            raise InvalidRequest("the Authorization header does not hold one access token")
+        return await self.verify(token)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from quart import Quart, g, request, websocket
 from quart.wrappers.base import BaseRequestWebsocket
 
 from ligand_async.auth.access import Access, access_of
-from ligand_async.auth.authenticators import BearerAuthenticator
+from ligand_async.auth.authenticators import BearerAuthenticator, TokenAuthenticator
 from ligand_async.auth.errors import InsufficientScope, InvalidRequest, InvalidToken, bearer_challenge
 from ligand_async.context import request_state, service_of, state_of
 from ligand_async.errors import Problem, ServiceUnavailable, Unauthorized
@@ -148,8 +148,8 @@ class Enforcement:
                 denied = await self.deny_list(principal)
                 if denied is None:
                     raise TypeError("the deny list must return True or False, not None")
-                if denied and isinstance(authenticator, BearerAuthenticator):
-                    raise InvalidToken("denied")
+                if denied and isinstance(authenticator, TokenAuthenticator):
+                    raise authenticator.refusal("denied")
                 if denied:
                     raise Unauthorized("these credentials are no longer valid")
             return principal

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from quart import Quart
 
-from ligand_async.auth.authenticators import BearerAuthenticator
+from ligand_async.auth.authenticators import BearerAuthenticator, TokenAuthenticator
+from ligand_async.auth.browser import check_verifiers
 from ligand_async.auth.development import (
     ALGORITHM,
     DevelopmentIssuer,
@@ -40,6 +41,9 @@ def init_auth(
 
     Returns:
         The health checks of the verifiers.
+
+    Raises:
+        ValueError: An authenticator for browsers has no verifier.
     """
     found = list(authenticators)
     checks: list[HealthCheck] = []
@@ -58,9 +62,11 @@ def init_auth(
             checks.append(verifier)
         if verifiers:
             found.insert(0, BearerAuthenticator(EitherVerifier(*verifiers) if len(verifiers) > 1 else verifiers[0]))
-    asked = [*checks, *(one.verifier for one in found if isinstance(one, BearerAuthenticator))]
+    asked = [*checks, *(one.verifier for one in found if isinstance(one, TokenAuthenticator))]
     for verifier in {one for one in asked if isinstance(one, JWKSVerifier)}:
         verifier.on_rotation.append(functools.partial(_announce_rotation, app))
+    if settings.environment != "cli":  # which needs no issuer
+        check_verifiers(found)
     init_enforcement(app, found, deny_list=deny_list)
     return checks
 

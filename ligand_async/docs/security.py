@@ -9,7 +9,15 @@ from urllib.parse import urlsplit
 
 from quart import Quart
 
-from ligand_async.auth import Access, BearerAuthenticator, access_of, enforcement_of, is_enforced, issuer_of
+from ligand_async.auth import (
+    Access,
+    BearerAuthenticator,
+    BrowserAuthenticator,
+    access_of,
+    enforcement_of,
+    is_enforced,
+    issuer_of,
+)
 from ligand_async.auth.tokens import JWKSVerifier
 from ligand_async.context import service_of
 from ligand_async.principal import AllOf, AnyOf, HasClaim, HasRole, HasScope, Not, Requirement
@@ -185,10 +193,11 @@ def _takes_tokens(app: Quart) -> bool:
     """Return whether access tokens are accepted at all.
 
     The environment `cli` has no issuer. A service with closed routes accepts tokens where it is deployed, unless it has
-    another authenticator: without an issuer it would not start.
+    another authenticator: without an issuer it would not start. Those for browsers verify the same tokens.
     """
     found = enforcement_of(app).authenticators
-    unset = not found and service_of(app).settings.environment == "cli"
+    only_browsers = all(isinstance(one, BrowserAuthenticator) for one in found)
+    unset = only_browsers and service_of(app).settings.environment == "cli"
     return unset or any(isinstance(one, BearerAuthenticator) for one in found)
 
 

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings
 from ligand_async.settings.environments import ENVIRONMENTS, MIN_SECRET_KEY, STRICT, Environment, throwaway_database_url
 from ligand_async.settings.types import (
     DatabaseURL,
+    ExactOrigins,
     FieldNames,
     Hosts,
     Origins,
@@ -242,6 +243,9 @@ class OIDCSettings(ServiceSettings):
     oidc_client_secret: SecretStr | None = Field(default=None, description="That client's secret.")
     oidc_client_auth_method: Literal["client_secret_basic", "client_secret_post"] = Field(
         default="client_secret_basic", description="How that client shows its secret (RFC 6749 section 2.3.1)."
+    )
+    browser_origins: ExactOrigins = Field(
+        default=(), description="Origins, besides the service's own, whose pages may call with a browser's credentials."
     )
     oauth_authorization_url: ServiceURL | None = Field(
         default=None, description="Where people sign in, for the documentation; by default the issuer's metadata says."

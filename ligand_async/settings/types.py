@@ -187,9 +187,19 @@ def _is_network(text: str) -> bool:
     return True
 
 
+def _check_exact_origins(value: tuple[str, ...]) -> tuple[str, ...]:
+    if all(map(is_origin, value)):
+        return value
+    raise PydanticCustomError(
+        "ligand_exact_origins",
+        "write origins as browsers send them, https://app.example.org: scheme and host in lower case, a port only if "
+        "it is not the scheme's own, no path, no *",
+    )
+
+
 def _check_origins(value: tuple[str, ...]) -> tuple[str, ...]:
     """Check origins as browsers send them (RFC 6454 section 7)."""
-    if value == (ANY_ORIGIN,) or all(map(_is_origin, value)):
+    if value == (ANY_ORIGIN,) or all(map(is_origin, value)):
         return value
     raise PydanticCustomError(
         "ligand_origins",
@@ -198,7 +208,8 @@ def _check_origins(value: tuple[str, ...]) -> tuple[str, ...]:
     )
 
 
-def _is_origin(text: str) -> bool:
+def is_origin(text: str) -> bool:
+    """Return whether a text is an origin as browsers send it (RFC 6454 section 6.2)."""
     if _ORIGIN.fullmatch(text) is None:
         return False
     try:
@@ -217,8 +228,13 @@ def _check_hosts(value: tuple[str, ...]) -> tuple[str, ...]:
     )
 
 
+def is_field_name(text: str) -> bool:
+    """Return whether a text is a token of HTTP, such as the name of a header (RFC 9110 section 5.6.2)."""
+    return _FIELD_NAME.fullmatch(text) is not None
+
+
 def _check_field_names(value: tuple[str, ...]) -> tuple[str, ...]:
-    if all(map(_FIELD_NAME.fullmatch, value)) and "*" not in value:
+    if all(map(is_field_name, value)) and "*" not in value:
         return value
     raise PydanticCustomError("ligand_field_names", "write names of headers, such as X-Tenant")
 
@@ -239,6 +255,7 @@ def _check_redis_url(value: SecretStr) -> SecretStr:
 
 Proxies = Annotated[tuple[str, ...], BeforeValidator(_take_hops), AfterValidator(_check_proxies)]
 Hosts = Annotated[tuple[str, ...], AfterValidator(_check_hosts)]
+ExactOrigins = Annotated[tuple[str, ...], AfterValidator(_check_exact_origins)]
 Origins = Annotated[tuple[str, ...], AfterValidator(_check_origins)]
 FieldNames = Annotated[tuple[str, ...], AfterValidator(_check_field_names)]
 Quotas = Annotated[str, AfterValidator(_check_quotas)]

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
-from quart import Quart, Request, Response, got_request_exception, got_websocket_exception
+from quart import Quart, Request, Response, Websocket, got_request_exception, got_websocket_exception
 from quart.asgi import ASGIHTTPConnection
 from quart.ctx import RequestContext, WebsocketContext
 from quart.globals import request_ctx, websocket_ctx
@@ -118,7 +118,7 @@ class _WatchingConnection(TestHTTPConnection):
 class LigandClient(QuartClient):
     """Raises exceptions that no error handler took, if asked to; Quart's does so only with PROPAGATE_EXCEPTIONS.
 
-    It also raises `ResponseCut`.
+    It also raises `ResponseCut`, and offers the subprotocols of a websocket.
     """
 
     http_connection_class = _WatchingConnection
@@ -126,6 +126,25 @@ class LigandClient(QuartClient):
     def __init__(self, app: Quart, use_cookies: bool = True, *, raise_unhandled: bool = False, **options: Any) -> None:
         super().__init__(app, use_cookies=use_cookies, **options)
         self.raise_unhandled = raise_unhandled
+
+    def websocket(
+        self,
+        path: str,
+        *,
+        subprotocols: list[str] | None = None,
+        scope_base: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> Any:
+        """Open a websocket that offers subprotocols; Quart's drops them.
+
+        Args:
+            path: The path.
+            subprotocols: The subprotocols.
+            scope_base: Members of the scope.
+            **options: Further options of `QuartClient.websocket`.
+        """
+        base = {**(scope_base or {}), **({"subprotocols": subprotocols} if subprotocols else {})}
+        return super().websocket(path, scope_base=base, **options)
 
     async def _make_request(self, *arguments: Any, **named: Any) -> Any:
         if not self.raise_unhandled:
@@ -141,6 +160,22 @@ class LigandClient(QuartClient):
         return response
 
 
+class LigandWebsocket(Websocket):
+    """Answers the handshake with the subprotocol that was agreed on; Quart's answers with none unless the handler does.
+
+    A browser that offered subprotocols then closes the websocket (WHATWG WebSockets, section 2).
+    """
+
+    async def accept(self, headers: Any = None, subprotocol: str | None = None) -> None:
+        """Accept the websocket, once.
+
+        Args:
+            headers: More headers of the response.
+            subprotocol: One of those that the client offered; None for the one that was agreed on, if any.
+        """
+        await super().accept(headers, subprotocol or request_state().subprotocol)
+
+
 class LigandQuart(Quart):
     """A `quart.Quart` whose requests pass the guard, end at their deadline and always get a response.
 
@@ -154,6 +189,7 @@ class LigandQuart(Quart):
 
     guard: Guard
     asgi_http_class = _HTTPConnection
+    websocket_class = LigandWebsocket
     test_client_class = LigandClient  # type: ignore[assignment]  # Quart's protocol leaves the constructor open
 
     def __init__(self, import_name: str, **options: Any) -> None:

@@ -46,6 +46,18 @@ async def answer_of(app: Quart, path: str = "/", **options: Any) -> Response:
     return response
 
 
+async def test_offered_subprotocols_are_dropped_by_the_test_client() -> None:
+    """`LigandClient.websocket`."""
+
+    async def tell() -> None:
+        await websocket.send(str(websocket.requested_subprotocols))
+
+    app = Quart(__name__, static_folder=None)
+    app.add_websocket("/", "tell", tell)
+    async with app.test_client().websocket("/", subprotocols=["chat"]) as connection:
+        assert await connection.receive() == "[]"
+
+
 async def run_scope(app: Quart, kind: str) -> list[Any]:
     """Run one scope of ASGI without a client, and return what the app sends."""
     sent: list[Any] = []
