@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from ligand_async.paths import is_below
+
 _MAX_REDIRECTS = 3
 _FOLLOWED = frozenset({"GET", "HEAD"})
 
@@ -77,7 +79,7 @@ class HTTPClient:
 
     - Certificates are always verified. Plain http needs `allow_http`.
     - A response has at most `max_bytes`, and is not compressed: a small compressed body may become a large one.
-    - GET and HEAD follow up to three redirects within the origin. Nothing else follows any.
+    - GET and HEAD follow up to three redirects within the origin, and below `base_url`. Nothing else follows any.
     - Cookies are not kept: what one caller's response sets must not travel with another caller's request.
     - Proxies are taken from the environment (`HTTPS_PROXY`, `NO_PROXY`), as a closed network has no other way out.
 
@@ -87,6 +89,8 @@ class HTTPClient:
         timeout: Seconds without a byte.
         max_bytes: The largest body of a response.
         allow_http: Whether plain http is allowed.
+        base_url: The address that redirects do not leave: what is beside it may be another service, which must not see
+            the credentials of the request. None for the whole origin.
         transport: Replaces the network, such as `httpx2.ASGITransport`.
         make: The class of the client.
     """
@@ -97,12 +101,14 @@ class HTTPClient:
         timeout: float | httpx2.Timeout,
         max_bytes: int,
         allow_http: bool,
+        base_url: str | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
         make: Callable[..., httpx2.AsyncClient] = httpx2.AsyncClient,
     ) -> None:
         self._timeout = timeout
         self._max_bytes = max_bytes
         self._allow_http = allow_http
+        self._base = "/" if base_url is None else _path_of(httpx2.URL(base_url))
         self._transport = transport
         self._make = make
         self._client: httpx2.AsyncClient | None = None
@@ -151,7 +157,7 @@ class HTTPClient:
     async def _check_response(self, response: httpx2.Response) -> None:
         request, status = response.request, response.status_code
         if request.method in _FOLLOWED and response.has_redirect_location:
-            _check_redirect(request.url, response)
+            _check_redirect(request.url, response, self._base)
         if request.method == "HEAD":
             return
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
@@ -182,13 +188,20 @@ class _BoundedStream(httpx2.AsyncByteStream):
         await self._stream.aclose()
 
 
-def _check_redirect(url: httpx2.URL, response: httpx2.Response) -> None:
+def _check_redirect(url: httpx2.URL, response: httpx2.Response, base: str) -> None:
     try:
         target = url.join(response.headers["Location"])
     except (httpx2.InvalidURL, ValueError):  # without the address, which may be long
         raise UnusableExchange("redirects to an invalid address", status=response.status_code) from None
     if _origin(target) != _origin(url) or target.userinfo:
         raise UnusableExchange("redirects to another origin", status=response.status_code)
+    if not is_below(_path_of(target), base):
+        raise UnusableExchange("redirects to a path outside of its address", status=response.status_code)
+
+
+def _path_of(url: httpx2.URL) -> str:
+    """Return the path as it is sent, percent-encoded."""
+    return url.raw_path.partition(b"?")[0].decode("ascii")
 
 
 def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:

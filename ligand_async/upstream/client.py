@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
 
 import httpx2
 from pydantic import TypeAdapter, ValidationError
@@ -14,6 +15,7 @@ from quart import has_request_context, has_websocket_context, request, websocket
 
 from ligand_async.auth import HTTPClient
 from ligand_async.context import current_request_id
+from ligand_async.paths import leads_down
 from ligand_async.settings import is_base_url
 from ligand_async.upstream.credentials import ClientCredentials, ForwardToken, outgoing_token_of
 from ligand_async.upstream.failures import bad_answer
@@ -61,6 +63,7 @@ class ServiceClient:
             timeout=httpx2.Timeout(timeout, connect=brief, pool=brief),
             max_bytes=max_bytes,
             allow_http=True,  # which the address has already decided
+            base_url=self.base_url,
             transport=transport,
         )
         forwards = isinstance(credentials, ForwardToken)
@@ -81,7 +84,8 @@ class ServiceClient:
 
         Args:
             method: The HTTP method.
-            path: The path below `base_url`, which begins with a slash and has quoted variables; no query, no `..`.
+            path: The path below `base_url`, which begins with a slash and has quoted variables; no query, and no step
+                that is `.` or `..`, however often it is decoded.
             params: The query parameters.
             json: The body as JSON; it may contain models, times and UUIDs.
             content: The body as bytes, instead of `json`.
@@ -227,12 +231,14 @@ def _adapter_of(model: Any) -> TypeAdapter[Any]:
 
 
 _PATH = re.compile(r"/(?!/)[^\x00-\x20\x7f\\?#]*")
-_DOTS = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
 
 
 def _checked_base_url(base_url: str) -> str:
-    if not is_base_url(base_url):  # not repeated in the error, as it may hold a password
-        raise ValueError("base_url: write it as https://host or https://host:port/path, no user, query or fragment")
+    if not is_base_url(base_url) or not leads_down(urlsplit(base_url).path):
+        # It is not repeated in the error, as it may hold a password.
+        raise ValueError(
+            "base_url: write it as https://host or https://host:port/path, no user, query, fragment or `..`"
+        )
     return base_url.rstrip("/")
 
 
@@ -242,10 +248,10 @@ def _checked_path(path: str) -> str:
     Raises:
         ValueError: It would lead elsewhere. The error does not repeat it, as parts of it may be input.
     """
-    if not _PATH.fullmatch(path) or _DOTS.search(path):
+    if not _PATH.fullmatch(path) or not leads_down(path):
         raise ValueError(
             "path: begin it with one slash, give the query as params, and quote its variables by "
-            "urllib.parse.quote(value, safe='')"
+            "urllib.parse.quote(value, safe=''); no step may be `.` or `..`, not even a quoted one"
         )
     return path
 

@@ -141,6 +141,7 @@ async def test_a_model_is_read_where_its_absence_means_something(upstream: Upstr
     [
         *("inventory", "ftp://inventory", "http://", "http://ada:hidden@inventory", "http://inventory?hidden"),
         *("http://i#hidden", "http://i:0", "http://i:port", "http://[", "http://in ventory", "http://i\\x"),
+        *("http://i/hidden/../x", "http://i/..", "http://i/a/%2e%2e/b", "http://i/..;/b"),
     ],
 )
 def test_a_base_address_is_one(url: str) -> None:
@@ -165,6 +166,31 @@ def test_a_base_address_is_one(url: str) -> None:
         "/a#b",
         "/a\\..\\b",
         "/a b",
+        "/..%2Fadmin",
+        "/..%2fadmin",
+        "/a/..;/admin",
+        "/a/..;x=1/admin",
+        "/a/.;/admin",
+        "/%2e%2e;/admin",
+        "/%252e%252e/admin",
+        "/%252e%252e%252fadmin",
+        "/%25252e%25252e/admin",
+        "/a%2F..%2Fadmin",
+        "/a%2F..",
+        "/caf%C3%A9/%2F..",
+        "/a%5C..%5Cadmin",
+        "/..%5Cadmin",
+        "/..%255Cadmin",
+        "/a%5Cb",
+        "/%2e%2e%5cadmin",
+        "/a/%c0%ae%c0%ae/admin",
+        "/a%c0%af..",
+        "/a/..%00/admin",
+        "/a%00",
+        "/a%0d%0ab",
+        "/a/..%20/admin",
+        "/a/..%09/admin",
+        "/%" + "25" * 40 + "2e",
         "/a\r\nX: y",
         "/\x00",
     ],
@@ -176,7 +202,9 @@ async def test_a_path_stays_below_the_base_address(upstream: Upstream, client: S
     assert upstream.requests == []
 
 
-@pytest.mark.parametrize("path", ["/", "/a.b/..c", "/caf%C3%A9/%2F..", "/käse", "/a;b=1/c,d:e@f"])
+@pytest.mark.parametrize(
+    "path", ["/", "/a.b/..c", "/...", "/caf%C3%A9", "/a%2Fb", "/100%25", "/a%252Fb", "/käse", "/a;b=1/c,d:e@f", "/%zz"]
+)
 async def test_other_paths_are_sent(upstream: Upstream, client: ServiceClient, path: str) -> None:
     """Whatever is one."""
     await client.get(path)

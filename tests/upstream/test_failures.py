@@ -10,7 +10,7 @@ import pytest
 
 from ligand_async.errors import BadGateway, GatewayTimeout
 from ligand_async.upstream import ServiceClient
-from tests.upstream.service import HANG, RESET, Reply, Upstream, failure, raw
+from tests.upstream.service import HANG, RESET, TOKEN_PATH, Reply, Upstream, failure, raw
 
 MEBIBYTE = 1024 * 1024
 CONFIDENTIAL = b'{"confidential": "words of the other service"}'
@@ -137,6 +137,89 @@ async def test_redirects_lead_nowhere_else(upstream: Upstream, client: ServiceCl
 
         assert isinstance(await failure(client), BadGateway)
         assert elsewhere.requests == []
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    "location",
+    [
+        "/x",
+        "/",
+        "../x",
+        "../../x",
+        "/v1/../x",
+        "/v1x",
+        "/v1x/items",
+        "/v1%2Fx",
+        "/v1.",
+        "/V1/items",
+        "/%76%31/items",
+        "/v1;x/items",
+        "/v1/%2e%2e/x",
+        "/v1/..%2Fx",
+        "/v1/..;/x",
+        "/v1/%252e%252e/x",
+        "/v1/..%5Cx",
+        "/v1/..\\x",
+        "\\v1\\..\\x",
+        "/v1/%c0%ae%c0%ae/x",
+        "//127.0.0.1:{port}/x",
+        "http://127.0.0.1:{port}/x",
+        "http://127.0.0.1:{port}/v1/../x",
+        "http://u:p@127.0.0.1:{port}/v1/x",
+        "http://127.0.0.1:{port}@elsewhere.example/v1/x",
+        "https://127.0.0.1:{port}/v1/x",
+    ],
+)
+async def test_redirects_stay_below_the_address(upstream: Upstream, status: int, location: str) -> None:
+    """Row 169: beside `base_url` may be another service, which would be shown our token. It is not asked at all."""
+    port = upstream.url.rpartition(":")[2]
+    upstream.script("/v1/items", Reply(status, headers={"Location": location.format(port=port)}))
+    async with ServiceClient(f"{upstream.url}/v1", credentials=upstream.credentials()) as client:
+        assert isinstance(await failure(client), BadGateway)
+
+    assert {asked.path for asked in upstream.requests} <= {"/v1/items", TOKEN_PATH}
+
+
+@pytest.mark.parametrize(
+    "location", ["/v1", "/v1/", "/v1/?a=/../b", "items/1", "./1", "?page=2", "/v1/a%2Fb", "//{host}/v1/x"]
+)
+async def test_redirects_below_the_address_carry_the_token(upstream: Upstream, location: str) -> None:
+    """They are the same service."""
+    host = upstream.url.removeprefix("http://")
+    upstream.script("/v1/items", Reply(302, headers={"Location": location.format(host=host)}), {"n": 1})
+    async with ServiceClient(f"{upstream.url}/v1/", credentials=upstream.credentials()) as client:
+        response = await client.get("/items")
+
+    assert response.status_code == 200
+    assert upstream.requests[-1].headers["Authorization"] == "Bearer token-1"
+    assert len(upstream.requests) == 3
+
+
+async def test_every_step_of_a_chain_stays_below(upstream: Upstream) -> None:
+    """A redirect that stays may lead to one that does not."""
+    upstream.script("/v1/items", Reply(302, headers={"Location": "/v1/a"}))
+    upstream.script("/v1/a", Reply(302, headers={"Location": "/v1/b"}))
+    upstream.script("/v1/b", Reply(302, headers={"Location": "/admin"}))
+    async with ServiceClient(f"{upstream.url}/v1", credentials=upstream.credentials()) as client:
+        assert isinstance(await failure(client), BadGateway)
+        assert isinstance(await failure(client, method="HEAD"), BadGateway)
+
+    assert upstream.asked["/admin"] == 0
+    assert upstream.asked["/v1/b"] == 2
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("status", [307, 308])
+async def test_other_methods_are_not_sent_on(upstream: Upstream, method: str, status: int) -> None:
+    """Neither inside nor outside: the redirect is returned, and nothing else is asked."""
+    for location in ("/v1/other", "/admin", "http://elsewhere.example/"):
+        upstream.script("/v1/items", Reply(status, headers={"Location": location}))
+        async with ServiceClient(f"{upstream.url}/v1", credentials=upstream.credentials()) as client:
+            response = await client.request(method, "/items")
+        assert (response.status_code, response.headers["Location"]) == (status, location)
+
+    assert {asked.path for asked in upstream.requests} == {"/v1/items", TOKEN_PATH}
 
 
 async def test_a_redirect_after_a_post_is_returned(upstream: Upstream, client: ServiceClient) -> None:
