@@ -1,8 +1,9 @@
 """`Principal`, the authenticated caller, and requirements on it, made of roles, scopes and claims."""
 
+import inspect
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -22,6 +23,10 @@ class Principal:
         client_id: The application that holds the token.
         expires_at: When the token expires, in UTC.
         token_id: The `jti` claim.
+
+    Raises:
+        TypeError: The subject or the issuer is not text, or roles or scopes are not a set of texts: of a single text,
+            every part would be a role.
     """
 
     subject: str
@@ -33,18 +38,46 @@ class Principal:
     expires_at: datetime | None = None
     token_id: str | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.subject, str) or not isinstance(self.issuer, str):
+            raise TypeError("Principal: subject and issuer must be text")
+        object.__setattr__(self, "roles", _set_of_texts("roles", self.roles))
+        object.__setattr__(self, "scopes", _set_of_texts("scopes", self.scopes))
+
+
+def _set_of_texts(name: str, value: Any) -> frozenset[str]:
+    if not isinstance(value, Set | list | tuple) or not all(isinstance(one, str) for one in value):
+        raise TypeError(f'Principal: {name} must be a set of texts, such as frozenset({{"admin"}})')
+    return frozenset(value)
+
 
 SCOPE = re.compile(r"[!#-\[\]-~]+")  # RFC 6749 section 3.3
 
 
 class Requirement(ABC):
-    """A requirement on a principal, made by `role`, `scope` and `claim` and joined by `&`, `|` and `~`."""
+    """A requirement on a principal, made by `role`, `scope` and `claim` and joined by `&`, `|` and `~`.
+
+    A subclass of one's own defines `is_met`, a plain function.
+
+    Raises:
+        TypeError: The `is_met` of a subclass is a coroutine function or a generator function, whose result would be
+            true for everybody.
+    """
 
     __slots__ = ()
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        kinds = (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
+        if any(is_kind(cls.is_met) for is_kind in kinds):
+            raise TypeError(
+                f"{cls.__qualname__}.is_met must be a plain function that returns True or False; let an authenticator "
+                "or the handler await what it needs"
+            )
+
     @abstractmethod
     def is_met(self, principal: Principal) -> bool:
-        """Return whether a principal meets the requirement."""
+        """Return whether a principal meets the requirement: True or False, and nothing else."""
 
     def parts(self) -> Iterator["Requirement"]:
         """Yield this requirement and all its parts."""
@@ -125,7 +158,7 @@ class AllOf(Requirement):
 
     def is_met(self, principal: Principal) -> bool:
         """Return whether the principal meets both."""
-        return self.left.is_met(principal) and self.right.is_met(principal)
+        return meets(principal, self.left) and meets(principal, self.right)
 
     def parts(self) -> Iterator[Requirement]:
         """Yield this requirement and all its parts."""
@@ -150,7 +183,7 @@ class AnyOf(Requirement):
 
     def is_met(self, principal: Principal) -> bool:
         """Return whether the principal meets at least one."""
-        return self.left.is_met(principal) or self.right.is_met(principal)
+        return meets(principal, self.left) or meets(principal, self.right)
 
     def parts(self) -> Iterator[Requirement]:
         """Yield this requirement and all its parts."""
@@ -174,7 +207,7 @@ class Not(Requirement):
 
     def is_met(self, principal: Principal) -> bool:
         """Return whether the principal does not meet it."""
-        return not self.part.is_met(principal)
+        return not meets(principal, self.part)
 
     def parts(self) -> Iterator[Requirement]:
         """Yield this requirement and the parts of the one that it negates."""
@@ -183,6 +216,20 @@ class Not(Requirement):
 
     def __str__(self) -> str:
         return f"not ({self.part})" if isinstance(self.part, AllOf | AnyOf) else f"not {self.part}"
+
+
+def meets(principal: Principal, requirement: Requirement) -> bool:
+    """Return whether a principal meets a requirement.
+
+    Raises:
+        TypeError: The requirement's `is_met` returned something else than True or False, which lets nobody in.
+    """
+    met = requirement.is_met(principal)
+    if met is True or met is False:
+        return met
+    if inspect.iscoroutine(met):
+        met.close()
+    raise TypeError(f"{type(requirement).__name__}.is_met() must return True or False, not {type(met).__name__}")
 
 
 def role(name: str) -> Requirement:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ligand_async import Principal, claim, role, scope
-from ligand_async.principal import HasRole, Requirement
+from ligand_async.principal import HasRole, Requirement, meets
 from tests.auth.guarding import CALLERS, caller
 
 ADMIN, USER, WRITER = CALLERS["admin"], CALLERS["user"], CALLERS["writer"]
@@ -163,3 +163,73 @@ def test_a_service_may_have_requirements_of_its_own() -> None:
         "admin",
         "acme",
     ]
+
+
+@pytest.mark.parametrize("value", ["administrator-readonly", "", b"admin", 5, None, {"admin": True}, [5], [["admin"]]])
+@pytest.mark.parametrize("name", ["roles", "scopes"])
+def test_roles_and_scopes_are_sets_of_texts(name: str, value: Any) -> None:
+    """Row 129: in a text, every part of it would be a role."""
+    with pytest.raises(TypeError, match=f"Principal: {name} must be a set of texts"):
+        Principal("ada", "https://issuer.example", **{name: value})
+
+
+def test_any_collection_of_texts_becomes_a_set() -> None:
+    """Lists, tuples and sets are taken."""
+    for roles in (["a", "b"], ("a", "b"), {"a", "b"}, frozenset({"a", "b"}), {"a": 1, "b": 2}.keys()):
+        found: Any = roles
+        assert Principal("ada", "https://issuer.example", found).roles == frozenset({"a", "b"})
+
+
+@pytest.mark.parametrize(("subject", "issuer"), [(None, "i"), (5, "i"), ("ada", None), ("ada", b"i")])
+def test_subject_and_issuer_are_texts(subject: Any, issuer: Any) -> None:
+    """Audit trail, limits and sessions know a caller by them."""
+    with pytest.raises(TypeError, match="must be text"):
+        Principal(subject, issuer)
+
+
+async def _later(self: Any, principal: Principal) -> bool:
+    return False
+
+
+async def _in_pieces(self: Any, principal: Principal) -> Any:
+    yield False
+
+
+def _by_pieces(self: Any, principal: Principal) -> Any:
+    yield False
+
+
+@pytest.mark.parametrize("is_met", [_later, _in_pieces, _by_pieces])
+def test_a_requirement_cannot_be_awaited(is_met: Any) -> None:
+    """Row 128: it is refused where the class is made, as a coroutine would be true for everybody."""
+    with pytest.raises(TypeError, match=r"Later.is_met must be a plain function"):
+        type("Later", (Requirement,), {"is_met": is_met})
+    with pytest.raises(TypeError, match=r"Later.is_met must be a plain function"):
+        type("Later", (HasRole,), {"is_met": is_met})
+
+
+class Answering(Requirement):
+    """A requirement that answers anything."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def is_met(self, _: Principal) -> bool:
+        answer: bool = self.answer() if callable(self.answer) else self.answer
+        return answer
+
+
+async def _await_it() -> bool:
+    return True
+
+
+ANSWERS = ["no", "yes", "", 0, 1, None, [], [False], object(), 1.0, _await_it, NotImplemented]
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=[type(answer).__name__ for answer in ANSWERS])
+def test_only_true_and_false_are_answers(answer: Any) -> None:
+    """Row 128: anything else is an error, alone and in every combination; `not "no"` opens nothing either."""
+    odd = Answering(answer)
+    for requirement in (odd, ~odd, odd & role("admin"), role("admin") & odd, odd | role("x"), role("x") | odd, ~~odd):
+        with pytest.raises(TypeError, match=r"Answering.is_met\(\) must return True or False"):
+            meets(ADMIN, requirement)

@@ -15,7 +15,7 @@ from ligand_async.auth.authenticators import BearerAuthenticator, TokenAuthentic
 from ligand_async.auth.errors import InsufficientScope, InvalidRequest, InvalidToken, bearer_challenge
 from ligand_async.context import request_state, service_of, state_of
 from ligand_async.errors import Problem, ServiceUnavailable, Unauthorized
-from ligand_async.principal import Principal, Requirement
+from ligand_async.principal import Principal, Requirement, meets
 from ligand_async.protocols import Authenticator, DenyList
 from ligand_async.signals import access_denied, announce, authentication_failed, principal_authenticated
 
@@ -126,7 +126,7 @@ class Enforcement:
             request_state().principal = principal
             announce(principal_authenticated, self.app, principal=principal)
             requirement = access.requirement
-            if requirement is not None and not requirement.is_met(principal):
+            if requirement is not None and not meets(principal, requirement):
                 announce(access_denied, self.app, principal=principal, requirement=requirement)
                 raise self.forbid(principal, requirement)
         elif not access.is_public:
@@ -146,8 +146,8 @@ class Enforcement:
                 raise TypeError(f"{type(authenticator).__name__}.authenticate() must return a Principal or None")
             if self.deny_list is not None:
                 denied = await self.deny_list(principal)
-                if denied is None:
-                    raise TypeError("the deny list must return True or False, not None")
+                if denied is not True and denied is not False:
+                    raise TypeError(f"the deny list must return True or False, not {type(denied).__name__}")
                 if denied and isinstance(authenticator, TokenAuthenticator):
                     raise authenticator.refusal("denied")
                 if denied:

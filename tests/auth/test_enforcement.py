@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import BaseModel
@@ -17,6 +17,7 @@ from ligand_async import Principal, current_principal, operation, public, requir
 from ligand_async.auth import APIKeyAuthenticator, BasicAuthenticator, BearerAuthenticator, InvalidToken, enforcement_of
 from ligand_async.auth.enforcement import Challenges, Enforcement
 from ligand_async.errors import ServiceUnavailable, Unauthorized
+from ligand_async.principal import Requirement
 from ligand_async.testing import authorization
 from tests.auth.guarding import (
     BAD,
@@ -542,11 +543,20 @@ async def raising(_: Principal) -> bool:
     raise OSError("the list is not there")
 
 
+def answering(value: Any) -> Any:
+    """Return a deny list that answers a value."""
+
+    async def answer(_: Principal) -> Any:
+        return value
+
+    return answer
+
+
 async def silent(_: Principal) -> Any:
     return None
 
 
-@pytest.mark.parametrize("deny_list", [raising, silent, lambda _: False])
+@pytest.mark.parametrize("deny_list", [raising, silent, lambda _: False, *map(answering, ("no", "", 0, 1, []))])
 async def test_a_deny_list_that_fails_lets_nobody_in(deny_list: Any) -> None:
     """A 500: it raised, forgot to answer, or is no coroutine."""
     async with running(app_of(deny_list=deny_list), tables=False) as client:
@@ -566,3 +576,30 @@ async def test_a_denied_key_is_no_invalid_token() -> None:
     answer = await get(app, "/open", **{"X-API-Key": "k"})
 
     assert (answer.status, answer.headers.getlist("WWW-Authenticate")) == (401, [REALM])
+
+
+class Odd(Requirement):
+    """A requirement that answers a word."""
+
+    def is_met(self, _: Principal) -> bool:
+        return cast("bool", "no")
+
+    def __str__(self) -> str:
+        return "odd"
+
+
+@pytest.mark.parametrize("requirement", [Odd(), ~Odd(), role("user") & Odd(), Odd() | role("user")], ids=str)
+async def test_a_requirement_that_does_not_decide_opens_nothing(requirement: Requirement) -> None:
+    """Row 128: a 500, and the handler does not run."""
+    ran: list[str] = []
+    pages = Blueprint("pages", __name__)
+
+    @pages.get("/page")
+    @requires(requirement)
+    async def read_page() -> str:
+        ran.append("ran")
+        return ""
+
+    answer = await send(guarded(pages), "GET", "/page", headers=bearer("user"))
+
+    assert (answer.status, ran) == (500, [])

@@ -1,6 +1,7 @@
-"""Rows 72, 88 and 89 of the fault matrix: the keys of an issuer that is away, changes them, or is asked by a crowd."""
+"""Rows 72, 88, 89, 131 and 132 of the fault matrix: keys of an issuer that is away, changes them, or meets a crowd."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -239,3 +240,48 @@ async def test_garbage_keys_do_not_replace_good_ones() -> None:
                 with pytest.raises(InvalidToken):
                     await verifier.verify(issuer.mint(key=SigningKey(key_id="unknown")))
                 assert await verifier.verify(issuer.mint(iat=clock.now, exp=clock.now + 60))
+
+
+@pytest.mark.parametrize("hours", [0.17, 1, 20, 23.9])
+async def test_row_131_withdrawn_keys_end_on_a_quiet_service_too(hours: float) -> None:
+    """Row 131: the first request after a while renews the keys before it is decided, as the issuer answers."""
+    clock = Clock()
+    with Issuer() as issuer:
+        async with verifying(issuer, clock=clock) as verifier:
+            await verifier.verify(issuer.mint())
+            stolen = issuer.keys[0]
+            issuer.rotate()
+            clock.forward(hours * HOUR)
+            with pytest.raises(InvalidToken):
+                await verifier.verify(issuer.mint(key=stolen, iat=clock.now, exp=clock.now + 60))
+            assert await verifier.verify(issuer.mint(iat=clock.now, exp=clock.now + 60))
+
+
+async def test_row_131_a_service_in_use_does_not_wait() -> None:
+    """Row 131: keys of five minutes are renewed in the background, so that they never get as old as ten."""
+    clock = Clock()
+    with Issuer() as issuer:
+        async with verifying(issuer, clock=clock) as verifier:
+            await verifier.verify(issuer.mint())
+            stolen = issuer.keys[0]
+            issuer.rotate()
+            clock.forward(301)
+            assert await verifier.verify(issuer.mint(key=stolen, iat=clock.now, exp=clock.now + 60))
+            for _ in range(200):
+                await asyncio.sleep(0.01)
+                if issuer.asked[KEYS] == 2:
+                    break
+            await asyncio.sleep(0.1)
+            with pytest.raises(InvalidToken):
+                await verifier.verify(issuer.mint(key=stolen, iat=clock.now, exp=clock.now + 60))
+
+
+@pytest.mark.parametrize("cnf", [{"jkt": "x"}, {"x5t#S256": "x"}, {"jwk": {}}, {}, None, "x"], ids=repr)
+async def test_row_132_tokens_bound_to_a_key_are_refused(cnf: Any) -> None:
+    """Row 132: whoever holds such a token must also hold the key, which a bearer does not show."""
+    with Issuer() as issuer:
+        async with verifying(issuer) as verifier:
+            with pytest.raises(InvalidToken) as caught:
+                await verifier.verify(issuer.mint(cnf=cnf))
+
+    assert caught.value.reason == "key_bound"

@@ -129,10 +129,8 @@ def principal_of(
     return Principal(
         subject=subject,
         issuer=issuer,
-        roles=frozenset(word for path in profile.roles for word in _words_of(find_claim(claims, path))),
-        scopes=frozenset(
-            word for path in profile.scopes for word in _words_of(find_claim(claims, path), may_be_text=True)
-        ),
+        roles=frozenset(word for path in profile.roles for word in _words_in(claims, path, "roles")),
+        scopes=frozenset(word for path in profile.scopes for word in _words_in(claims, path, "scopes", separator=" ")),
         claims=_freeze(claims),
         client_id=client_id,
         expires_at=None if expires is None else datetime.fromtimestamp(expires, UTC),
@@ -177,6 +175,8 @@ def check_claims(
             raise InvalidToken("not_yet")
     if not _is_access_token(claims, profile):
         raise InvalidToken("not_an_access_token")
+    if "cnf" in claims:  # RFC 7800: only who proves to have the key may use it (RFC 8705, RFC 9449)
+        raise InvalidToken("key_bound")
 
 
 def _names_one(claims: Mapping[str, Any], names: Iterable[str], audience: Collection[str]) -> bool:
@@ -230,25 +230,43 @@ def _time_in(claims: Mapping[str, Any], name: str) -> float | None:
     return float(value)
 
 
-def find_claim(claims: Any, path: str) -> Any:
-    """Return the claim of that name, or the claim inside an object that the name leads to, or None."""
-    if not isinstance(claims, Mapping):
-        return None
+def find_claim(claims: Mapping[str, Any], path: str) -> Any:
+    """Return the claim of that name, or the claim inside an object that the name leads to, or None.
+
+    Raises:
+        TypeError: The name leads into a claim that is not an object.
+    """
     if path in claims:
         return claims[path]
     for index in [place for place, character in enumerate(path) if character == "."][::-1]:
-        found = find_claim(claims.get(path[:index]), path[index + 1 :])
+        outer = claims.get(path[:index])
+        if outer is None:
+            continue
+        if not isinstance(outer, Mapping):
+            raise TypeError(path[:index])
+        found = find_claim(outer, path[index + 1 :])
         if found is not None:
             return found
     return None
 
 
-def _words_of(value: Any, *, may_be_text: bool = False) -> Iterator[str]:
-    """Yield the strings of a list, or with `may_be_text` the words of a string."""
-    if isinstance(value, str) and may_be_text:
-        value = value.split(" ")
-    if isinstance(value, list | tuple):
-        yield from (word for word in value if isinstance(word, str) and word)
+def _words_in(claims: Mapping[str, Any], path: str, reason: str, *, separator: str | None = None) -> Iterator[str]:
+    """Yield the texts of a claim: of a list, or of one text, which may hold several with a separator between them.
+
+    Raises:
+        InvalidToken: It is something else. Left out, it would meet a requirement such as `~role("suspended")`.
+    """
+    try:
+        value = find_claim(claims, path)
+    except TypeError:
+        raise InvalidToken(reason) from None
+    if isinstance(value, str):
+        value = value.split(separator) if separator else [value]
+    if value is None:
+        return
+    if not isinstance(value, list | tuple) or not all(isinstance(word, str) for word in value):
+        raise InvalidToken(reason)
+    yield from filter(None, value)
 
 
 def _freeze(value: Any) -> Any:

@@ -172,13 +172,16 @@ class Pace:
     """How often an issuer is asked for its keys, in seconds.
 
     Attributes:
-        lifetime: The age at which keys are renewed, while the old ones are still used.
+        lifetime: The age at which keys are renewed before they are used. At half of it they are renewed in the
+            background, so that a service that is used does not wait.
+        patience: The time that this waits for the issuer; then the old keys are used until the fetch has ended.
         longest: The age at which keys are no longer used, even if the issuer does not answer.
         cooldown: The least time between two fetches.
         first_retry: The same after a failure while no keys are known; it doubles up to `cooldown`.
     """
 
     lifetime: float = 600.0
+    patience: float = 1.0
     longest: float = 24 * 3600.0
     cooldown: float = 30.0
     first_retry: float = 1.0
@@ -236,8 +239,10 @@ class IssuerKeys:
                     "the keys of the token's issuer are not available yet",
                     headers={"Retry-After": str(max(1, math.ceil(self._cooldown.seconds_left)))},
                 )
-        elif self.clock() - self._found_at > self.pace.lifetime:
-            self.begin()
+        elif (age := self.clock() - self._found_at) > self.pace.lifetime / 2:
+            fetch = self.begin()
+            if fetch is not None and age > self.pace.lifetime:
+                await asyncio.wait({fetch}, timeout=self.pace.patience)
         key = self._keys.find(key_id)
         if key is None:
             await self.refresh()
