@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import click
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from quart.cli import ScriptInfo, pass_script_info
 
 from ligand_async.cli.output import format_option, print_table
@@ -48,6 +48,8 @@ def _shown(value: Any, *, is_address: bool) -> Any:
     """
     if isinstance(value, SecretStr):
         return masked(value.get_secret_value()) if is_address else MASK
+    if isinstance(value, BaseModel):
+        value = value.model_dump(exclude_unset=True)
     if isinstance(value, list | tuple | set | frozenset):
         return [_shown(item, is_address=is_address) for item in value]
     if isinstance(value, dict):

@@ -131,8 +131,7 @@ def _check_is_no_metadata(value: str) -> str:
         return value
     raise PydanticCustomError(
         "ligand_metadata",
-        "it is the address of metadata; write the issuer as it calls itself in `iss`, which is the address without "
-        "{surplus}",
+        "it is the address of the issuer's metadata; write it without {surplus}",
         {"surplus": surplus},
     )
 

@@ -271,7 +271,7 @@ def test_the_address_of_metadata_is_not_an_issuer(key: str, address: str, surplu
     with pytest.raises(SettingsError) as caught:
         Settings.load("testing", **{**ONE, key: address})
 
-    assert f"the address without {surplus}" in str(caught.value)
+    assert f"write it without {surplus}" in str(caught.value)
     assert "id.example" not in str(caught.value)
 
 

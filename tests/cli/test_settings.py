@@ -342,3 +342,14 @@ def test_whole_command_runs_in_a_process() -> None:
 
     assert (outcome.returncode, outcome.stderr) == (0, "")
     assert "postgresql://u:***@db.example/pets" in outcome.stdout
+
+
+def test_options_of_issuers_are_printed_as_they_are_written(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A setting that is a list of objects is printed as JSON, with the members that were given."""
+    options = [{"issuer": "https://id.example", "profile": "keycloak"}]
+    monkeypatch.setenv("PETSTORE_OIDC_ISSUER", "https://id.example")
+    monkeypatch.setenv("PETSTORE_OIDC_AUDIENCE", "pets")
+    monkeypatch.setenv("PETSTORE_OIDC_ISSUER_OPTIONS", json.dumps(options))
+    rows = rows_of(run("--app", f"{service.stem}:create_app", "settings", "--format", "json"))
+
+    assert rows["oidc_issuer_options"]["value"] == options
