@@ -16,7 +16,7 @@ from sqlalchemy.orm import DeclarativeBase
 from ligand_async.context import current_deadline, state_of
 from ligand_async.data.aggregates import Aggregates
 from ligand_async.data.audit.trail import AuditTrail
-from ligand_async.data.engines import Engines, make_engine, parse_database_url
+from ligand_async.data.engines import Engines, check_database_urls, make_engine, naming_setting, parse_database_url
 from ligand_async.data.idempotency import make_idempotency_table
 from ligand_async.data.unit import UnitOfWork, may_run_again, pause_before
 from ligand_async.marks import SessionMode
@@ -67,11 +67,9 @@ class Database:
         """Open the engines when the app starts and close them when it stops.
 
         Raises:
-            SettingsError: The database URL is not valid or names another database.
+            SettingsError: A database URL is not valid or names another database.
         """
-        url = getattr(settings, "database_url", None)  # the environment `cli` does without
-        if url is not None:
-            parse_database_url(url.get_secret_value())
+        check_database_urls(settings)
         state_of(app).get_or_make(_Databases)[self] = _Opened(settings)
         app.before_serving(functools.partial(self.start, app))
         if self.audit is not None:
@@ -103,10 +101,12 @@ class Database:
 
     def migration_engine(self, settings: Settings) -> AsyncEngine:
         """Make an engine for migrations: unpooled, and past a pooler where `database_direct_url` says how."""
-        direct = settings.database_direct_url or settings.database_url
+        key, direct = "database_url", settings.database_url
         if settings.database_direct_url is not None:
+            key, direct = "database_direct_url", settings.database_direct_url
             settings = settings.model_copy(update={"database_pooler": "none"})
-        return make_engine(parse_database_url(direct.get_secret_value()), settings, reads=False, pooled=False)
+        with naming_setting(settings, key):
+            return make_engine(parse_database_url(direct.get_secret_value()), settings, reads=False, pooled=False)
 
     def engines(self) -> Engines:
         """Return the engines of the current app.

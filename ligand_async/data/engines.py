@@ -5,10 +5,11 @@ import logging
 import re
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import cycle
 from typing import Any
-from uuid import uuid4
 
+import asyncpg  # type: ignore[import-untyped]  # it has no type hints
 from sqlalchemy import URL, Connection, ExceptionContext, event
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -22,6 +23,7 @@ from ligand_async.data.errors import (
     ValueRefused,
     WriteOnReadSession,
 )
+from ligand_async.data.postgresql import check_parameters, postgresql_options
 from ligand_async.data.unit import STREAM_OPTIONS
 from ligand_async.marks import SessionMode
 from ligand_async.settings import Settings, SettingsError, read_database_url, sqlite_file
@@ -41,11 +43,13 @@ class Engines:
     """
 
     def __init__(self, settings: Settings) -> None:
-        url = parse_database_url(settings.database_url.get_secret_value())
-        replicas = [parse_database_url(replica.get_secret_value()) for replica in settings.database_replica_urls]
-        self.write = make_engine(url, settings, reads=False)
-        self.read = make_engine(url, settings, reads=True)
-        self.replicas = [make_engine(replica, settings, reads=True) for replica in replicas]
+        with naming_setting(settings, "database_url"):
+            url = parse_database_url(settings.database_url.get_secret_value())
+            self.write = make_engine(url, settings, reads=False)
+            self.read = make_engine(url, settings, reads=True)
+        with naming_setting(settings, "database_replica_urls"):
+            replicas = [parse_database_url(replica.get_secret_value()) for replica in settings.database_replica_urls]
+            self.replicas = [make_engine(replica, settings, reads=True) for replica in replicas]
         self._replicas_in_turn: Iterator[AsyncEngine] = cycle(self.replicas or [self.read])
         self.snapshot = self.read.execution_options(**_snapshot_options(url))
 
@@ -91,13 +95,17 @@ def make_engine(url: URL, settings: Settings, *, reads: bool, pooled: bool = Tru
         settings: Pool size, timeouts in seconds, pooler mode.
         reads: Whether the database must refuse every write on it.
         pooled: False for one-off work such as migrations.
+
+    Raises:
+        SettingsError: The URL names a file, such as a certificate, that cannot be used.
     """
     options: dict[str, Any] = {"hide_parameters": True}
     if is_sqlite(url):
         # None: the driver begins nothing by itself; the `begin` listener does.
         options["connect_args"] = {"isolation_level": None, "timeout": settings.database_connect_timeout}
     else:
-        options |= _postgresql_options(settings, reads=reads)
+        url, more = postgresql_options(url, settings, reads=reads)
+        options |= more
     if pooled:
         size = 1 if is_sqlite(url) and not reads else settings.database_pool_size
         options |= {"pool_size": size, "max_overflow": 0, "pool_timeout": settings.database_pool_timeout}
@@ -116,33 +124,6 @@ def make_engine(url: URL, settings: Settings, *, reads: bool, pooled: bool = Tru
     return engine
 
 
-def _postgresql_options(settings: Settings, *, reads: bool) -> dict[str, Any]:
-    """Return engine options for asyncpg, with or without a transaction pooler in between."""
-    connect_args: dict[str, Any] = {
-        "timeout": settings.database_connect_timeout,
-        "command_timeout": settings.database_command_timeout,
-    }
-    if settings.database_pooler == "transaction":
-        # The pooler hands each transaction any server connection: no state, no prepared statement survives between two.
-        connect_args |= {
-            "server_settings": {"application_name": "ligand_async"},
-            "statement_cache_size": 0,
-            "prepared_statement_cache_size": 0,
-            "prepared_statement_name_func": lambda: f"__ligand_{uuid4().hex}__",
-        }
-        return {
-            "connect_args": connect_args,
-            "execution_options": {"postgresql_readonly": True} if reads else {},
-        }
-    connect_args["server_settings"] = {
-        "application_name": "ligand_async",
-        "timezone": "UTC",
-        "statement_timeout": str(round(settings.database_statement_timeout * 1000)),
-        "default_transaction_read_only": "on" if reads else "off",
-    }
-    return {"connect_args": connect_args, **({"isolation_level": "AUTOCOMMIT"} if reads else {})}
-
-
 _ASYNC_DRIVERS = {
     "postgres": "postgresql+asyncpg",
     "postgresql": "postgresql+asyncpg",
@@ -155,14 +136,15 @@ _ASYNC_DRIVERS = {
 def parse_database_url(text: str) -> URL:
     """Turn a database URL into one that SQLAlchemy's asyncio engine takes.
 
-    `postgres://`, `postgresql://` and `sqlite://` get the driver this framework runs on.
+    `postgres://`, `postgresql://` and `sqlite://` get the driver this framework runs on. libpq's parameters stay in the
+    URL; `make_engine` translates them.
 
     Args:
         text: The URL; the text never appears in an error.
 
     Raises:
-        SettingsError: It is not a URL, it names another database or driver, or it is an in-memory SQLite database,
-            which every connection would see as its own.
+        SettingsError: It is not a URL, it names another database or driver, it has a parameter that asyncpg cannot
+            follow, or it is an in-memory SQLite database, which every connection would see as its own.
     """
     url = read_database_url(text)
     if url is None:
@@ -176,9 +158,38 @@ def parse_database_url(text: str) -> URL:
             f"the database URL names {url.drivername!r}; this framework runs on postgresql+asyncpg and sqlite+aiosqlite"
         )
     url = url.set(drivername=driver)
+    if not is_sqlite(url):
+        check_parameters(url)
     if is_sqlite(url) and sqlite_file(url) is None:
         raise SettingsError("in-memory SQLite is a database per connection; name a file (in tests, one in tmp_path)")
     return url
+
+
+def check_database_urls(settings: Settings) -> None:
+    """Check every database URL, those that are used later or by migrations only, too.
+
+    Raises:
+        SettingsError: With the variable of the URL, what is wrong, and what to do.
+    """
+    for key in ("database_url", "database_direct_url", "database_replica_urls"):
+        value = getattr(settings, key, None)  # the environment `cli` does without
+        for url in value if isinstance(value, tuple) else (value,):
+            if url is not None:
+                with naming_setting(settings, key):
+                    parse_database_url(url.get_secret_value())
+
+
+@contextmanager
+def naming_setting(settings: Settings, key: str) -> Iterator[None]:
+    """Begin the error of a block with the variable of the setting that it is about.
+
+    Raises:
+        SettingsError: What the block raised.
+    """
+    try:
+        yield
+    except SettingsError as error:
+        raise SettingsError(f"{settings.vocabulary().variable(key)}: {error}") from None
 
 
 def is_sqlite(url: URL) -> bool:
@@ -213,8 +224,16 @@ def _listen_on_reads(engine: AsyncEngine) -> None:
 def _connect_or_name_the_failure(dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
     try:
         return dialect.connect(*arguments, **options)
-    except OSError as error:  # TimeoutError and socket.gaierror are OSErrors
-        raise DatabaseUnreachable(f"no connection to the {dialect.name} database: {type(error).__name__}") from error
+    # TimeoutError, socket.gaierror and ssl.SSLError are OSErrors.
+    except (OSError, dialect.loaded_dbapi.Error, asyncpg.TargetServerAttributeNotMatched) as error:
+        raise DatabaseUnreachable(f"no connection to the {dialect.name} database: {_reason_of(error)}") from error
+
+
+def _reason_of(error: Exception) -> str:
+    """Return why there is no connection, by the kind of error and its SQLSTATE, or the mistake in a certificate."""
+    more = getattr(error, "sqlstate", None) or getattr(error, "verify_message", None)
+    name = type(error.__cause__ or error).__name__
+    return f"{name} ({more})" if more else name
 
 
 def _name_bare_errors(context: ExceptionContext) -> BaseException | None:

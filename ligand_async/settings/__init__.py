@@ -2,6 +2,8 @@
 
 from ligand_async.settings.environments import ENVIRONMENTS, without_choice
 from ligand_async.settings.fields import DEFAULT_ALGORITHMS, IssuerOptions
+from ligand_async.settings.fields import DEFAULT_ALGORITHMS
+from ligand_async.settings.libpq import SYSTEM_ROOTS, TLS, PostgresURL, RefusedParameter, Target, read_postgres_url
 from ligand_async.settings.mistakes import Mistake, SettingsError
 from ligand_async.settings.model import Settings, check_config, check_production
 from ligand_async.settings.sources import DOTENV_FILES, parts
@@ -14,6 +16,7 @@ from ligand_async.settings.types import (
     is_field_name,
     is_issuer,
     is_origin,
+    is_postgresql,
     masked,
     metadata_path_of,
     read_database_url,
@@ -29,22 +32,29 @@ __all__ = [
     "DOTENV_FILES",
     "ENVIRONMENTS",
     "MASK",
+    "SYSTEM_ROOTS",
+    "TLS",
     "DatabaseAddress",
     "IssuerOptions",
     "Mistake",
+    "PostgresURL",
     "Quota",
+    "RefusedParameter",
     "Settings",
     "SettingsError",
+    "Target",
     "check_config",
     "check_production",
     "is_base_url",
     "is_field_name",
     "is_issuer",
     "is_origin",
+    "is_postgresql",
     "masked",
     "metadata_path_of",
     "parts",
     "read_database_url",
+    "read_postgres_url",
     "read_quotas",
     "read_url",
     "sqlite_file",

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_core import PydanticCustomError
 from sqlalchemy import URL
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
+
+from ligand_async.settings.libpq import RefusedParameter, read_postgres_url
 
 MASK = "***"
 _HTTP = frozenset({"http", "https"})
@@ -24,10 +26,24 @@ class DatabaseAddress:
     """Marks a secret as a database URL, which can be shown without its password."""
 
 
+# libpq's form of a URL: no driver, and perhaps several hosts.
+_LIBPQ_URL = re.compile(r"(postgres(?:ql)?://(?:[^:/?@]*(?::[^@]*)?@)?)([^/?]*)([^?]*)\??(.*)", re.DOTALL)
+
+
 def read_database_url(text: str) -> URL | None:
-    """Return a SQLAlchemy URL, or None if the text is not one."""
+    """Return a SQLAlchemy URL, or None if the text is not one.
+
+    `postgres://` and `postgresql://` are read as libpq does: there may be several hosts, a host may be the directory of
+    a socket (`%2Frun%2Fpostgresql`), and a plus sign stands for itself.
+    """
+    found = _LIBPQ_URL.fullmatch(text)
     try:
-        return make_url(text)
+        if found is None:
+            return make_url(text)
+        head, hosts, database, query = found.groups()
+        url = make_url(f"{head}{'' if ',' in hosts else hosts}{database}")
+        several = [("host", unquote(host)) for host in hosts.split(",")] if "," in hosts else []
+        return url.update_query_pairs([*several, *parse_qsl(query.replace("+", "%2B"), keep_blank_values=True)])
     except (ArgumentError, ValueError):
         return None
 
@@ -42,6 +58,11 @@ def sqlite_file(url: URL | None) -> Path | None:
     return Path(name)
 
 
+def is_postgresql(url: URL) -> bool:
+    """Return whether a URL names PostgreSQL by the driver of this framework, or by no driver."""
+    return url.drivername in {"postgres", "postgresql", "postgresql+asyncpg"}
+
+
 def _check_database_url(value: SecretStr) -> SecretStr:
     """Check a database URL; SQLite in memory is refused, because each connection would have its own database."""
     url = read_database_url(value.get_secret_value())
@@ -52,6 +73,11 @@ def _check_database_url(value: SecretStr) -> SecretStr:
         )
     if url.get_backend_name() == "sqlite" and sqlite_file(url) is None:
         raise PydanticCustomError("ligand_in_memory", "an in-memory database is refused, name a file")
+    if is_postgresql(url):
+        try:
+            read_postgres_url(url)
+        except RefusedParameter as error:
+            raise PydanticCustomError("ligand_database_parameter", "{reason}", {"reason": str(error)}) from None
     return value
 
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -41,9 +41,15 @@ class ThrowawayPostgres:
     started it dies, even by SIGKILL, the server stops too (on Linux), and the next one to start sweeps up its files.
     """
 
-    def __init__(self, programs: Path | None = None) -> None:
-        """Keep the directory of `initdb` and `postgres`; without one they are looked for on entry."""
+    def __init__(self, programs: Path | None = None, *, options: Mapping[str, str] | None = None) -> None:
+        """Keep what the server is made of.
+
+        Args:
+            programs: The directory of `initdb` and `postgres`; without one they are looked for on entry.
+            options: Settings of the server (`postgresql.conf`), over those that make it fast and private.
+        """
         self._programs = programs
+        self._options = _OPTIONS | dict(options or {})
         self._cleanup = contextlib.ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -86,7 +92,7 @@ class ThrowawayPostgres:
         Raises:
             RuntimeError: When the server does not come up; the text ends with the end of its log.
         """
-        options = _OPTIONS | {"unix_socket_directories": str(self._root)}
+        options = self._options | {"unix_socket_directories": str(self._root)}
         arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(

@@ -20,7 +20,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from ligand_async.auth import add_challenges
 from ligand_async.context import current_request_id, state_of
-from ligand_async.data import problem_of
+from ligand_async.data import DatabaseUnreachable, problem_of
 from ligand_async.errors import PROBLEM_JSON, InternalServerError, Problem, problem_bytes, problem_for
 from ligand_async.protocols import ProblemRenderer
 from ligand_async.web.invalid import Place, refuse
@@ -114,7 +114,8 @@ def init_problems(app: Quart, *, metadata: MetaData, renderer: ProblemRenderer =
         if problem is None:
             raise error  # a fault of ours: logged with its traceback, answered as a 500
         if problem.status >= 500:
-            logger.warning("database: %s (%s)", problem.detail, type(error).__name__)
+            reason = str(error) if isinstance(error, DatabaseUnreachable) else type(error).__name__
+            logger.warning("database: %s (%s)", problem.detail, reason)
         return await answer(problem)
 
     async def answer(problem: Problem) -> ResponseReturnValue:

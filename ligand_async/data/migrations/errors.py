@@ -2,6 +2,7 @@
 
 import os
 import socket
+import ssl
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,6 +52,8 @@ def reason_of(error: BaseException) -> str:
         return "no answer in time"
     if isinstance(error, socket.gaierror):
         return error.strerror or "unknown host"
+    if isinstance(error, ssl.SSLError):
+        return getattr(error, "verify_message", None) or error.reason
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
     return _first_line(error)

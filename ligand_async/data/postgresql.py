@@ -1,0 +1,244 @@
+"""Connections to PostgreSQL: a database URL and the settings, as SQLAlchemy's engine and asyncpg take them."""
+
+import os
+import random
+import ssl
+import stat
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import asyncpg  # type: ignore[import-untyped]  # it has no type hints
+from sqlalchemy import URL
+
+from ligand_async.settings import (
+    SYSTEM_ROOTS,
+    TLS,
+    PostgresURL,
+    RefusedParameter,
+    Settings,
+    SettingsError,
+    Target,
+    read_postgres_url,
+)
+
+APPLICATION_NAME = "ligand_async"
+
+
+def postgresql_options(url: URL, settings: Settings, *, reads: bool) -> tuple[URL, dict[str, Any]]:
+    """Return an engine's URL and options, with or without a transaction pooler in between.
+
+    Args:
+        url: As `parse_database_url` returns it.
+        settings: Timeouts in seconds, pooler mode.
+        reads: Whether the database must refuse every write on it.
+
+    Raises:
+        SettingsError: The URL has a parameter that cannot be followed, or a file that it names cannot be used.
+    """
+    read = check_parameters(url)
+    pooled_elsewhere = settings.database_pooler == "transaction"
+    server_settings = {"application_name": APPLICATION_NAME, **read.server_settings}
+    _check_passfile(read.arguments.get("passfile"))
+    connect_args: dict[str, Any] = {
+        **read.arguments,
+        "timeout": read.connect_timeout or settings.database_connect_timeout,
+        "command_timeout": settings.database_command_timeout,
+        "server_settings": server_settings,
+        **_tls_arguments(read),
+        **_target_arguments(read, sets_read_only=not pooled_elsewhere),
+    }
+    if read.statement_cache_size is not None:
+        connect_args["prepared_statement_cache_size"] = read.statement_cache_size
+    options: dict[str, Any] = {"connect_args": connect_args}
+    if pooled_elsewhere:
+        # The pooler hands each transaction any server connection: no state, no prepared statement survives between two.
+        connect_args |= {
+            "statement_cache_size": 0,
+            "prepared_statement_cache_size": 0,
+            "prepared_statement_name_func": lambda: f"__ligand_{uuid4().hex}__",
+        }
+        options["execution_options"] = {"postgresql_readonly": True} if reads else {}
+        return read.url, options
+    server_settings |= {
+        "timezone": "UTC",
+        "statement_timeout": str(round(settings.database_statement_timeout * 1000)),
+        "default_transaction_read_only": "on" if reads else "off",
+    }
+    if reads:
+        options["isolation_level"] = "AUTOCOMMIT"
+    return read.url, options
+
+
+def check_parameters(url: URL) -> PostgresURL:
+    """Return a PostgreSQL URL with libpq's parameters taken apart, without looking at the files that it names.
+
+    Raises:
+        SettingsError: It has a parameter that cannot be followed; the text names it and says what to do.
+    """
+    try:
+        return read_postgres_url(url)
+    except RefusedParameter as error:
+        raise SettingsError(f"the database URL cannot be used: {error}") from None
+
+
+def _check_passfile(name: str | bool | None) -> None:
+    # asyncpg would go on without a password.
+    if isinstance(name, str) and not (os.path.isfile(name) and os.access(name, os.R_OK) and _is_private(name)):
+        raise SettingsError(
+            "the database URL names a file in passfile that is missing or that others may read; give it the mode 0600"
+        )
+
+
+def _is_private(name: str) -> bool:
+    return not os.stat(name).st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+
+
+def _tls_arguments(read: PostgresURL) -> dict[str, Any]:
+    """Return asyncpg's `ssl`: the name of a mode that may fall back, or a context that is made once per engine."""
+    match read.tls.mode:
+        case None:
+            return {}
+        case "disable" | "allow" | "prefer" as mode:
+            return {"ssl": mode}
+        case _:
+            return {"ssl": make_tls_context(read.tls)}
+
+
+_VERSIONS = {
+    "TLSv1": ssl.TLSVersion.TLSv1,
+    "TLSv1.1": ssl.TLSVersion.TLSv1_1,
+    "TLSv1.2": ssl.TLSVersion.TLSv1_2,
+    "TLSv1.3": ssl.TLSVersion.TLSv1_3,
+}
+
+
+def make_tls_context(tls: TLS) -> ssl.SSLContext:
+    """Make the context of connections that are always encrypted, with libpq's meaning of each mode.
+
+    `require` verifies the server as `verify-ca` does if there are root certificates. Files that the URL does not name
+    are those of libpq's variables, PGSSLROOTCERT and so on, else those in `~/.postgresql`.
+
+    Raises:
+        SettingsError: A file is missing or does not have what it should; the text names the parameter.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = _VERSIONS[tls.minimum]
+    if tls.maximum is not None:
+        context.maximum_version = _VERSIONS[tls.maximum]
+    context.set_alpn_protocols(["postgresql"])
+    context.check_hostname = tls.mode == "verify-full"
+    context.verify_mode = ssl.CERT_REQUIRED if _load_roots(context, tls) else ssl.CERT_NONE
+    _load_revoked(context, tls)
+    _load_certificate(context, tls)
+    return context
+
+
+def _load_roots(context: ssl.SSLContext, tls: TLS) -> bool:
+    """Load the root certificates; return False if there are none and the mode does without."""
+    root = _named_file(tls.root, "PGSSLROOTCERT", "root.crt")
+    if root is None:
+        if tls.mode == "require":
+            return False
+        raise SettingsError(
+            f"the database URL has sslmode={tls.mode}, which needs root certificates: add sslrootcert=FILE, or "
+            "sslmode=verify-full&sslrootcert=system if the server's certificate is from a public authority"
+        )
+    if root == SYSTEM_ROOTS:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    else:
+        _load("sslrootcert", "certificates in PEM format", lambda: context.load_verify_locations(cafile=root))
+    return True
+
+
+def _load_revoked(context: ssl.SSLContext, tls: TLS) -> None:
+    file = _named_file(tls.revoked, "PGSSLCRL", "root.crl")
+    directory = tls.revoked_directory or os.environ.get("PGSSLCRLDIR") or None
+    if context.verify_mode == ssl.CERT_NONE or not (file or directory):
+        return
+    if file is not None:
+        _load("sslcrl", "revocation lists in PEM format", lambda: context.load_verify_locations(cafile=file))
+    if directory is not None:
+        if not Path(directory).is_dir():
+            raise SettingsError("the database URL names a directory in sslcrldir that does not exist; correct it")
+        context.load_verify_locations(capath=directory)
+    context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+
+
+def _load_certificate(context: ssl.SSLContext, tls: TLS) -> None:
+    certificate = _named_file(tls.certificate, "PGSSLCERT", "postgresql.crt") if tls.sends_certificate else None
+    if certificate is not None:
+        key = _named_file(tls.key, "PGSSLKEY", "postgresql.key")
+        password = tls.key_password or ""  # never None, because OpenSSL would ask at the terminal
+        _load(
+            "sslcert, sslkey or sslpassword",
+            "a certificate with its key",
+            lambda: context.load_cert_chain(certificate, key, lambda: password),
+        )
+
+
+def _named_file(given: str | None, variable: str, default: str) -> str | None:
+    """Return the file that the URL or libpq's variable names, else the one in the user's directory, if it exists."""
+    named = given or os.environ.get(variable)
+    if named:
+        return named if named == SYSTEM_ROOTS else os.path.expanduser(named)
+    try:
+        usual = Path.home() / ".postgresql" / default
+        return str(usual) if usual.is_file() else None
+    except (RuntimeError, OSError):  # no home, or not ours to look into
+        return None
+
+
+def _load(parameter: str, content: str, load: Callable[[], None]) -> None:
+    try:
+        load()
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        problem = "does not hold" if isinstance(error, ssl.SSLError) else "cannot be read; it should hold"
+        raise SettingsError(
+            f"the database URL names a file in {parameter} that {problem} {content}; correct it"
+        ) from None
+
+
+def _target_arguments(read: PostgresURL, *, sets_read_only: bool) -> dict[str, Any]:
+    """Return asyncpg's `target_session_attrs`, and a function that connects where there are several hosts.
+
+    Args:
+        read: The URL.
+        sets_read_only: Whether our own server settings make a session read-only or not. asyncpg would take them for
+            the server's, so then only the server's role counts.
+    """
+    target = read.target
+    if sets_read_only:
+        target = {"read-write": "primary", "read-only": "standby"}.get(target, target)  # type: ignore[assignment]  # of a Literal
+    arguments: dict[str, Any] = {} if target == "any" else {"target_session_attrs": target}
+    if isinstance(read.url.query.get("port"), str):
+        arguments["async_creator_fn"] = _HostsInTurn(shuffled=read.shuffles_hosts)
+    return arguments
+
+
+class _HostsInTurn:
+    """Connects to the first of several hosts that will do, each within the connect timeout, as libpq does.
+
+    asyncpg alone has one timeout for all of them: a silent host would leave no time for the next.
+
+    Args:
+        shuffled: Whether they are tried in random order.
+    """
+
+    def __init__(self, *, shuffled: bool) -> None:
+        self._shuffled = shuffled
+
+    async def __call__(
+        self, *, host: Sequence[str], port: Sequence[int], target_session_attrs: Target = "any", **arguments: Any
+    ) -> Any:
+        servers = [{"host": name, "port": number} for name, number in zip(host, port, strict=True)]
+        if self._shuffled:
+            random.shuffle(servers)
+        targets = ("standby", "any") if target_session_attrs == "prefer-standby" else (target_session_attrs,)
+        *attempts, last = [{"target_session_attrs": target, **server} for target in targets for server in servers]
+        for attempt in attempts:
+            with suppress(OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched):
+                return await asyncpg.connect(**attempt, **arguments)
+        return await asyncpg.connect(**last, **arguments)
