@@ -132,8 +132,8 @@ def _find_issuer(app: Quart, settings: Settings) -> DevelopmentIssuer:
         )
     if _is_key_its_own(settings):
         raise ServiceError(
-            f"in testing each process makes its own secret key, so no other process would trust this token; "
-            f"set {variable('secret_key')} for both"
+            "in testing each process makes its own secret key, so no other process would trust this token; "
+            "give both the same secret_key in the code, or use local"
         )
     return issuer
 

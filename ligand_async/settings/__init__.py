@@ -2,7 +2,6 @@
 
 from ligand_async.settings.environments import ENVIRONMENTS, without_choice
 from ligand_async.settings.fields import DEFAULT_ALGORITHMS, IssuerOptions
-from ligand_async.settings.fields import DEFAULT_ALGORITHMS
 from ligand_async.settings.libpq import SYSTEM_ROOTS, TLS, PostgresURL, RefusedParameter, Target, read_postgres_url
 from ligand_async.settings.mistakes import Mistake, SettingsError
 from ligand_async.settings.model import Settings, check_config, check_production

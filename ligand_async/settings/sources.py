@@ -54,7 +54,8 @@ class _Layer:
 def gather(vocabulary: Vocabulary, environment: str | None, overrides: Mapping[str, Any]) -> _Layer:
     """Read every source and lay them over each other.
 
-    In the environment `cli`, named by argument or variable, no file is touched.
+    In the environment `cli`, named by argument or variable, no file is touched. In `testing` only the arguments count,
+    so that a suite never works on what the shell, or a file of the directory, has for something else.
 
     Args:
         vocabulary: The names that are known.
@@ -63,13 +64,17 @@ def gather(vocabulary: Vocabulary, environment: str | None, overrides: Mapping[s
     """
     chosen = {} if environment is None else {"environment": environment}
     layers = [_read_arguments(vocabulary, {**overrides, **chosen}), _read_variables(vocabulary, os.environ)]
-    if not _is_cli(layers):
-        files = [_read_dotenv_file(vocabulary, Path(name)) for name in DOTENV_FILES] if get_load_dotenv() else []
-        config_file = next((layer.config_file for layer in (*layers, *files) if layer.config_file), None)
+    if _environment_in(layers) not in ("cli", "testing"):
+        layers += [_read_dotenv_file(vocabulary, Path(name)) for name in DOTENV_FILES] if get_load_dotenv() else []
+        config_file = next((layer.config_file for layer in layers if layer.config_file), None)
         if config_file:
-            files.append(_read_config_file(vocabulary, Path(config_file)))
-        # A file that names `cli` has been read by then; all the same nothing else of it counts.
-        layers = [*layers, _only_environment(files)] if _is_cli([*layers, *files]) else [*layers, *files]
+            layers.append(_read_config_file(vocabulary, Path(config_file)))
+    # A file that names one of these has been read by then; all the same nothing else of it counts.
+    match _environment_in(layers):
+        case "testing":
+            layers = [layers[0], _only_environment(layers)]
+        case "cli":
+            layers = [*layers[:2], _only_environment(layers)]
     whole = _Layer()
     for layer in layers:
         whole.given = layer.given | whole.given
@@ -77,10 +82,9 @@ def gather(vocabulary: Vocabulary, environment: str | None, overrides: Mapping[s
     return whole
 
 
-def _is_cli(layers: list[_Layer]) -> bool:
-    """Return whether the strongest layer with an environment has `cli`."""
-    named = next((layer.given["environment"] for layer in layers if "environment" in layer.given), None)
-    return named is not None and named.value == "cli"
+def _environment_in(layers: list[_Layer]) -> object:
+    """Return the environment that the strongest layer names, or None."""
+    return next((layer.given["environment"].value for layer in layers if "environment" in layer.given), None)
 
 
 def _only_environment(layers: list[_Layer]) -> _Layer:

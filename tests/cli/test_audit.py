@@ -37,7 +37,7 @@ def create_app():
 def here(database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty working directory, and a database of its own that is not made yet."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LIGAND_ENVIRONMENT", "testing")
+    monkeypatch.setenv("LIGAND_ENVIRONMENT", "local")
     monkeypatch.setenv("LIGAND_DATABASE_URL", database_url)
     return tmp_path
 

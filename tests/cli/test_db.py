@@ -40,7 +40,7 @@ def ligand_db(database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     """Run `ligand db` for the petstore, in an empty directory, with a database of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("LIGAND_ENVIRONMENT", "testing")
+    monkeypatch.setenv("LIGAND_ENVIRONMENT", "local")
     monkeypatch.setenv("LIGAND_DATABASE_URL", database_url)
 
     def run(*arguments: str, app: str = "examples.petstore.app:create_app") -> Result:

@@ -31,7 +31,7 @@ def create_app():
 def prune(database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Run `ligand idempotency prune`, in an empty directory, with a database of its own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LIGAND_ENVIRONMENT", "testing")
+    monkeypatch.setenv("LIGAND_ENVIRONMENT", "local")
     monkeypatch.setenv("LIGAND_DATABASE_URL", database_url)
 
     def run(app: str = "examples.petstore.app:create_app") -> Result:

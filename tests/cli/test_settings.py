@@ -60,7 +60,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 def service(monkeypatch: pytest.MonkeyPatch) -> Path:
     """Write a service whose settings come from every kind of source."""
     Path("pets.py").write_text(SERVICE)
-    Path(".env").write_text("PETSTORE_ENVIRONMENT=testing\nPETSTORE_DATABASE_POOL_SIZE=3\n")
+    Path(".env").write_text("PETSTORE_ENVIRONMENT=local\nPETSTORE_DATABASE_POOL_SIZE=3\n")
     Path("service.toml").write_text("max_body_bytes = 1000\n")
     monkeypatch.setenv("PETSTORE_CONFIG_FILE", "service.toml")
     monkeypatch.setenv("PETSTORE_GREETING", "hello")
@@ -83,17 +83,17 @@ def rows_of(result: Result) -> dict[str, dict[str, Any]]:
 def test_json_tells_value_and_source() -> None:
     """Each setting is printed with its variable, its value and where that came from."""
     rows = rows_of(
-        run("--app", "pets:create_app('testing', database_pooler='transaction')", "settings", "--format", "json")
+        run("--app", "pets:create_app('local', database_pooler='transaction')", "settings", "--format", "json")
     )
 
     told = {key: (row["variable"], row["value"], row["source"]) for key, row in rows.items()}
-    assert told["environment"] == ("PETSTORE_ENVIRONMENT", "testing", "argument")
+    assert told["environment"] == ("PETSTORE_ENVIRONMENT", "local", "argument")
     assert told["database_pooler"] == ("PETSTORE_DATABASE_POOLER", "transaction", "argument")
     assert told["greeting"] == ("PETSTORE_GREETING", "hello", "PETSTORE_GREETING")
     assert told["port"] == ("PETSTORE_PORT", 9000, "PORT")
     assert told["database_pool_size"] == ("PETSTORE_DATABASE_POOL_SIZE", 3, ".env")
     assert told["max_body_bytes"] == ("PETSTORE_MAX_BODY_BYTES", 1000, "service.toml")
-    assert told["service_public_url"] == ("PETSTORE_SERVICE_PUBLIC_URL", "http://127.0.0.1:9000", "default of testing")
+    assert told["service_public_url"] == ("PETSTORE_SERVICE_PUBLIC_URL", "http://127.0.0.1:9000", "default of local")
     assert told["database_auto_upgrade"] == ("PETSTORE_DATABASE_AUTO_UPGRADE", False, "default")
     assert told["database_direct_url"] == ("PETSTORE_DATABASE_DIRECT_URL", None, "default")
     assert told["colours"] == ("PETSTORE_COLOURS", ["red", "green"], "default")
@@ -182,7 +182,7 @@ def test_pyproject_counts_from_its_own_directory(tmp_path: Path, monkeypatch: py
     Path("docs").mkdir()
     monkeypatch.chdir("docs")
     monkeypatch.setenv("PETSTORE_CONFIG_FILE", str(tmp_path / "service.toml"))
-    monkeypatch.setenv("PETSTORE_ENVIRONMENT", "testing")
+    monkeypatch.setenv("PETSTORE_ENVIRONMENT", "local")
 
     assert run("settings").exit_code == 0
 

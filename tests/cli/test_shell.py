@@ -37,7 +37,7 @@ def variables(database_url: str) -> dict[str, str]:
     """The variables of a petstore with a migrated database."""
     asyncio.run(upgrade(db, settings_for(database_url), ROOT / "migrations"))
     return {
-        "LIGAND_ENVIRONMENT": "testing",
+        "LIGAND_ENVIRONMENT": "local",
         "LIGAND_DATABASE_URL": database_url,
         "LIGAND_APP": "examples.petstore.app:create_app",
     }
@@ -214,7 +214,7 @@ def test_banner_names_what_is_there(environment: dict[str, str]) -> None:
     terminal = Terminal(environment)
     banner = terminal.expect(r">>> $")
     terminal.close()
-    assert "Petstore 1.0.0 (testing). Defined are: Pet, app, db, services, session." in banner
+    assert "Petstore 1.0.0 (local). Defined are: Pet, app, db, services, session." in banner
     assert "await session.commit()" in banner
 
 
@@ -288,7 +288,7 @@ def test_leaving_rolls_back(terminal: Terminal, database_url: str, ending: str) 
 def test_ipython_is_used_where_it_is_installed(environment: dict[str, str], database_url: str) -> None:
     """IPython awaits with the same session, on one loop, and leaving it rolls back, too."""
     terminal = Terminal(environment, IPYTHON)
-    assert "Petstore 1.0.0 (testing)" in terminal.expect(r"In \[1\]: ")
+    assert "Petstore 1.0.0 (local)" in terminal.expect(r"In \[1\]: ")
     terminal.type("session.add(Pet(name='Rex')); await session.commit()\n")
     terminal.expect(r"In \[2\]: ")
     terminal.type("session.add(Pet(name='Tom')); await session.flush()\n")

@@ -53,7 +53,7 @@ async def test_replicas_start_at_once(directory: Path, database_url: str) -> Non
     write_migration(directory, "cups", up=f"{create_table('cup')}\nimport time\ntime.sleep(1)")
     write_migration(directory, "plates", up=f"{create_table('plate')}\nimport time\ntime.sleep(1)", after="cups")
     environment = os.environ | {
-        "LIGAND_ENVIRONMENT": "testing",
+        "LIGAND_ENVIRONMENT": "local",
         "LIGAND_DATABASE_URL": database_url,
         "LIGAND_APP": "examples.petstore.app:create_app",
     }

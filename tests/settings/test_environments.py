@@ -1,5 +1,6 @@
 """The five environments: rows of defaults and rules."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -175,7 +176,7 @@ def test_local_needs_nothing() -> None:
     assert settings.sources["database_url"] == "default of local"
 
 
-@pytest.mark.parametrize("environment", ["local", "testing", "cli"])
+@pytest.mark.parametrize("environment", ["local", "cli"])
 def test_urls_follow_the_port(environment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the URLs are not set, they name the port that is."""
     monkeypatch.setenv("PORT", "9000")
@@ -260,3 +261,45 @@ def test_cli_named_in_a_file_takes_nothing_else_from_it() -> None:
 def test_cli_still_refuses_what_is_wrong() -> None:
     """cli needs nothing, but what it is given must be right."""
     assert refused_keys("cli", port="x", prot=1) == {"port", "prot"}
+
+
+@pytest.mark.parametrize("how", ["argument", "variable", ".env", "service.toml"])
+def test_testing_takes_only_arguments(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row 159: whatever the shell and the files of the directory say, a suite gets a database of its own."""
+    urls = {name: f"postgresql://ann:hunter2@{name}/live" for name in ("shell", "plain", "dotenv", "file")}
+    monkeypatch.setenv("LIGAND_DATABASE_URL", urls["shell"])
+    monkeypatch.setenv("LIGAND_DATABASE_DIRECT_URL", urls["shell"])
+    monkeypatch.setenv("LIGAND_RATE_LIMIT_STORAGE", "redis://live")
+    monkeypatch.setenv("LIGAND_SECRET_KEY", KEY)
+    monkeypatch.setenv("LIGAND_NO_SUCH_SETTING", "x")
+    monkeypatch.setenv("DATABASE_URL", urls["plain"])
+    monkeypatch.setenv("PORT", "9000")
+    monkeypatch.setenv("LIGAND_CONFIG_FILE", "service.toml")
+    named = "environment = 'testing'\n" if how == "service.toml" else ""
+    Path("service.toml").write_text(f"{named}database_url = '{urls['file']}'\n")
+    Path(".env").write_text(f"LIGAND_DATABASE_REPLICA_URLS={urls['dotenv']}\n")
+    if how == "variable":
+        monkeypatch.setenv("LIGAND_ENVIRONMENT", "testing")
+    elif how == ".env":
+        Path(".env").write_text(f"LIGAND_ENVIRONMENT=testing\nLIGAND_DATABASE_URL={urls['dotenv']}\n")
+
+    settings = Settings.load("testing" if how == "argument" else None, max_body_bytes=7)
+
+    assert settings.database_url.get_secret_value().startswith("sqlite+aiosqlite:///")
+    assert (settings.database_direct_url, settings.database_replica_urls) == (None, ())
+    assert (settings.port, settings.rate_limit_storage, settings.max_body_bytes) == (8000, None, 7)
+    assert settings.secret_key.get_secret_value() != KEY
+    assert set(settings.sources.values()) == {
+        "argument",
+        "default",
+        "default of testing",
+        settings.sources["environment"],
+    }
+
+
+def test_testing_reads_what_the_test_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that wants the shell's database says so."""
+    monkeypatch.setenv("DATABASE_URL", "sqlite+aiosqlite:///own.db")
+    settings = Settings.load("testing", database_url=os.environ["DATABASE_URL"])
+
+    assert settings.database_url.get_secret_value() == "sqlite+aiosqlite:///own.db"

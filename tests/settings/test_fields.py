@@ -111,6 +111,6 @@ def test_config_file_on_the_page_is_read(kind: str, monkeypatch: pytest.MonkeyPa
     assert found is not None
     Path(f"service.{kind}").write_text(found[1])
 
-    settings = Settings.load("testing")
+    settings = Settings.load("local")
 
     assert (settings.port, len(settings.database_replica_urls)) == (9000, 2)

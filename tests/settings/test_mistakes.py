@@ -19,7 +19,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     leave_bare(monkeypatch, tmp_path)
 
 
-def refusal(environment: str | None = "testing", cls: type[Settings] = Settings, /, **overrides: Any) -> SettingsError:
+def refusal(environment: str | None = "local", cls: type[Settings] = Settings, /, **overrides: Any) -> SettingsError:
     with pytest.raises(SettingsError) as caught:
         cls.load(environment, **overrides)
     return caught.value

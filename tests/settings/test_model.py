@@ -47,7 +47,7 @@ def test_stronger_source_wins(strongest: int, monkeypatch: pytest.MonkeyPatch) -
     for place, source in list(enumerate(SOURCES))[strongest:]:
         overrides |= put_port(source, 9000 + place, monkeypatch)
 
-    settings = Settings.load("testing", **overrides)
+    settings = Settings.load("local", **overrides)
 
     assert settings.sources["port"] == SOURCES[strongest]
     assert settings.port == (8000 if SOURCES[strongest] == "default" else 9000 + strongest)
@@ -60,7 +60,7 @@ def test_database_url_is_understood_without_prefix(prefixed: bool, monkeypatch: 
     if prefixed:
         monkeypatch.setenv("LIGAND_DATABASE_URL", "sqlite+aiosqlite:///prefixed.db")
 
-    settings = Settings.load("testing")
+    settings = Settings.load("local")
 
     name = "prefixed" if prefixed else "plain"
     assert settings.database_url.get_secret_value() == f"sqlite+aiosqlite:///{name}.db"
@@ -71,7 +71,7 @@ def test_process_variable_without_prefix_beats_a_file(monkeypatch: pytest.Monkey
     monkeypatch.setenv("PORT", "9001")
     Path(".env").write_text("LIGAND_PORT=9002\n")
 
-    assert Settings.load("testing").port == 9001
+    assert Settings.load("local").port == 9001
 
 
 @pytest.mark.parametrize("source", ["argument", "variable", ".env", "service.toml"])

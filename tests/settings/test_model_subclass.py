@@ -38,7 +38,7 @@ def test_own_settings_are_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PETSTORE_MAIL_URL", "smtp://mail")
     monkeypatch.setenv("PETSTORE_MAIL_RETRIES", "5")
 
-    settings = PetSettings.load("testing")
+    settings = PetSettings.load("local")
 
     assert (settings.mail_url, settings.mail_retries) == ("smtp://mail", 5)
 

@@ -71,7 +71,7 @@ def test_text_becomes_a_value(key: str, text: str, value: object, place: str, mo
     else:
         Path(".env").write_text(f"PETSTORE_{key.upper()}='{text}'\n")
 
-    assert getattr(Pets.load("testing"), key) == value
+    assert getattr(Pets.load("local"), key) == value
 
 
 @given(items=strategies.lists(strategies.text(max_size=20), max_size=5))
@@ -112,7 +112,7 @@ def test_deep_json_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PETSTORE_SIZES", "[" * 100_000)
 
     with pytest.raises(SettingsError, match="sizes"):
-        Pets.load("testing")
+        Pets.load("local")
 
 
 def test_empty_variable_counts_as_absent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +121,7 @@ def test_empty_variable_counts_as_absent(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("LIGAND_PROT", "")
     Path(".env").write_text("LIGAND_PORT=9000\nLIGAND_CONFIG_FILE=\n")
 
-    assert Settings.load("testing").port == 9000
+    assert Settings.load("local").port == 9000
 
 
 @pytest.mark.parametrize("name", [".env", ".quartenv", ".flaskenv"])
@@ -129,7 +129,7 @@ def test_dotenv_file_is_a_source(name: str) -> None:
     """Each dotenv file of the working directory is read, and named as the source."""
     Path(name).write_text("export LIGAND_PORT='9000' # comment\nOTHER=1\n")
 
-    settings = Settings.load("testing")
+    settings = Settings.load("local")
 
     assert (settings.port, settings.sources["port"]) == (9000, name)
 
@@ -139,7 +139,7 @@ def test_dotenv_file_does_not_change_the_process() -> None:
     Path(".env").write_text("LIGAND_PORT=9000\n")
     before = dict(os.environ)
 
-    Settings.load("testing")
+    Settings.load("local")
 
     assert dict(os.environ) == before
 
@@ -150,7 +150,7 @@ def test_dotenv_files_of_parents_are_not_read(monkeypatch: pytest.MonkeyPatch, t
     (tmp_path / "inside").mkdir()
     monkeypatch.chdir(tmp_path / "inside")
 
-    assert Settings.load("testing").port == 8000
+    assert Settings.load("local").port == 8000
 
 
 def test_dotenv_files_can_be_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,14 +158,14 @@ def test_dotenv_files_can_be_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QUART_SKIP_DOTENV", "1")
     Path(".env").write_text("LIGAND_PORT=9000\n")
 
-    assert Settings.load("testing").port == 8000
+    assert Settings.load("local").port == 8000
 
 
 def test_directory_named_like_a_dotenv_file_is_left_alone() -> None:
     """A virtual environment in `.env` is not a source."""
     Path(".env").mkdir()
 
-    assert Settings.load("testing").port == 8000
+    assert Settings.load("local").port == 8000
 
 
 def test_unreadable_dotenv_file_is_a_mistake() -> None:
@@ -173,7 +173,7 @@ def test_unreadable_dotenv_file_is_a_mistake() -> None:
     Path(".env").write_bytes(b"LIGAND_SECRET_KEY=hunter\xff2\n")
 
     with pytest.raises(SettingsError, match=r"\.env cannot be read") as caught:
-        Settings.load("testing")
+        Settings.load("local")
 
     assert "hunter" not in str(caught.value)
 
@@ -198,7 +198,7 @@ def test_variables_of_kubernetes_are_no_mistakes(variable: str, value: str, monk
     """What Kubernetes sets for Services whose names begin like the prefix neither counts nor hurts."""
     monkeypatch.setenv(variable, value)
 
-    assert Pets.load("testing").port == 8000
+    assert Pets.load("local").port == 8000
 
 
 def test_port_beside_a_service_link_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +206,7 @@ def test_port_beside_a_service_link_counts(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("PETSTORE_PORT", "tcp://10.0.0.1:80")
     monkeypatch.setenv("PORT", "9000")
 
-    assert Pets.load("testing").port == 9000
+    assert Pets.load("local").port == 9000
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_variables_of_our_tools_are_no_mistakes(variable: str, monkeypatch: pyte
     Path("x.toml").touch()
     monkeypatch.setenv(variable, "x.toml")
 
-    assert Settings.load("testing").port == 8000
+    assert Settings.load("local").port == 8000
 
 
 def test_port_like_a_typing_error_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,4 +225,4 @@ def test_port_like_a_typing_error_is_a_mistake(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("PETSTORE_DB_PORT", "5432")
 
     with pytest.raises(SettingsError, match="PETSTORE_DB_PORT"):
-        Pets.load("testing")
+        Pets.load("local")

@@ -32,7 +32,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def refusal() -> SettingsError:
     with pytest.raises(SettingsError) as caught:
-        Settings.load("testing")
+        Settings.load("local")
     return caught.value
 
 
@@ -42,7 +42,7 @@ def test_formats_say_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("LIGAND_CONFIG_FILE", name)
     Path(name).write_text(SAME[name])
 
-    settings = Settings.load("testing")
+    settings = Settings.load("local")
 
     assert settings.port == 9000
     assert settings.database_auto_upgrade is True
@@ -56,7 +56,7 @@ def test_file_can_be_named_in_a_dotenv_file(tmp_path: Path) -> None:
     (tmp_path / "etc" / "service.toml").write_text("port = 9000")
     Path(".quartenv").write_text(f"LIGAND_CONFIG_FILE={tmp_path / 'etc' / 'service.toml'}\n")
 
-    assert Settings.load("testing").port == 9000
+    assert Settings.load("local").port == 9000
 
 
 def test_file_follows_the_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +68,7 @@ def test_file_follows_the_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PETSTORE_CONFIG_FILE", "all.ini")
     Path("all.ini").write_text("[ligand]\nport = 1\n[petstore]\nport = 9000\n")
 
-    assert Pets.load("testing").port == 9000
+    assert Pets.load("local").port == 9000
 
 
 def test_empty_file_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +76,7 @@ def test_empty_file_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIGAND_CONFIG_FILE", "service.yaml")
     Path("service.yaml").touch()
 
-    assert Settings.load("testing").port == 8000
+    assert Settings.load("local").port == 8000
 
 
 @pytest.mark.parametrize(

@@ -177,14 +177,14 @@ def test_a_hop_count_is_a_number(given_value: Any, monkeypatch: pytest.MonkeyPat
         given_value = None
     chosen = {} if given_value is None else {"trusted_proxies": given_value}
 
-    assert Settings.load("testing", database_url=NEVER_OPENED, **chosen).trusted_proxies == ("2",)
+    assert Settings.load("local", database_url=NEVER_OPENED, **chosen).trusted_proxies == ("2",)
 
 
 def test_networks_are_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
     """Addresses and networks of both families."""
     monkeypatch.setenv("LIGAND_TRUSTED_PROXIES", "10.0.0.0/8,127.0.0.1,fd00::/8")
 
-    trusted = Settings.load("testing", database_url=NEVER_OPENED).trusted_proxies
+    trusted = Settings.load("local", database_url=NEVER_OPENED).trusted_proxies
 
     assert TrustedProxies(trusted).is_trusted(ip_address("fd12::1"))
 
@@ -195,4 +195,4 @@ def test_networks_are_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_another_kind_of_trust_is_a_mistake(value: Any) -> None:
     """The error says how to write it."""
     with pytest.raises(SettingsError, match="trusted_proxies"):
-        Settings.load("testing", database_url=NEVER_OPENED, trusted_proxies=value)
+        Settings.load("local", database_url=NEVER_OPENED, trusted_proxies=value)
