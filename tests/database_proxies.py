@@ -19,13 +19,20 @@ from tests.servers import free_port
 
 
 class Proxy:
-    """Passes bytes on, until it is told to swallow them."""
+    """Passes bytes on, until it is told to swallow them.
+
+    Attributes:
+        silent: Whether all bytes are swallowed.
+        answers_left: Pieces of the database's answers until it falls silent; None for no end.
+        connections: How many were made.
+    """
 
     def __init__(self, target: URL) -> None:
         self._target = target
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.silent = False
+        self.answers_left: int | None = None
         self.connections = 0
 
     @property
@@ -52,7 +59,7 @@ class Proxy:
         self.connections += 1
         far_reader, far_writer = await self._connect()
         for source, sink in ((reader, far_writer), (far_reader, writer)):
-            task = asyncio.create_task(self._pass_on(source, sink))
+            task = asyncio.create_task(self._pass_on(source, sink, answers=source is far_reader))
             self._tasks.add(task)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -62,9 +69,12 @@ class Proxy:
             return await asyncio.open_unix_connection(str(Path(host) / f".s.PGSQL.{port}"))
         return await asyncio.open_connection(str(host), port)
 
-    async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, answers: bool) -> None:
         with contextlib.suppress(OSError):
             while data := await source.read(65536):
+                if answers and self.answers_left is not None:
+                    self.silent = self.silent or self.answers_left == 0
+                    self.answers_left -= 1
                 if not self.silent:
                     sink.write(data)
                     await sink.drain()

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from itertools import cycle
 from typing import Any
 
-import asyncpg  # type: ignore[import-untyped]  # it has no type hints
 from sqlalchemy import URL, Connection, ExceptionContext, event
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -23,7 +22,7 @@ from ligand_async.data.errors import (
     ValueRefused,
     WriteOnReadSession,
 )
-from ligand_async.data.postgresql import check_parameters, postgresql_options
+from ligand_async.data.postgresql import PostgresPool, bound_new_connections, check_parameters, postgresql_options
 from ligand_async.data.unit import STREAM_OPTIONS
 from ligand_async.marks import SessionMode
 from ligand_async.settings import Settings, SettingsError, read_database_url, sqlite_file
@@ -109,12 +108,16 @@ def make_engine(url: URL, settings: Settings, *, reads: bool, pooled: bool = Tru
     if pooled:
         size = 1 if is_sqlite(url) and not reads else settings.database_pool_size
         options |= {"pool_size": size, "max_overflow": 0, "pool_timeout": settings.database_pool_timeout}
+        if not is_sqlite(url):
+            options["poolclass"] = PostgresPool
     else:
         options["poolclass"] = NullPool
     engine = create_async_engine(url, **options)
     _listen_everywhere(engine)
     if is_sqlite(url):
         _listen_on_sqlite(engine, reads=reads, statement_timeout=settings.database_statement_timeout)
+    else:
+        bound_new_connections(engine)
     if reads:
         _listen_on_reads(engine)
         if options.get("isolation_level") == "AUTOCOMMIT":
@@ -208,9 +211,8 @@ _CHANGES_THE_SESSION = re.compile(
 
 
 def _listen_everywhere(engine: AsyncEngine) -> None:
-    """Name connection failures and timeouts, and hand out no connection that is already closed."""
+    """Name broken connections and timeouts, and hand out no connection that is already closed."""
     sync_engine = engine.sync_engine
-    event.listen(sync_engine, "do_connect", _connect_or_name_the_failure)
     event.listen(sync_engine, "handle_error", _name_bare_errors)
     event.listen(sync_engine, "checkout", _refuse_closed_connection)
 
@@ -221,19 +223,11 @@ def _listen_on_reads(engine: AsyncEngine) -> None:
     event.listen(engine.sync_engine, "handle_error", _name_refused_writes)
 
 
-def _connect_or_name_the_failure(dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
+def _open_or_name_the_failure(dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
     try:
         return dialect.connect(*arguments, **options)
-    # TimeoutError, socket.gaierror and ssl.SSLError are OSErrors.
-    except (OSError, dialect.loaded_dbapi.Error, asyncpg.TargetServerAttributeNotMatched) as error:
-        raise DatabaseUnreachable(f"no connection to the {dialect.name} database: {_reason_of(error)}") from error
-
-
-def _reason_of(error: Exception) -> str:
-    """Return why there is no connection, by the kind of error and its SQLSTATE, or the mistake in a certificate."""
-    more = getattr(error, "sqlstate", None) or getattr(error, "verify_message", None)
-    name = type(error.__cause__ or error).__name__
-    return f"{name} ({more})" if more else name
+    except OSError as error:
+        raise DatabaseUnreachable(f"no connection to the sqlite database: {type(error).__name__}") from error
 
 
 def _name_bare_errors(context: ExceptionContext) -> BaseException | None:
@@ -309,6 +303,7 @@ def _listen_on_sqlite(engine: AsyncEngine, *, reads: bool, statement_timeout: fl
         statement_timeout: Seconds; 0 for none.
     """
     sync_engine = engine.sync_engine
+    event.listen(sync_engine, "do_connect", _open_or_name_the_failure)
     event.listen(sync_engine, "connect", _set_read_pragmas if reads else _set_pragmas)
     event.listen(sync_engine, "begin", _begin_snapshot if reads else _begin_immediate)
     event.listen(sync_engine, "invalidate", _stop_and_roll_back)

@@ -1,5 +1,6 @@
 """Connections to PostgreSQL: a database URL and the settings, as SQLAlchemy's engine and asyncpg take them."""
 
+import asyncio
 import os
 import random
 import ssl
@@ -11,8 +12,14 @@ from typing import Any
 from uuid import uuid4
 
 import asyncpg  # type: ignore[import-untyped]  # it has no type hints
-from sqlalchemy import URL
+from sqlalchemy import URL, event
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
+from sqlalchemy.util.concurrency import in_greenlet
 
+from ligand_async.data.errors import DatabaseUnreachable, StatementTimedOut
 from ligand_async.settings import (
     SYSTEM_ROOTS,
     TLS,
@@ -242,3 +249,88 @@ class _HostsInTurn:
             with suppress(OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched):
                 return await asyncpg.connect(**attempt, **arguments)
         return await asyncpg.connect(**last, **arguments)
+
+
+_TIMER = "ligand_connect_timer"
+_GOODBYE = 2.0  # seconds, for a connection that is given up
+
+
+# What breaks on the way: below SQLAlchemy's adapter of asyncpg, in it, and above it.
+_BROKEN = (
+    *(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.TargetServerAttributeNotMatched),
+    *(AsyncAdapt_asyncpg_dbapi.Error, DBAPIError, StatementTimedOut),
+)
+
+
+class PostgresPool(AsyncAdaptedQueuePool):
+    """A pool that names what goes wrong while a new connection is made ready: codecs, the server's version."""
+
+    def connect(self) -> PoolProxiedConnection:
+        """Return a connection.
+
+        Raises:
+            DatabaseUnreachable: A new connection broke, or fell silent, before it was ready.
+        """
+        try:
+            return super().connect()
+        except _BROKEN as error:
+            raise DatabaseUnreachable(f"a new connection was not ready in time: {type(error).__name__}") from error
+
+
+def bound_new_connections(engine: AsyncEngine) -> None:
+    """Let the connect timeout hold until a new connection is ready, and give connections up without waiting.
+
+    SQLAlchemy sends several commands on a new connection, each of which would have the command timeout. And it waits
+    two seconds for the goodbye of a connection that it gives up (`do_terminate`, SQLAlchemy 2.1), which a silent server
+    never answers: the request would be answered that much later.
+    """
+    sync_engine = engine.sync_engine
+    event.listen(sync_engine, "do_connect", _connect_with_timer)
+    event.listen(sync_engine, "connect", _stop_timer)
+    dialect: Any = sync_engine.dialect
+    dialect.do_terminate = _GoodbyesInBackground()
+
+
+def _connect_with_timer(dialect: Any, record: ConnectionPoolEntry | None, arguments: Any, options: Any) -> Any:
+    loop = asyncio.get_running_loop()
+    hosts = options.get("host")
+    ends_at = loop.time() + options["timeout"] * (len(hosts) if isinstance(hosts, list) else 1)
+    try:
+        connection = dialect.connect(*arguments, **options)
+    # TimeoutError, socket.gaierror and ssl.SSLError are OSErrors.
+    except _BROKEN as error:
+        raise DatabaseUnreachable(f"no connection to the postgresql database: {_reason_of(error)}") from error
+    if record is not None:
+        record.info[_TIMER] = loop.call_at(ends_at, connection.driver_connection.terminate)
+    return connection
+
+
+def _stop_timer(_connection: Any, record: ConnectionPoolEntry) -> None:
+    # The last listener: SQLAlchemy's own, which make the connection ready, were there before.
+    record.info.pop(_TIMER).cancel()
+
+
+def _reason_of(error: Exception) -> str:
+    """Return why there is no connection, by the kind of error and its SQLSTATE, or the mistake in a certificate."""
+    more = getattr(error, "sqlstate", None) or getattr(error, "verify_message", None)
+    name = type(error if isinstance(error, OSError) else error.__cause__ or error).__name__
+    return f"{name} ({more})" if more else name
+
+
+class _GoodbyesInBackground:
+    """Closes connections that were given up, so that a server that is alive still cancels their statements."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __call__(self, dbapi_connection: Any) -> None:
+        if not in_greenlet():  # collected as garbage
+            dbapi_connection.terminate()
+            return
+        task = asyncio.get_running_loop().create_task(self._close(dbapi_connection.driver_connection))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _close(self, connection: Any) -> None:
+        with suppress(Exception):  # it is aborted then
+            await connection.close(timeout=_GOODBYE)
