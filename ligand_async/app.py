@@ -13,7 +13,7 @@ from ligand_async.data import Database
 from ligand_async.docs import OperationNames, document_of, init_docs, make_types_blueprint
 from ligand_async.ops import init_health, init_logs
 from ligand_async.protocols import Authenticator, DenyList, ProblemRenderer
-from ligand_async.settings import Settings, check_config, check_production
+from ligand_async.settings import Settings, check_config, check_production, check_serving, check_settings
 from ligand_async.web import (
     CORS,
     Guard,
@@ -74,7 +74,7 @@ def create_app(
     Raises:
         SettingsError: Settings are missing, wrong or unsafe for their environment; it lists all of them.
     """
-    settings = settings or Settings.load()
+    settings = Settings.load() if settings is None else check_settings(settings)
     app = LigandQuart(import_name)
     app.cli = ServiceCommands(app)
     app.request_class = StrictRequest
@@ -91,6 +91,7 @@ def create_app(
 
     @app.before_serving
     async def check_again() -> None:
+        check_serving(settings)
         # Quart's command line turns debug on after the factory has returned.
         check_production(settings, debug=app.debug, testing=app.testing)
 

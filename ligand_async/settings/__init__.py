@@ -4,7 +4,7 @@ from ligand_async.settings.environments import ENVIRONMENTS, without_choice
 from ligand_async.settings.fields import DEFAULT_ALGORITHMS, IssuerOptions
 from ligand_async.settings.libpq import SYSTEM_ROOTS, TLS, PostgresURL, RefusedParameter, Target, read_postgres_url
 from ligand_async.settings.mistakes import Mistake, SettingsError
-from ligand_async.settings.model import Settings, check_config, check_production
+from ligand_async.settings.model import Settings, check_config, check_production, check_serving, check_settings
 from ligand_async.settings.sources import DOTENV_FILES, parts
 from ligand_async.settings.types import (
     ANY_ORIGIN,
@@ -44,6 +44,8 @@ __all__ = [
     "Target",
     "check_config",
     "check_production",
+    "check_serving",
+    "check_settings",
     "is_base_url",
     "is_field_name",
     "is_issuer",

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from difflib import get_close_matches
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, get_args
 
 from pydantic import (
     PrivateAttr,
@@ -23,7 +23,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from ligand_async.settings.environments import ENVIRONMENTS, STRICT, keep_secret_key, not_kept
 from ligand_async.settings.fields import UNPREFIXED, OIDCSettings
 from ligand_async.settings.mistakes import CONFIG_FILE, PROTECTED, Mistake, SettingsError, Vocabulary, start_hint
-from ligand_async.settings.rules import UNSET, debug_mistake, resolve, reveal, testing_mistake
+from ligand_async.settings.rules import UNSET, debug_mistake, resolve, reveal, rule_mistakes, testing_mistake
 from ligand_async.settings.sources import Given, parts
 
 _PREFIX = re.compile(r"[A-Z][A-Z0-9_]*_")
@@ -104,10 +104,12 @@ class Settings(OIDCSettings):
 
     environment_rows: ClassVar[_Rows] = MappingProxyType({})
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
+    _validated: dict[str, Any] = PrivateAttr(default_factory=dict)  # as they were when pydantic last looked at them
 
     def __init__(self, **values: Any) -> None:
         # BaseSettings would read the environment again, and log what it found when PYDANTIC_SETTINGS_DEBUG is set.
         super(BaseSettings, self).__init__(**values)
+        self._validated = dict(self.__dict__)
 
     def __init_subclass__(cls, *, prefix: str | None = None, defaults: _Rows | None = None, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -154,7 +156,12 @@ class Settings(OIDCSettings):
         if settings is None or mistakes:
             raise SettingsError.listing(mistakes, hint=start_hint(resolved.environment, vocabulary.prefix))
         settings._sources = {key: one.source for key, one in resolved.given.items()}
+        settings._validated = dict(settings.__dict__)
         return settings
+
+    def _changed(self) -> set[str]:
+        """Return the keys of the values that pydantic has not validated."""
+        return {key for key, value in self.__dict__.items() if self._validated.get(key, UNSET) is not value}
 
     @classmethod
     def vocabulary(cls) -> Vocabulary:
@@ -163,8 +170,14 @@ class Settings(OIDCSettings):
 
     @property
     def sources(self) -> Mapping[str, str]:
-        """Where each value came from: `argument`, a variable, a file's name, or which default it is."""
-        return MappingProxyType({key: self._sources.get(key, "default") for key in type(self).model_fields})
+        """Where each value came from: `argument`, a variable, a file's name, which default it is, or `the code`."""
+        changed = self._changed() if self._sources else self.model_fields_set
+        return MappingProxyType(
+            {
+                key: "the code" if key in changed else self._sources.get(key, "default")
+                for key in type(self).model_fields
+            }
+        )
 
     def config_copy(self) -> dict[str, Any]:
         """Return an upper-case copy for `app.config`.
@@ -193,6 +206,54 @@ class Settings(OIDCSettings):
                 variable = self.vocabulary().variable(name)
                 raise AttributeError(f"setting {name!r} is not set, cli needs nothing; set {variable} to read it")
             return super().__getattr__(name)
+
+
+_S = TypeVar("_S", bound=Settings)
+
+
+def check_settings(settings: _S) -> _S:
+    """Apply the rules of the environment to settings, whoever made them, and return them.
+
+    The constructor, `model_copy` and `model_construct` apply none. Values that pydantic has not seen, as those that
+    `model_copy(update=...)` takes, are validated here.
+
+    Args:
+        settings: The service's settings.
+
+    Raises:
+        SettingsError: With everything that is wrong.
+    """
+    vocabulary, checked = settings.vocabulary(), settings
+    mistakes: list[Mistake] = []
+    if settings._changed():
+        unset = dict.fromkeys(vocabulary.fields, UNSET) if settings.environment == "cli" else {}
+        try:
+            checked = type(settings)(**unset | dict(settings))
+        except ValidationError as error:
+            mistakes = _describe_invalid(vocabulary, {}, error)
+        else:
+            checked._sources = dict(settings.sources)
+    environment = str(settings.environment)
+    values = {key: value for key, value in checked if key in checked.model_fields_set}
+    known = {mistake.key for mistake in mistakes}
+    mistakes += [one for one in rule_mistakes(vocabulary, environment, values) if one.key not in known]
+    if mistakes:
+        raise SettingsError.listing(mistakes, hint=start_hint(environment, vocabulary.prefix))
+    return checked
+
+
+def check_serving(settings: Settings) -> None:
+    """Refuse to serve in `cli`, where nothing has to be set and nothing is checked.
+
+    Raises:
+        SettingsError: It is that environment.
+    """
+    if settings.environment == "cli":
+        variable = settings.vocabulary().variable("environment")
+        raise SettingsError(
+            "the environment cli is for commands that only look at the code, and cannot serve; "
+            f"set {variable} to prod, stage or local"
+        )
 
 
 def check_production(settings: Settings, *, debug: bool, testing: bool) -> None:

@@ -209,13 +209,26 @@ def resolve(
         given["secret_key"] = Given(token_urlsafe(MIN_SECRET_KEY), key_file.name)
     if chosen == "cli":
         given |= {key: Given(UNSET, "not set") for key in absent}
-    else:
-        known = {mistake.key for mistake in mistakes}
-        mistakes += [_not_set(vocabulary, key) for key in absent if key not in known]
+    known = {mistake.key for mistake in mistakes}
     values = {key: one.value for key, one in given.items()}
-    mistakes += _unsafe(vocabulary, chosen, values)
-    mistakes += _about_callers(vocabulary, chosen, values)
+    mistakes += [one for one in rule_mistakes(vocabulary, chosen, values) if one.key not in known]
     return _Resolved(chosen, given, mistakes, key_file)
+
+
+def rule_mistakes(vocabulary: Vocabulary, environment: str, values: Mapping[str, Any]) -> list[Mistake]:
+    """Return what breaks the rules of an environment: settings that are missing, unsafe, or need another one.
+
+    Args:
+        vocabulary: The names that are known.
+        environment: The environment's name.
+        values: The values that were given, by key.
+    """
+    absent = [] if environment == "cli" else _missing(vocabulary, environment, values)
+    return [
+        *(_not_set(vocabulary, key) for key in absent),
+        *_unsafe(vocabulary, environment, values),
+        *_about_callers(vocabulary, environment, values),
+    ]
 
 
 def _lay_defaults(

@@ -226,6 +226,16 @@ def test_environment_without_database(ligand_db: Run, monkeypatch: pytest.Monkey
     assert "LIGAND_DATABASE_URL" in outcome.output
 
 
+def test_commands_work_in_the_environment_cli(
+    ligand_db: Run, monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    """`cli` does not serve, but its commands migrate the database that a setting names."""
+    monkeypatch.setenv("LIGAND_ENVIRONMENT", "cli")
+    assert ligand_db("upgrade").exit_code == 0
+    assert ligand_db("check").exit_code == 0
+    assert asyncio.run(fetch(database_url, "SELECT count(*) FROM pet")) == [(0,)]
+
+
 @pytest.fixture
 def seeds(ligand_db: Run, tmp_path: Path) -> Run:
     """Run `ligand db seed` on a migrated petstore, with a module of seed functions."""

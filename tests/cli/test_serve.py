@@ -161,6 +161,14 @@ def test_failed_start_says_why_last(tmp_path: Path) -> None:
     assert "the service did not start: RuntimeError: the cellar is flooded" in last
 
 
+def test_environment_cli_does_not_serve(tmp_path: Path) -> None:
+    """An app with the settings of `cli`, of which none is checked, is not served; the last line has the remedy."""
+    with started(tmp_path, "make", "--port", "0", LIGAND_ENVIRONMENT="cli") as (process, log):
+        assert process.wait(20) == 1
+
+    assert "cannot serve; set LIGAND_ENVIRONMENT to prod, stage or local" in log.read_text().splitlines()[-1]
+
+
 def test_failed_stop_says_why_last(tmp_path: Path) -> None:
     """The message of a service that fails while it stops differs from that of one that never started."""
     port = free_port()
