@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
+from ligand_async import Settings
 from ligand_async.data.migrations import (
     MigrationError,
     MigrationFailed,
@@ -173,6 +174,13 @@ async def test_pooler_needs_a_direct_url(directory: Path, postgres_url: str) -> 
     pooled = {"database_pooler": "transaction"}
     with pytest.raises(MigrationError, match="LIGAND_DATABASE_DIRECT_URL"):
         await upgrade(EMPTY, settings_for(postgres_url, **pooled), directory)
+
+    class ShopSettings(Settings, prefix="SHOP_"):
+        pass
+
+    own = ShopSettings.load("testing", database_url=postgres_url, database_pooler="transaction")
+    with pytest.raises(MigrationError, match="set SHOP_DATABASE_DIRECT_URL"):
+        await upgrade(EMPTY, own, directory)
 
     await upgrade(EMPTY, settings_for(postgres_url, database_direct_url=postgres_url, **pooled), directory)
 

@@ -1,7 +1,10 @@
 """All mistakes at once, each with a remedy, none with a value."""
 
+import ast
 import os
+import re
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -278,3 +281,24 @@ def test_wrong_default_is_reported_as_such() -> None:
 def test_key_inside_a_mapping_is_not_shown() -> None:
     """What a mapping is given as key is a value too."""
     assert "hunter2" not in str(refusal("testing", Strict, codes={"hunter2": "x"}))
+
+
+def test_no_message_has_our_prefix() -> None:
+    """A service may choose another prefix, so no text of the package names one of its variables by ours."""
+    variables = {f"LIGAND_{key.upper()}" for key in (*Settings.model_fields, "config_file")}
+    found = [
+        (path.name, node.lineno)
+        for path in (Path(__file__).parents[2] / "ligand_async").rglob("*.py")
+        for node in _texts_of(ast.parse(path.read_text()))
+        if variables.intersection(re.findall(r"LIGAND_[A-Z0-9_]+", str(node.value)))
+    ]
+
+    assert found == []
+
+
+def _texts_of(tree: ast.Module) -> Iterator[ast.Constant]:
+    """Yield the texts of a module that are not docstrings."""
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node

@@ -186,8 +186,9 @@ async def connect(database: Migrated, settings: Settings) -> AsyncIterator[Async
             or the connection broke.
     """
     if settings.database_pooler == "transaction" and settings.database_direct_url is None:
+        variable = settings.vocabulary().variable("database_direct_url")
         raise MigrationError(
-            "migrations cannot go through a transaction pooler: set LIGAND_DATABASE_DIRECT_URL to the database itself"
+            f"migrations cannot go through a transaction pooler: set {variable} to the database itself"
         )
     unbounded = {"database_statement_timeout": 0.0, "database_command_timeout": None}
     engine = database.migration_engine(settings.model_copy(update=unbounded))
