@@ -105,6 +105,9 @@ def _is_private(name: str) -> bool:
 
 def _tls_arguments(read: PostgresURL) -> dict[str, Any]:
     """Return asyncpg's `ssl`: the name of a mode that may fall back, or a context that is made once per engine."""
+    hosts = read.url.query.get("host")
+    if isinstance(hosts, str) and all(host.startswith("/") for host in hosts.split(",")):
+        return {}  # sockets of this machine are not encrypted, whatever the mode, as in libpq
     match read.tls.mode:
         case None:
             return {}

@@ -270,6 +270,13 @@ async def test_command_says_why_a_certificate_was_refused(server: TLSServer, tmp
         await migrations.current(db, settings, tmp_path)
 
 
+async def test_socket_is_not_encrypted(postgres_url: str) -> None:
+    """On the socket of this machine no mode asks for TLS, as in libpq."""
+    app = make_service(f"{postgres_url.replace('postgresql+asyncpg', 'postgres')}&sslmode=verify-full")
+
+    assert await ask_both(app, IS_ENCRYPTED) == {False}
+
+
 async def test_pooler_mode_takes_the_same_urls(server: TLSServer) -> None:
     """Behind a transaction pooler the URL means the same."""
     app = make_service(server.url("sslmode=require&connect_timeout=10"), database_pooler="transaction")
