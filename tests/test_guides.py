@@ -21,9 +21,8 @@ import pytest
 from blinker import NamedSignal
 from click.testing import CliRunner
 
-from ligand_async import Database, Settings, create_app, signals
-from ligand_async.auth import issuer_of
 from ligand_async import Conflict, Database, Principal, Settings, create_app, signals
+from ligand_async.auth import issuer_of
 from ligand_async.cli import ligand
 from ligand_async.testing import authorization, watch
 from ligand_async.web import services_of
@@ -598,6 +597,8 @@ async def test_caller_session_guide_is_true(guide: ModuleType, sqlite_url: str, 
         assert (await client.get("/basket/size", **bob)).status_code == 401
         guide.DENIED.clear()
         assert await size(**bob) == 0
+
+
 @pytest.mark.parametrize("guide", ["scripts"], indirect=True)
 async def test_scripts_guide_is_true(guide: ModuleType, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The shop of the guide reminds, cleans up and reports, on the command line and in a program."""

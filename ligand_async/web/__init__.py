@@ -16,13 +16,13 @@ from ligand_async.web.inputs import OperationError
 from ligand_async.web.limits import init_limits
 from ligand_async.web.operation import operation
 from ligand_async.web.output import BODILESS, Media, Output, media_types_of
+from ligand_async.web.plan import ErrorReturned
 from ligand_async.web.principal_session import (
     PrincipalSession,
     current_principal_session,
     empty_principal_session,
     init_principal_sessions,
 )
-from ligand_async.web.plan import ErrorReturned
 from ligand_async.web.problems import init_problems, render_problem
 from ligand_async.web.proxies import TrustedProxies
 from ligand_async.web.quart import LigandClient, LigandQuart, ResponseCut
