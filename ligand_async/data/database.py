@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from quart import Quart
-from sqlalchemy import MetaData, text
+from sqlalchemy import MetaData, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import DeclarativeBase
@@ -16,7 +16,14 @@ from sqlalchemy.orm import DeclarativeBase
 from ligand_async.context import current_deadline, state_of
 from ligand_async.data.aggregates import Aggregates
 from ligand_async.data.audit.trail import AuditTrail
-from ligand_async.data.engines import Engines, check_database_urls, make_engine, naming_setting, parse_database_url
+from ligand_async.data.engines import (
+    Engines,
+    check_database_urls,
+    is_sqlite,
+    make_engine,
+    naming_setting,
+    parse_database_url,
+)
 from ligand_async.data.idempotency import make_idempotency_table
 from ligand_async.data.unit import UnitOfWork, may_run_again, pause_before
 from ligand_async.marks import SessionMode
@@ -77,7 +84,7 @@ class Database:
         app.after_serving(functools.partial(self.stop, app))
 
     async def start(self, app: Quart) -> None:
-        """Make the engines of an app in the running loop; nothing is connected, so a service starts without it.
+        """Make the engines of an app in the running loop. A service starts also while PostgreSQL does not answer.
 
         Raises:
             RuntimeError: `init_app` was not called for this app.
@@ -91,6 +98,8 @@ class Database:
             self._aggregates.listen(opened.engines.write)
         if self.audit is not None:
             self.audit.guard(opened.engines.write, opened.settings.audit_bulk)
+        if is_sqlite(opened.engines.write.url):
+            await opened.engines.try_to_connect()
 
     async def stop(self, app: Quart) -> None:
         """Close the engines of an app, within a few seconds each."""
@@ -208,7 +217,7 @@ class Database:
             SQLAlchemyError: It does not answer.
         """
         async with self.read() as session:
-            await session.execute(text("SELECT 1"))
+            await session.execute(select(1))
 
 
 @dataclass(slots=True)

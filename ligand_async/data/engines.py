@@ -2,12 +2,16 @@
 
 import asyncio
 import logging
-import re
+import os
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import cycle
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import URL, Connection, ExceptionContext, event
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
@@ -15,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool, PoolResetState
 from sqlalchemy.util.concurrency import in_greenlet
 
+from ligand_async.data.connections import keep_clean, refuse_what_is_not_read
 from ligand_async.data.errors import (
     ConnectionLost,
     DatabaseUnreachable,
@@ -37,8 +42,8 @@ class Engines:
 
     PostgreSQL reads in AUTOCOMMIT on connections that the server itself holds read-only; behind a transaction pooler,
     where a connection keeps no state of ours, each read is a READ ONLY transaction. SQLite writes on one connection,
-    because it has one writer anyway and a queue is fairer than its busy handler, and reads on connections with
-    `query_only` set.
+    because it has one writer anyway and a queue is fairer than its busy handler, and reads on connections that were
+    opened read-only.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -64,9 +69,27 @@ class Engines:
             case _:
                 return self.read
 
+    def all(self) -> list[AsyncEngine]:
+        """Return every engine that has a pool of its own, the one that writes first."""
+        return [self.write, self.read, *self.replicas]
+
+    async def try_to_connect(self) -> None:
+        """Connect once to each database: SQLite's writer makes the file, and listeners look at who connects."""
+        for engine in self.all():
+            try:
+                async with engine.connect():
+                    pass
+            except SQLAlchemyError as error:
+                logger.warning("the database could not be reached at the start: %s", type(error).__name__)
+
     async def dispose(self) -> None:
-        """Close all connections at once; those that do not answer are left."""
-        await asyncio.gather(*(_dispose_engine(engine) for engine in (self.write, self.read, *self.replicas)))
+        """Close all connections at once; those that do not answer are left.
+
+        SQLite's writer is closed last, because only a writer can put its log away.
+        """
+        if is_sqlite(self.write.url):
+            await _dispose_engine(self.read)
+        await asyncio.gather(*map(_dispose_engine, self.all()))
 
 
 async def _dispose_engine(engine: AsyncEngine) -> None:
@@ -82,7 +105,7 @@ async def _dispose_engine(engine: AsyncEngine) -> None:
 def _snapshot_options(url: URL) -> dict[str, Any]:
     """Return the execution options that make a session see one moment (REPEATABLE READ, READ ONLY)."""
     if is_sqlite(url):
-        return {"ligand_begin": "BEGIN"}
+        return {"ligand_begin": True}
     return {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 
@@ -112,17 +135,20 @@ def make_engine(url: URL, settings: Settings, *, reads: bool, pooled: bool = Tru
             options["poolclass"] = PostgresPool
     else:
         options["poolclass"] = NullPool
-    engine = create_async_engine(url, **options)
-    _listen_everywhere(engine)
-    if is_sqlite(url):
+    engine = create_async_engine(_read_only(url) if reads and is_sqlite(url) else url, **options)
+    if is_sqlite(url):  # first, because the first listener that opens a connection is the last
         _listen_on_sqlite(engine, reads=reads, statement_timeout=settings.database_statement_timeout)
     else:
         bound_new_connections(engine)
+        if pooled and settings.database_pooler == "none":
+            keep_clean(engine)
+    _listen_everywhere(engine)
     if reads:
-        _listen_on_reads(engine)
-        if options.get("isolation_level") == "AUTOCOMMIT":
+        event.listen(engine.sync_engine, "handle_error", _name_refused_writes)
+    if reads and not is_sqlite(url):
+        refuse_what_is_not_read(engine)
+        if settings.database_pooler == "none":
             engine.update_execution_options(**{STREAM_OPTIONS: _snapshot_options(url)})
-        if not is_sqlite(url) and settings.database_pooler == "none":
             event.listen(engine.sync_engine, "after_cursor_execute", _give_up_connection_that_writes)
     return engine
 
@@ -200,27 +226,11 @@ def is_sqlite(url: URL) -> bool:
     return url.get_backend_name() == "sqlite"
 
 
-# A read session reads: these would change what it is, for itself and for whoever gets the connection next. The pragmas
-# left alone are those that SQLAlchemy reflects a schema with.
-_CHANGES_THE_SESSION = re.compile(
-    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
-    r"(?:set|reset|discard|begin|start|commit|end|rollback|do|call|copy|prepare|listen|unlisten"
-    r"|pragma(?!\s+[\w.\"]*(?:table|index|foreign_key)_\w+\()|attach|detach|vacuum|load)\b",
-    re.IGNORECASE | re.DOTALL,
-)
-
-
 def _listen_everywhere(engine: AsyncEngine) -> None:
     """Name broken connections and timeouts, and hand out no connection that is already closed."""
     sync_engine = engine.sync_engine
     event.listen(sync_engine, "handle_error", _name_bare_errors)
     event.listen(sync_engine, "checkout", _refuse_closed_connection)
-
-
-def _listen_on_reads(engine: AsyncEngine) -> None:
-    """Refuse what would turn a read session into another, and name the mistake when the database refuses a write."""
-    event.listen(engine.sync_engine, "before_cursor_execute", _refuse_session_changes)
-    event.listen(engine.sync_engine, "handle_error", _name_refused_writes)
 
 
 def _open_or_name_the_failure(dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
@@ -256,9 +266,14 @@ def _name_bare_errors(context: ExceptionContext) -> BaseException | None:
 _DISAGREEMENTS = {"25001", "25P01", "26000", "34000"}
 
 
+# The last one is what SQLite says of VACUUM and BEGIN before it asks the authorizer.
+_SQLITE_REFUSALS = ("not authorized", "authorization denied", "is prohibited", "within a transaction")
+
+
 def _name_refused_writes(context: ExceptionContext) -> BaseException | None:
     error = context.original_exception
-    if getattr(error, "sqlstate", None) == "25006" or "readonly database" in str(error):
+    is_refused = isinstance(error, sqlite3.Error) and any(words in str(error) for words in _SQLITE_REFUSALS)
+    if is_refused or getattr(error, "sqlstate", None) == "25006":
         return WriteOnReadSession(
             'a session that reads cannot write: declare @operation(session="write"), or use db.transaction()'
         )
@@ -272,17 +287,9 @@ def _refuse_closed_connection(dbapi_connection: Any, _record: Any, _proxy: Any) 
         raise DisconnectionError("the connection was closed while it was idle")
 
 
-def _refuse_session_changes(_connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
-    if _CHANGES_THE_SESSION.match(statement) or "set_config" in statement:
-        raise WriteOnReadSession(
-            "a read session cannot change its own state or transaction; ask for another with "
-            '@operation(session="write") or db.transaction()'
-        )
-
-
 def _give_up_connection_that_writes(connection: Connection, *_rest: Any) -> None:
     # Catches a hidden change of default_transaction_read_only: the server reports the setting with each answer.
-    driver: Any = connection.connection.driver_connection
+    driver: Any = connection.connection.dbapi_connection.driver_connection  # type: ignore[union-attr]  # checked out, so there is one
     if getattr(driver.get_settings(), "default_transaction_read_only", "on") != "on":
         connection.invalidate()
         raise WriteOnReadSession(
@@ -303,27 +310,149 @@ def _listen_on_sqlite(engine: AsyncEngine, *, reads: bool, statement_timeout: fl
         statement_timeout: Seconds; 0 for none.
     """
     sync_engine = engine.sync_engine
-    event.listen(sync_engine, "do_connect", _open_or_name_the_failure)
-    event.listen(sync_engine, "connect", _set_read_pragmas if reads else _set_pragmas)
-    event.listen(sync_engine, "begin", _begin_snapshot if reads else _begin_immediate)
     event.listen(sync_engine, "invalidate", _stop_and_roll_back)
-    event.listen(sync_engine, "reset", _roll_back_failed_commit)
+    if reads:
+        event.listen(sync_engine, "do_connect", _open_reader)
+        event.listen(sync_engine, "connect", _allow_reads_only)
+        event.listen(sync_engine, "begin", _begin_snapshot)
+        event.listen(sync_engine, "commit", _allow_end)
+        event.listen(sync_engine, "rollback", _allow_end)
+    else:
+        event.listen(sync_engine, "connect", _open_writer)
+        event.listen(sync_engine, "begin", _begin_immediate)
+        event.listen(sync_engine, "reset", _roll_back_failed_commit)
+        event.listen(sync_engine, "reset", _close_changed_connection)
+    event.listen(sync_engine, "do_connect", _open_or_name_the_failure)
     if statement_timeout:
         _listen_on_time(engine, statement_timeout)
 
 
-def _set_pragmas(dbapi_connection: Any, _record: Any) -> None:
+def _read_only(url: URL) -> URL:
+    """Return the URL by which SQLite opens a database for reading; the file must exist."""
+    if url.database is not None and url.database.startswith("file:"):
+        return url.update_query_dict({"mode": "ro", "uri": "true"})
+    return url.set(database=Path(url.database or "").absolute().as_uri()).update_query_dict(
+        {"mode": "ro", "uri": "true"}
+    )
+
+
+_STATE = "ligand_sqlite_state"
+
+
+@dataclass(slots=True)
+class _SQLiteState:
+    """The authorizer of one connection of SQLite, which is asked when a statement is prepared.
+
+    Attributes:
+        ends: Whether COMMIT and ROLLBACK come from SQLAlchemy.
+        begins: Whether BEGIN comes from us.
+        is_changed: Whether a statement changed what the connection is.
+    """
+
+    ends: bool = True
+    begins: bool = False
+    is_changed: bool = False
+
+    def authorize_read(self, action: int, first: str | None, second: str | None, *_rest: str | None) -> int:
+        """Allow what reads: nothing else could be undone, and `mode=ro` alone lets ATTACH write."""
+        match action:
+            case sqlite3.SQLITE_SELECT | sqlite3.SQLITE_READ | sqlite3.SQLITE_FUNCTION | sqlite3.SQLITE_RECURSIVE:
+                allowed = True
+            case sqlite3.SQLITE_SAVEPOINT:
+                allowed = True
+            case sqlite3.SQLITE_UPDATE:
+                # SQLite itself, when it declares a virtual table such as json_each; it lets nobody else write there.
+                allowed = first == "sqlite_master"
+            case sqlite3.SQLITE_TRANSACTION:
+                allowed = self.begins if first == "BEGIN" else self.ends
+            case sqlite3.SQLITE_PRAGMA:
+                allowed = first in _PRAGMAS_OF_SCHEMA or (second is None and first in _PRAGMAS_THAT_ASK)
+            case _:
+                allowed = False
+        return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
+
+    def note_change(self, action: int, _first: str | None, second: str | None, *_rest: str | None) -> int:
+        """Note what outlives a transaction: pragmas, attached databases, temporary tables and triggers."""
+        if action in _CHANGES_A_CONNECTION or (action == sqlite3.SQLITE_PRAGMA and second is not None):
+            self.is_changed = True
+        return sqlite3.SQLITE_OK
+
+
+# With an argument: SQLAlchemy reflects a schema with them.
+_PRAGMAS_OF_SCHEMA = frozenset(
+    ("table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list")
+)
+_ASKING = """
+    application_id busy_timeout collation_list compile_options data_version database_list encoding foreign_keys
+    freelist_count function_list journal_mode page_count page_size query_only read_uncommitted schema_version
+    user_version
+"""
+_PRAGMAS_THAT_ASK = frozenset(_ASKING.split())  # without an argument
+_CHANGES_A_CONNECTION = frozenset(
+    (
+        sqlite3.SQLITE_ATTACH,
+        sqlite3.SQLITE_DETACH,
+        sqlite3.SQLITE_CREATE_TEMP_INDEX,
+        sqlite3.SQLITE_CREATE_TEMP_TABLE,
+        sqlite3.SQLITE_CREATE_TEMP_TRIGGER,
+        sqlite3.SQLITE_CREATE_TEMP_VIEW,
+    )
+)
+
+
+def _execute_pragmas(dbapi_connection: Any, *pragmas: str) -> None:
     cursor = dbapi_connection.cursor()
-    for pragma in ("journal_mode=WAL", "foreign_keys=ON"):
+    for pragma in pragmas:
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
 
-def _set_read_pragmas(dbapi_connection: Any, record: Any) -> None:
-    _set_pragmas(dbapi_connection, record)
-    cursor = dbapi_connection.cursor()
-    cursor.execute("PRAGMA query_only=ON")
-    cursor.close()
+def _open_reader(dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
+    """Open a database for reading, also one that nobody can write to.
+
+    To read a file with a write-ahead log, SQLite makes files beside it. Where it cannot, and there is no log that it
+    would have to read, the file is opened as one that does not change.
+    """
+    connection = dialect.connect(*arguments, **options)
+    file = Path(unquote(urlsplit(arguments[0]).path))
+    if os.access(file.parent, os.W_OK) or _has_content(file.with_name(f"{file.name}-wal")):
+        return connection
+    try:
+        connection.cursor().execute("SELECT 1 FROM sqlite_master LIMIT 1")
+    except dialect.dbapi.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}:
+            return connection
+        connection.close()
+        return dialect.connect(f"{arguments[0]}&immutable=1", *arguments[1:], **options)
+    return connection
+
+
+def _has_content(file: Path) -> bool:
+    try:
+        return file.stat().st_size > 0
+    except OSError:
+        return False
+
+
+def _open_writer(dbapi_connection: Any, record: Any) -> None:
+    _execute_pragmas(dbapi_connection, "journal_mode=WAL", "foreign_keys=ON")
+    state = record.info[_STATE] = _SQLiteState()
+    dbapi_connection.run_async(lambda driver: driver.set_authorizer(state.note_change))
+
+
+def _allow_reads_only(dbapi_connection: Any, record: Any) -> None:
+    _execute_pragmas(dbapi_connection, "foreign_keys=ON", "query_only=ON")
+    state = record.info[_STATE] = _SQLiteState()
+    dbapi_connection.run_async(lambda driver: driver.set_authorizer(state.authorize_read))
+
+
+def _allow_end(connection: Connection) -> None:
+    connection.info[_STATE].ends = True
+
+
+def _close_changed_connection(_dbapi_connection: Any, record: Any, state: PoolResetState) -> None:
+    if not state.terminate_only and record.info[_STATE].is_changed:
+        record.invalidate()
 
 
 def _begin_immediate(connection: Connection) -> None:
@@ -333,9 +462,11 @@ def _begin_immediate(connection: Connection) -> None:
 
 def _begin_snapshot(connection: Connection) -> None:
     # Only a snapshot has a transaction; other reads are one statement each.
-    statement = connection.get_execution_options().get("ligand_begin")
-    if statement is not None:
-        connection.connection.dbapi_connection.cursor().execute(statement)  # type: ignore[union-attr]  # checked out, so there is one
+    state: _SQLiteState = connection.info[_STATE]
+    if connection.get_execution_options().get("ligand_begin"):
+        state.begins = True
+        connection.connection.dbapi_connection.cursor().execute("BEGIN DEFERRED")  # type: ignore[union-attr]  # checked out, so there is one
+    state.begins = state.ends = False
 
 
 def _roll_back_failed_commit(dbapi_connection: Any, _record: Any, state: PoolResetState) -> None:
