@@ -20,6 +20,8 @@ import httpx2
 import pytest
 from blinker import NamedSignal
 from click.testing import CliRunner
+from sqlalchemy import insert, make_url
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from ligand_async import Conflict, Database, Principal, Settings, create_app, signals
 from ligand_async.auth import issuer_of
@@ -68,6 +70,33 @@ async def test_operations_guide_serves(guide: ModuleType, sqlite_url: str) -> No
         assert await (await client.get("/books/greeting?times=2")).get_json() == "hello Quart hello Quart "
         assert (await client.put(f"{created.headers['Location']}/lending")).status_code == 202
         assert (await client.post(f"{created.headers['Location']}/reminders")).status_code == 202
+
+
+@pytest.mark.parametrize("guide", ["tenants"], indirect=True)
+async def test_tenants_guide_keeps_tenants_apart(guide: ModuleType, postgres_url: str) -> None:
+    """With the SQL of the guide, its handlers show the invoices of one tenant."""
+    policy, make_role = re.findall(r"```sql\n(.*?)```", (GUIDES / "tenants.md").read_text(), re.DOTALL)
+    engine = create_async_engine(postgres_url)
+    async with engine.begin() as connection:
+        await connection.run_sync(guide.Base.metadata.create_all)
+        await connection.execute(insert(guide.Invoice), [{"tenant": name, "total": 7} for name in ("acme", "umbrella")])
+        for statement in f"{policy}{make_role}".replace("ROLE app", "ROLE ligand_guide").split(";")[:-1]:
+            await connection.exec_driver_sql(statement.replace("TO app", "TO ligand_guide"))
+    try:
+        url = make_url(postgres_url).set(username="ligand_guide").render_as_string(hide_password=False)
+        settings = Settings.load("testing", database_url=url)
+        app = create_app(
+            "guide", title="Invoices", version="1", settings=settings, database=guide.db, blueprints=[guide.invoices]
+        )
+        async with app.test_app(), app.app_context():
+            assert await guide.sum_of("acme") == 7
+            response = await app.test_client().get("/invoices/", headers=authorization(app, roles=["user"]))
+            assert response.status_code == 403
+    finally:
+        async with engine.begin() as connection:
+            await connection.exec_driver_sql("DROP OWNED BY ligand_guide")
+            await connection.exec_driver_sql("DROP ROLE ligand_guide")
+        await engine.dispose()
 
 
 @pytest.mark.parametrize("guide", ["database"], indirect=True)

@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -26,8 +26,9 @@ from ligand_async.data.engines import (
 )
 from ligand_async.data.idempotency import make_idempotency_table
 from ligand_async.data.unit import UnitOfWork, may_run_again, pause_before
+from ligand_async.data.variables import Variables, VariablesOf
 from ligand_async.marks import SessionMode
-from ligand_async.settings import Settings
+from ligand_async.settings import Settings, SettingsError
 from ligand_async.tasks import run_to_completion, this_app
 
 logger = logging.getLogger(__name__)
@@ -48,21 +49,36 @@ class Database:
             any other.
         idempotency: Whether to store the replies of `@idempotent` operations; adds the table `idempotency_key`, for
             which a service has a migration like for any other.
+        variables: Makes settings of PostgreSQL, such as `{"app.tenant": "acme"}`, of the caller or of None. Every
+            session has them, so that policies of row-level security can read them. A role that passes policies, a
+            superuser for instance, is refused at the start.
+        ignore_variables_on_sqlite: SQLite has no policies, so that an app with variables refuses to start there. True
+            lets it start, and nothing separates the tenants.
 
     Attributes:
         idempotency_key: That table, or None.
+
+    Raises:
+        TypeError: `variables` is not a plain function.
     """
 
     name = "database"  # as a health check
 
     def __init__(
-        self, base: type[DeclarativeBase], *, audit: AuditTrail | None = None, idempotency: bool = False
+        self,
+        base: type[DeclarativeBase],
+        *,
+        audit: AuditTrail | None = None,
+        idempotency: bool = False,
+        variables: VariablesOf | None = None,
+        ignore_variables_on_sqlite: bool = False,
     ) -> None:
         self.base = base
         self.audit = audit
         if audit is not None:
             audit.bind(base)
         self._aggregates: Aggregates | None = None
+        self._variables = None if variables is None else Variables(variables, on_sqlite=ignore_variables_on_sqlite)
         self.idempotency_key = make_idempotency_table(base.metadata) if idempotency else None
 
     @property
@@ -88,6 +104,7 @@ class Database:
 
         Raises:
             RuntimeError: `init_app` was not called for this app.
+            SettingsError: There are variables, and the policies that read them would not hold.
         """
         opened = self._opened_in(app)
         if opened is None:
@@ -98,8 +115,14 @@ class Database:
             self._aggregates.listen(opened.engines.write)
         if self.audit is not None:
             self.audit.guard(opened.engines.write, opened.settings.audit_bulk)
-        if is_sqlite(opened.engines.write.url):
-            await opened.engines.try_to_connect()
+        try:
+            if self._variables is not None:
+                self._variables.listen(opened.engines.all())
+            if self._variables is not None or is_sqlite(opened.engines.write.url):
+                await opened.engines.try_to_connect()
+        except SettingsError:
+            await self.stop(app)
+            raise
 
     async def stop(self, app: Quart) -> None:
         """Close the engines of an app, within a few seconds each."""
@@ -136,28 +159,35 @@ class Database:
         return state_of(app).get_or_make(_Databases).get(self)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncSession]:
+    async def transaction(self, *, variables: Mapping[str, str] | None = None) -> AsyncIterator[AsyncSession]:
         """Open a session that writes, outside a request or beside the request's own.
 
         The block's end commits and then runs the `on_commit` callbacks; an exception in it rolls back. Once the commit
         has begun it goes on to its end even if the task is cancelled. One inside another is a transaction of its own;
         SQLite has one writer, so there the inner one waits for the pool in vain.
 
+        Args:
+            variables: Settings of PostgreSQL for this session instead of those of the caller; `{}` for nobody's.
+
         Raises:
             SQLAlchemyError: The database refused a statement or the commit at the end of the block.
             RuntimeError: There is no current app, or it has not been started.
         """
-        async with UnitOfWork(self.engines().write, app=this_app(), aggregates=self._aggregates) as unit:
+        engine = self._with_variables(self.engines().write, variables)
+        async with UnitOfWork(engine, app=this_app(), aggregates=self._aggregates) as unit:
             yield unit.session
             with current_deadline().commit():  # in this task, which the deadline would cancel
                 await run_to_completion(unit.commit())
 
     @asynccontextmanager
-    async def read(self, *, mode: SessionMode = "read") -> AsyncIterator[AsyncSession]:
+    async def read(
+        self, *, mode: SessionMode = "read", variables: Mapping[str, str] | None = None
+    ) -> AsyncIterator[AsyncSession]:
         """Open a session that reads: the database refuses every write on it.
 
         Args:
             mode: `"read"`, `"snapshot"` for one moment across several statements, or `"replica"`.
+            variables: Settings of PostgreSQL for this session instead of those of the caller; `{}` for nobody's.
 
         Raises:
             ValueError: The mode is `"write"`; that is `transaction()`.
@@ -165,8 +195,18 @@ class Database:
         """
         if mode == "write":
             raise ValueError('read(mode="write") is db.transaction()')
-        async with UnitOfWork(self.engines().select(mode), commits=False) as unit:
+        engine = self._with_variables(self.engines().select(mode), variables)
+        async with UnitOfWork(engine, commits=False) as unit:
             yield unit.session
+
+    def _with_variables(self, engine: AsyncEngine, values: Mapping[str, str] | None) -> AsyncEngine:
+        if values is None:
+            return engine
+        if self._variables is None:
+            raise RuntimeError(
+                "variables= needs Database(Base, variables=…): only then does the app check that policies hold"
+            )
+        return self._variables.give(engine, values)
 
     async def run(self, work: _Work[T], *, mode: SessionMode, retry_safe: bool = False) -> T:
         """Run work in a unit of work and commit it, in the calling task.
@@ -216,7 +256,7 @@ class Database:
         Raises:
             SQLAlchemyError: It does not answer.
         """
-        async with self.read() as session:
+        async with self.read(variables=None if self._variables is None else {}) as session:
             await session.execute(select(1))
 
 

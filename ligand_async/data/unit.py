@@ -343,7 +343,9 @@ class OwnedSession(Session):
     def _refuse_second_writer(self) -> None:
         # It would wait for a connection that only this task can give back.
         for other in connected_sessions():
-            if isinstance(other, OwnedSession) and other.bind is self.bind and other.opened_by is self.opened_by:
+            if not isinstance(other, OwnedSession) or other.opened_by is not self.opened_by:
+                continue
+            if getattr(other.bind, "pool", None) is getattr(self.bind, "pool", self):
                 raise SessionMisused(
                     "SQLite has one writer, and another transaction of this request or task has it. Use the session of "
                     "that one, or open the second transaction when it has ended: in an on_commit callback or a "
