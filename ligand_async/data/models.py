@@ -218,9 +218,12 @@ class Timestamped:
 
 
 class Versioned:
-    """Adds `version`, counted up by every update: a write that saw an older one fails."""
+    """Adds `version`, counted up by every update: a write that saw an older one fails.
 
-    version: Mapped[int] = mapped_column(Integer, nullable=False, sort_order=92)
+    The database gives 1 to rows that others insert, and to those that are there when the column is added.
+    """
+
+    version: Mapped[int] = mapped_column(Integer, nullable=False, server_default="1", sort_order=92)
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Let a class say more of its mapper without losing the version.

@@ -24,7 +24,7 @@ def upgrade() -> None:
         sa.Column("description", sa.Text(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=utc_now(), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=utc_now(), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default="1", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_pet")),
     )
     with op.batch_alter_table("pet", schema=None) as batch_op:

@@ -26,6 +26,7 @@ from ligand_async.data.migrations import (
 )
 from tests.data.migration_files import (
     EMPTY,
+    connected,
     create_table,
     fetch,
     make_base,
@@ -296,3 +297,41 @@ async def test_changed_type_and_default(directory: Path, database_url: str) -> N
     await fetch(database_url, "INSERT INTO pet (id) VALUES (2)")
     assert await fetch(database_url, "SELECT id, name FROM pet") == [(1, "Rex"), (2, "nobody")]
     assert (await check(wanted, settings_for(database_url), directory)).drift == ()
+
+
+def make_notes(*mixins: type, more: dict[str, Any] | None = None) -> Database:
+    """Return a database with one table `note`, whose model has some mixins."""
+    base = make_base()
+    name = {"__annotations__": {"name": Mapped[str]}, "__tablename__": "note"}
+    type("Note", (Identified, *mixins, base), name | (more or {}))
+    return Database(base)
+
+
+ROW = "INSERT INTO note (id, name) VALUES ('00000000000000000000000000000001', 'first')"
+
+
+@pytest.mark.parametrize("mixins", [(Versioned,), (Timestamped,), (Timestamped, Versioned)])
+async def test_mixins_can_be_added_to_a_table_with_rows(
+    directory: Path, database_url: str, mixins: tuple[type, ...]
+) -> None:
+    """The migration that adds `Versioned` or `Timestamped` runs with rows there, up and down, and is complete."""
+    settings, plain = settings_for(database_url), make_notes()
+    await autogenerate(plain, settings, directory, message="Make notes")
+    await upgrade(plain, settings, directory)
+    async with connected(database_url) as connection:
+        await connection.exec_driver_sql(ROW)
+        await connection.commit()
+
+    database = make_notes(*mixins)
+    assert await autogenerate(database, settings, directory, message="Add columns") is not None
+    for _ in range(2):
+        await upgrade(database, settings, directory)
+        assert (await check(database, settings, directory)).drift == ()
+        if Versioned in mixins:
+            assert await fetch(database_url, "SELECT name, version FROM note") == [("first", 1)]
+        if Timestamped in mixins:
+            ((created_at, updated_at),) = await fetch(database_url, "SELECT created_at, updated_at FROM note")
+            assert created_at == updated_at
+            assert created_at is not None
+        await downgrade(database, settings, directory, "-1")
+        assert await fetch(database_url, "SELECT name FROM note") == [("first",)]
