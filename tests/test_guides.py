@@ -380,6 +380,16 @@ async def test_conditional_guide_is_true(guide: ModuleType, database_url: str) -
         assert (made, known.status_code, renamed.status_code, closed) == ([200, 412], 304, 200, [428, 412])
         assert (await client.delete(path, headers={"If-Match": renamed.headers["ETag"]})).status_code == 204
 
+        async with guide.db.transaction() as session:
+            session.add(guide.Desk(number=1, label="old"))
+        labelled = [
+            await client.patch("/rooms/desks/1", json={"name": name}, headers={"If-Match": "*"}) for name in "ab"
+        ]
+        late = await client.patch(
+            "/rooms/desks/1", json={"name": "c"}, headers={"If-Match": labelled[0].headers["ETag"]}
+        )
+        assert ([answer.status_code for answer in labelled], late.status_code) == ([204, 204], 412)
+
 
 @pytest.mark.parametrize("guide", ["idempotency"], indirect=True)
 async def test_idempotency_guide_is_true(guide: ModuleType, database_url: str) -> None:

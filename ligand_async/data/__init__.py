@@ -4,6 +4,7 @@ from ligand_async.data.aggregates import AggregateError, expect_version, touch
 from ligand_async.data.audit import AuditEvent, AuditTrail
 from ligand_async.data.changes import Change, observers_of, watch_session
 from ligand_async.data.database import Database
+from ligand_async.data.digests import Digested, confirm_digests, expect_digest
 from ligand_async.data.engines import is_sqlite, parse_database_url
 from ligand_async.data.errors import (
     ConnectionLost,
@@ -40,6 +41,7 @@ __all__ = [
     "CreateSchema",
     "Database",
     "DatabaseUnreachable",
+    "Digested",
     "Identified",
     "IntoNotPossible",
     "LazyLoadRefused",
@@ -59,7 +61,9 @@ __all__ = [
     "ValueRefused",
     "Versioned",
     "WriteOnReadSession",
+    "confirm_digests",
     "digest",
+    "expect_digest",
     "expect_version",
     "find_reply",
     "first_or_404",

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import DeclarativeBase
 
 from ligand_async.context import current_deadline, state_of
+from ligand_async.data import digests
 from ligand_async.data.aggregates import Aggregates
 from ligand_async.data.audit.trail import AuditTrail
 from ligand_async.data.engines import (
@@ -113,6 +114,8 @@ class Database:
         opened.engines = Engines(opened.settings)
         if self._aggregates:
             self._aggregates.listen(opened.engines.write)
+        if digests.has_digests(self.base):
+            digests.listen(opened.engines.write)
         if self.audit is not None:
             self.audit.guard(opened.engines.write, opened.settings.audit_bulk)
         try:

@@ -25,6 +25,7 @@ from sqlalchemy.util.concurrency import in_greenlet
 from ligand_async.context import Unit, current_deadline, unit_var
 from ligand_async.data.aggregates import Aggregates
 from ligand_async.data.changes import ChangeLog, observers_of, watch_session
+from ligand_async.data.digests import CHANGED, read_changed
 from ligand_async.data.errors import (
     ConnectionLost,
     LazyLoadRefused,
@@ -117,6 +118,8 @@ class UnitOfWork:
         for _ in range(_MAX_FLUSHES):
             if session.new or session.dirty or session.deleted:
                 await session.flush()
+            if CHANGED in session.info:
+                await read_changed(session)
             if self._signals is None or not await self._signals.send_flushing():
                 return
         raise RuntimeError(

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from sqlalchemy import inspect
 from sqlalchemy.orm import InstanceState, Mapper
 
+from ligand_async.data.digests import Digested, columns_of, digest_row, read_stored
 from ligand_async.data.models import Timestamped
 
 _ATTRIBUTE = "_ligand_origin"
@@ -22,7 +23,7 @@ class Origin:
     Attributes:
         identity: Differs from that of every other row of any table. With `Timestamped`, a row that is stored under the
             key of a deleted one has another.
-        version: The version, as characters that an entity tag can hold.
+        version: The version, or the digest of a `Digested` row, as characters that an entity tag can hold.
         changed_at: The time of the last change, if the model is `Timestamped`.
     """
 
@@ -32,7 +33,9 @@ class Origin:
 
 
 def origin_names(mapper: Mapper[Any]) -> tuple[str, ...]:
-    """Return the attributes that an origin is made of: none where the model has no version."""
+    """Return the attributes that an origin is made of: none if the model has neither version nor digest."""
+    if issubclass(mapper.class_, Digested):
+        return tuple(columns_of(mapper))
     if mapper.version_id_col is None:
         return ()
     columns = [*mapper.primary_key, mapper.version_id_col]
@@ -48,18 +51,21 @@ def origin_of_row(mapper: Mapper[Any], row: Any) -> Origin | None:
 def origin_of_entity(entity: Any) -> Origin | None:
     """Return the origin of an entity as it is stored now.
 
-    None where the model has no version, the version was not loaded, or nothing is stored: not yet, or no more.
+    None if the model has neither version nor digest, what it is made of was not loaded, or nothing is stored.
     """
     state: InstanceState[Any] | None = inspect(entity, raiseerr=False)
     if not isinstance(state, InstanceState) or state.key is None or state.deleted or state.was_deleted:
         return None
     try:
-        return _make_origin(state.mapper, state.dict.__getitem__)
+        is_digested = isinstance(entity, Digested)
+        return _make_origin(state.mapper, read_stored(state) if is_digested else state.dict.__getitem__)
     except KeyError:
         return None
 
 
 def _make_origin(mapper: Mapper[Any], read: Callable[[str], Any]) -> Origin | None:
+    if issubclass(mapper.class_, Digested):
+        return _make_digested_origin(mapper, read)
     names = list(origin_names(mapper))
     if not names:
         return None
@@ -69,6 +75,14 @@ def _make_origin(mapper: Mapper[Any], read: Callable[[str], Any]) -> Origin | No
     table = str(mapper.base_mapper.local_table)
     identity = digest(repr([table, *(str(read(name)) for name in names), str(created_at)]).encode())
     return Origin(identity, str(version) if isinstance(version, int) else digest(str(version).encode()), updated_at)
+
+
+def _make_digested_origin(mapper: Mapper[Any], read: Callable[[str], Any]) -> Origin:
+    key = [str(read(mapper.get_property_by_column(column).key)) for column in mapper.primary_key]
+    is_timed = issubclass(mapper.class_, Timestamped)
+    moments = [read("created_at"), read("updated_at")] if is_timed else [None, None]
+    identity = digest(repr([str(mapper.base_mapper.local_table), *key, str(moments[0])]).encode())
+    return Origin(identity, digest_row(mapper, read), moments[1])
 
 
 def remember_origin(value: BaseModel, source: Any, origin: Origin | None = None) -> None:

@@ -22,9 +22,12 @@ from werkzeug.routing import Rule
 from ligand_async.annotations import members_of
 from ligand_async.context import find_service, service_of
 from ligand_async.data import (
+    Digested,
     Origin,
     Timestamped,
+    confirm_digests,
     digest,
+    expect_digest,
     expect_version,
     is_flat,
     is_key_taken,
@@ -237,7 +240,9 @@ class _Preconditions:
         if self.conditions.know(selected):
             raise PreconditionFailed(_EXISTS)
         self._pinned = self.conditions.pin(selected)
-        if self._pinned and entity is not None:
+        if self._pinned and isinstance(entity, Digested) and origin is not None:
+            expect_digest(entity, origin.version)
+        elif self._pinned and entity is not None:
             expect_version(entity)
         if self.required and not self._pinned:
             raise PreconditionRequired(
@@ -257,7 +262,7 @@ class _Preconditions:
             )
 
     async def confirm(self, session: AsyncSession) -> None:
-        """Compare the version in the database if no UPDATE has, because the handler changed only other rows.
+        """Compare the row in the database if no UPDATE has, because the handler changed only other rows.
 
         SQLite needs no comparison: this transaction has been its only writer since it began.
 
@@ -266,6 +271,9 @@ class _Preconditions:
         """
         entity, checked = self.entity, self._origin
         if checked is None or not self._pinned or session.get_bind().dialect.name == "sqlite":
+            return
+        if isinstance(entity, Digested):
+            await confirm_digests(session)
             return
         now = origin_of_entity(entity)
         if now is None or now.version != checked.version:
@@ -292,7 +300,8 @@ def _origin_to_check(entity: object) -> Origin:
     if origin is None:
         raise TypeError(
             f"check_preconditions() cannot read the version of this {type(entity).__name__}: pass an entity of a "
-            "Versioned model, flushed and with its version and timestamps loaded, or None if it does not exist yet"
+            "Versioned model, flushed and with its version and timestamps loaded, or of a Digested one with all its "
+            "columns, or None if it does not exist yet"
         )
     return origin
 
@@ -408,9 +417,9 @@ def _success_headers(endpoint: Endpoint, status: int, shown: Any) -> Iterator[tu
 
 
 def _is_versioned(shown: Any) -> bool:
-    """Return whether a schema is derived from a model that counts its versions."""
+    """Return whether a schema is derived from a model that has versions or digests."""
     model = getattr(shown, "__ligand_model__", None)
-    return model is not None and model.__mapper__.version_id_col is not None
+    return model is not None and (model.__mapper__.version_id_col is not None or issubclass(model, Digested))
 
 
 def _may_be_dated(shown: Any, *, stored: bool) -> bool:
