@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from sqlalchemy import Constraint, ForeignKeyConstraint, Index, MetaData, Table
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm.exc import StaleDataError
@@ -199,14 +200,66 @@ def _columns_of_constraint(metadata: MetaData, constraint: str | None, table_nam
 def _columns_in_table(table: Table, name: str | None) -> list[str]:
     items: list[Constraint | Index] = [*table.constraints, *table.indexes]
     for item in items:
-        if str(item.name) == name:
+        if name in _names_of(item):
             if isinstance(item, ForeignKeyConstraint):
                 return list(item.column_keys)
             columns = [column.name for column in getattr(item, "columns", ())]
             # A check written as text has no columns; its name ends with one where the naming was kept to.
             meant = [column.name for column in table.columns if str(item.name).endswith(f"_{column.name}")]
             return columns or sorted(meant, key=len)[-1:]
-    return []
+    return _columns_of_unnamed(table, name) if name is not None else []
+
+
+_PREPARER = postgresql.asyncpg.dialect().identifier_preparer  # type: ignore[no-untyped-call]  # SQLAlchemy's
+
+
+def _names_of(item: Constraint | Index) -> set[str]:
+    """Return the names that the databases know a constraint by: PostgreSQL takes no more than 63 characters."""
+    if not isinstance(item.name, str):
+        return set()
+    written = _PREPARER.format_index(item) if isinstance(item, Index) else _PREPARER.format_constraint(item)
+    return {str(item.name), (written or "").strip('"')}
+
+
+def _columns_of_unnamed(table: Table, name: str) -> list[str]:
+    """Return the columns of a constraint that the models leave without a name, by the name that PostgreSQL makes.
+
+    Names that are taken get a number. If the name of two constraints was shortened to the same, neither is meant.
+    """
+    number = name[len(name.rstrip("0123456789")) :]
+    found: list[list[str]] = []
+    for item in table.constraints:
+        kind = _LABELS.get(item.__visit_name__)
+        if kind is not None and not isinstance(item.name, str):
+            columns = [column.name for column in getattr(item, "columns", ())]
+            shown = "" if kind == "pkey" else "_".join(columns)
+            if _make_name(table.name, shown, kind + number) == name:
+                found.append(columns)
+    # A check of one column is named by it.
+    checked = (column.name for column in table.columns)
+    found += [[column] for column in checked if _make_name(table.name, column, f"check{number}") == name]
+    return found[0] if len(found) == 1 else []
+
+
+_LABELS = {
+    "unique_constraint": "key",
+    "primary_key_constraint": "pkey",
+    "foreign_key_constraint": "fkey",
+    "exclude_constraint": "excl",
+}
+
+
+def _make_name(table: str, columns: str, label: str) -> str:
+    """Return the name that PostgreSQL makes, of 63 bytes at most: its `makeObjectName`."""
+    first, second = table.encode(), columns.encode()
+    room = 63 - len(label) - (2 if second else 1)
+    while len(first) + len(second) > room:
+        if len(first) > len(second):
+            first = first[:-1]
+        else:
+            second = second[:-1]
+    parts = [part.decode(errors="ignore") for part in (first, second) if part]
+    return "_".join([*parts, label])
 
 
 class DatabaseUnreachable(SQLAlchemyError):

@@ -44,6 +44,10 @@ _REQUIRING = frozenset({"PUT", "PATCH", "DELETE"})
 _READS = frozenset({"GET", "HEAD"})
 _TAGGED = frozenset({200, 201, 204})
 _CHANGED = "the resource has been changed; read it again and decide anew"
+_WEAK = (
+    "If-Match has a weak entity tag (W/), which matches nothing; such a tag comes from a list, from a replica, or from "
+    "a proxy that compresses responses. Send the strong tag that the service gave, or let the proxy leave it alone"
+)
 _EXISTS = "there is such a resource already"
 
 IS_CONDITIONAL = "_ligand_conditional"  # the attribute of a marked view
@@ -176,6 +180,10 @@ class _Conditions:
             return False
         return changed_at.replace(microsecond=0) > self.unmodified_since
 
+    def are_weak(self) -> bool:
+        """Return whether all tags of `If-Match` are weak, which match nothing (RFC 9110 section 13.1.1)."""
+        return self.match is not None and not self.match.as_set() and bool(self.match.as_set(include_weak=True))
+
     def know(self, selected: _Selected | None) -> bool:
         """Return whether step 3 fails: a resource exists that should not, or the client has it already."""
         return self.none_match is not None and selected is not None and selected.is_known_to(self.none_match)
@@ -236,7 +244,7 @@ class _Preconditions:
             return  # decided later: they are about the tag of the response
         selected = None if origin is None else _Selected.of_origin(origin)
         if self.conditions.are_stale(selected):
-            raise PreconditionFailed(_CHANGED)
+            raise PreconditionFailed(_WEAK if self.conditions.are_weak() else _CHANGED)
         if self.conditions.know(selected):
             raise PreconditionFailed(_EXISTS)
         self._pinned = self.conditions.pin(selected)
@@ -361,7 +369,7 @@ def _origin_checked() -> Origin | None:
 def _answer_read(response: Response, selected: _Selected) -> Response:
     conditions = _Conditions.of_headers(request.headers)
     if conditions.are_stale(selected):
-        raise PreconditionFailed(_CHANGED)
+        raise PreconditionFailed(_WEAK if conditions.are_weak() else _CHANGED)
     if conditions.have_seen(selected):
         response.status_code = 304
         response.set_data(b"")

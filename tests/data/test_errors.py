@@ -25,8 +25,10 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.orm.exc import StaleDataError
 
+from ligand_async import Database, Model
 from ligand_async.data import ConnectionLost, DatabaseUnreachable, StatementTimedOut, WriteOnReadSession, problem_of
 from ligand_async.data.errors import columns_of
 from ligand_async.errors import InvalidPart, Problem
@@ -307,3 +309,113 @@ def test_words_of_sqlite(words: str, columns: list[str]) -> None:
 def test_the_only_reference_that_a_statement_writes(statement: str, columns: list[str]) -> None:
     """SQLite does not say which reference is broken; where only one was written, it is that one."""
     assert columns_of(None, "FOREIGN KEY constraint failed", metadata, statement) == columns
+
+
+LONG = "a_name_that_is_longer_than_what_postgresql_takes_for_any_identifier"
+
+
+class Plain(DeclarativeBase):
+    """Tables whose constraints have no names, as SQLAlchemy makes them without a naming convention."""
+
+
+class Parent(Plain):
+    """What others refer to."""
+
+    __tablename__ = "parent"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+
+class Unnamed(Plain):
+    """Every kind of constraint."""
+
+    __tablename__ = "unnamed"
+    __table_args__ = (UniqueConstraint("left1", "right2"), CheckConstraint("price >= 0"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    left1: Mapped[int]
+    right2: Mapped[int]
+    price: Mapped[int]
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("parent.id"))
+
+
+class LongUnnamed(Plain):
+    """A table and columns with names so long that PostgreSQL has to shorten what it makes of them."""
+
+    __tablename__ = f"unnamed_{LONG}"[:60]
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    first: Mapped[int] = mapped_column(LONG[:50], unique=True)
+    second: Mapped[int] = mapped_column(f"{LONG[:49]}2", unique=True)
+    third: Mapped[int] = mapped_column(f"third_{LONG}"[:49], unique=True)
+    parent_id: Mapped[int | None] = mapped_column(f"parent_{LONG}"[:55], ForeignKey("parent.id"))
+
+
+class LongNamed(Model, DeclarativeBase):
+    """A base with names by convention, which SQLAlchemy shortens."""
+
+
+class LongConvention(LongNamed):
+    """A table whose names by convention are too long."""
+
+    __tablename__ = f"named_{LONG}"[:55]
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    first: Mapped[int] = mapped_column(LONG[:50], unique=True)
+
+
+GOOD: dict[str, Any] = {"id": 1, "name": "x", "left1": 1, "right2": 1, "price": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointers"),
+    [
+        ({"id": 1}, ["/id"]),
+        ({"name": "x"}, ["/name"]),
+        ({"left1": 1, "right2": 1}, ["/left1", "/right2"]),
+        ({"price": -1}, ["/price"]),
+        ({"parent_id": 7}, ["/parent_id"]),
+        ({"price": None}, ["/price"]),
+    ],
+)
+async def test_constraints_without_names_name_their_fields(
+    postgres_url: str, changes: dict[str, Any], pointers: list[str]
+) -> None:
+    """Row 173: PostgreSQL makes a name for a constraint that has none, and it leads to the columns all the same."""
+    row = {"id": 2, "name": "y", "left1": 2, "right2": 2, "price": 2} | changes
+    assert await pointers_of(postgres_url, Plain, Unnamed(**GOOD), Unnamed(**row)) == pointers
+
+
+async def test_names_that_were_shortened_name_their_fields(postgres_url: str) -> None:
+    """Shortened names lead to the columns, too, and where two constraints have the same one, nothing is guessed."""
+    first = {"id": 1, "first": 1, "second": 1, "third": 1}
+    cases: list[tuple[dict[str, Any], list[str]]] = [
+        ({"first": 1}, []),
+        ({"second": 1}, []),
+        ({"third": 1}, [f"/third_{LONG}"[:50]]),
+        ({"parent_id": 7}, [f"/parent_{LONG}"[:56]]),
+        ({"id": 1}, ["/id"]),
+    ]
+    for changes, pointers in cases:
+        row = {"id": 2, "first": 2, "second": 2, "third": 2} | changes
+        assert await pointers_of(postgres_url, Plain, LongUnnamed(**first), LongUnnamed(**row)) == pointers
+    rows = (LongConvention(id=1, first=1), LongConvention(id=2, first=1))
+    assert await pointers_of(postgres_url, LongNamed, *rows) == [f"/{LONG[:50]}"]
+
+
+async def pointers_of(url: str, base: type[DeclarativeBase], *rows: DeclarativeBase) -> list[str | None]:
+    """Make the tables, add rows in one transaction, and return the places that the problem names."""
+    database = Database(base)
+    app = make_app(url, database=database)
+    async with app.test_app(), app.app_context():
+        await database.create_tables()
+        with pytest.raises(SQLAlchemyError) as caught:
+            async with database.transaction() as session:
+                for row in rows:
+                    session.add(row)
+                    await session.flush()
+                    session.expunge_all()
+    problem = problem_of(caught.value, base.metadata)
+    assert problem is not None
+    return [part.pointer for part in problem.errors]

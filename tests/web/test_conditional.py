@@ -108,6 +108,22 @@ async def test_conditions_are_decided_in_the_order_of_the_rfc(
         assert (await send(client, "PUT", sent)).status_code == status
 
 
+async def test_a_weak_tag_is_named_as_the_reason(sqlite_url: str) -> None:
+    """Row 176: reading again does not help if a proxy weakens all tags, so the 412 says that the tag is weak."""
+    async with shop(sqlite_url) as client:
+        weak = f"W/{await tag_of(client)}"
+        for match, words in (
+            (weak, "weak entity tag"),
+            (f'{weak}, "other"', "has been changed"),
+            ("", "has been changed"),
+        ):
+            response = await send(client, "PUT", {"If-Match": match})
+            assert response.status_code == 412
+            assert words in (await response.get_json())["detail"]
+        response = await send(client, "GET", {"If-Match": weak})
+        assert "weak entity tag" in (await response.get_json())["detail"]
+
+
 async def test_the_tag_of_another_resource_does_not_match(database_url: str) -> None:
     """Two items at the same version have different tags."""
     async with shop(database_url) as client:
