@@ -97,6 +97,25 @@ def keep_clean(engine: AsyncEngine) -> None:
     event.listen(sync_engine, "reset", reset)
 
 
+def keep_pooler_clean(engine: AsyncEngine) -> None:
+    """Reset the tainted connections of an engine before each commit: then a transaction pooler gives them to others.
+
+    A rollback undoes what was set, except advisory locks of the session.
+    """
+
+    def reset_before_commit(connection: Connection) -> None:
+        if connection.info.pop(TAINTED, False):
+            dbapi_connection: Any = connection.connection.dbapi_connection
+            dbapi_connection.run_async(lambda driver: driver.execute(_RESET, timeout=_RESET_TIMEOUT))
+
+    def forget(connection: Connection) -> None:
+        connection.info.pop(TAINTED, None)
+
+    event.listen(engine.sync_engine, "before_cursor_execute", _note_taint)
+    event.listen(engine.sync_engine, "commit", reset_before_commit)
+    event.listen(engine.sync_engine, "rollback", forget)
+
+
 def _note_taint(connection: Connection, _cursor: Any, _sql: str, _parameters: Any, context: Any, _many: bool) -> None:
     if taints(context):
         connection.info[TAINTED] = True

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool, PoolResetState
 from sqlalchemy.util.concurrency import in_greenlet
 
-from ligand_async.data.connections import keep_clean, refuse_what_is_not_read
+from ligand_async.data.connections import keep_clean, keep_pooler_clean, refuse_what_is_not_read
 from ligand_async.data.errors import (
     ConnectionLost,
     DatabaseUnreachable,
@@ -140,8 +140,8 @@ def make_engine(url: URL, settings: Settings, *, reads: bool, pooled: bool = Tru
         _listen_on_sqlite(engine, reads=reads, statement_timeout=settings.database_statement_timeout)
     else:
         bound_new_connections(engine)
-        if pooled and settings.database_pooler == "none":
-            keep_clean(engine)
+        if pooled:
+            keep_clean(engine) if settings.database_pooler == "none" else keep_pooler_clean(engine)
     _listen_everywhere(engine)
     if reads:
         event.listen(engine.sync_engine, "handle_error", _name_refused_writes)

@@ -66,3 +66,38 @@ async def test_nothing_is_written_on_a_read_session_behind_a_pooler(
                         await session.execute(text(statement))
             assert (await post(client, "/items", name="pot"))[0] == 201
             assert await count_items() == 2
+
+
+@pytest.mark.extended
+async def test_nothing_is_left_on_a_connection_of_the_pooler(postgres_url: str, require_tool: RequireTool) -> None:
+    """Row 137: what a transaction set for the session does not reach the next one on the same server connection."""
+    left = (
+        "SET search_path TO pg_catalog",
+        "SELECT set_config('app.tenant', 'ada', false)",
+        "SET SESSION AUTHORIZATION pg_monitor",
+        "SELECT pg_advisory_lock(7)",
+        "CREATE TEMP TABLE mine (x int)",
+    )
+    look = text(
+        "SELECT current_user, current_setting('search_path'), coalesce(current_setting('app.tenant', true), ''), "
+        "(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'), to_regclass('pg_temp.mine'), pg_backend_pid()"
+    )
+    with bounced(require_tool("pgbouncer"), postgres_url, size=1) as url:
+        app = make_service(url, database_pooler="transaction", database_direct_url=postgres_url)
+        async with running(app):
+            async with db.read() as session:
+                clean = (await session.execute(look)).one()
+            for statement in left:
+                async with db.transaction() as session:
+                    await session.execute(text(statement))
+                async with db.read() as session:
+                    assert (await session.execute(look)).one() == clean
+            for statement in left:
+                if "lock" in statement:
+                    continue  # a rollback keeps a lock of the session
+                with pytest.raises(ZeroDivisionError):
+                    async with db.transaction() as session:
+                        await session.execute(text(statement))
+                        raise ZeroDivisionError
+                async with db.read() as session:
+                    assert (await session.execute(look)).one() == clean
