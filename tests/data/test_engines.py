@@ -193,7 +193,7 @@ async def test_schema_can_be_inspected_on_a_read_session(database_url: str) -> N
 async def test_engines_live_from_start_to_stop(database_url: str) -> None:
     """Before the start and after the stop there is no engine, and the error says which app and what to do."""
     app = make_app(database_url)
-    closed = r"the database of app 'tests\.services' is not open.*app\.test_app\(\).*app\.startup\(\)"
+    closed = r"the database of app 'tests\.services' is not open.*app\.test_app\(\).*app\.running\(\)"
     async with app.app_context():
         with pytest.raises(RuntimeError, match=closed):
             db.engines()
