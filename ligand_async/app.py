@@ -11,6 +11,7 @@ from ligand_async.auth import check_access, init_auth
 from ligand_async.context import Service, init_state
 from ligand_async.data import Database
 from ligand_async.docs import OperationNames, document_of, init_docs, make_types_blueprint
+from ligand_async.draining import draining_of
 from ligand_async.ops import init_health, init_logs
 from ligand_async.protocols import Authenticator, DenyList, ProblemRenderer
 from ligand_async.settings import Settings, check_config, check_production, check_serving, check_settings
@@ -122,7 +123,10 @@ def create_app(
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
     app.guard = Guard(
-        _make_stages(settings, title), request_timeout=settings.request_timeout, max_body_bytes=settings.max_body_bytes
+        _make_stages(settings, title),
+        request_timeout=settings.request_timeout,
+        max_body_bytes=settings.max_body_bytes,
+        draining=draining_of(app),
     )
     return app
 

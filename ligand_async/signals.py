@@ -98,8 +98,9 @@ service_draining = _signals.signal(
     "service-draining",
     """The service is about to stop. Receiver: `(app)`.
 
-    Sent before background tasks are awaited and before anything is closed. By then the server has stopped listening,
-    and requests in flight have had the grace period.
+    `ligand serve` sends it when it is told to stop, before the drain delay and the grace period: connections are still
+    accepted, and streams and websockets may say good-bye. Other servers do when they have stopped listening. Either way
+    it is sent before background tasks are awaited and before anything is closed.
     """,
 )
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from quart import Blueprint, Quart, Response, current_app
 from quart_schema import hide
 
+from ligand_async.draining import draining_of
 from ligand_async.errors import ServiceUnavailable
 from ligand_async.marks import limit, public
 from ligand_async.protocols import HealthCheck
@@ -21,7 +22,8 @@ def init_health(app: Quart, checks: Sequence[HealthCheck]) -> None:
     """Serve liveness, which runs no check, and readiness, which runs all checks at once.
 
     `/livez` is 200 as long as the process answers. `/readyz` is 200 when all checks pass within a second, else a 503
-    problem, which names the checks that failed but not the reasons.
+    problem, which names the checks that failed but not the reasons. It is also 503 from the moment when the service is
+    told to stop.
     """
     health = limit(None)(public(Blueprint("ligand_health", __name__)))  # probes must not be refused
 
@@ -33,6 +35,8 @@ def init_health(app: Quart, checks: Sequence[HealthCheck]) -> None:
     @health.get("/readyz")
     @hide
     async def readyz() -> Response:
+        if draining_of(app).begun:
+            raise ServiceUnavailable("the service is stopping", headers={"Retry-After": "1", **_NO_STORE})
         well = await asyncio.gather(*(_passes(check) for check in checks))
         results = {check.name: "ok" if passed else "failed" for check, passed in zip(checks, well, strict=True)}
         if not all(well):

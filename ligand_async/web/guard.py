@@ -10,6 +10,7 @@ from uuid_utils.compat import uuid7
 from werkzeug.exceptions import HTTPException
 
 from ligand_async.context import RequestState, request_state_var
+from ligand_async.draining import Draining
 from ligand_async.errors import PROBLEM_JSON, ContentTooLarge, Problem, problem_bytes, problem_for
 from ligand_async.tasks import NO_DEADLINE, ContainedExits, Deadline
 from ligand_async.web.problems import is_of_the_body, problem_of_http
@@ -227,20 +228,32 @@ class Guard:
         stages: Run in this order, before the app and after it.
         request_timeout: Seconds until the work on a request is stopped; None for no limit.
         max_body_bytes: The largest body, in bytes.
+        draining: Where the deadlines of the requests being served are found when the service stops.
 
     Attributes:
         counts: Failures that no response could report: `stream_failed`, `response_timeout`.
     """
 
-    def __init__(self, stages: Sequence[Stage], *, request_timeout: float | None, max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        *,
+        request_timeout: float | None,
+        max_body_bytes: int,
+        draining: Draining | None = None,
+    ) -> None:
         self.stages = tuple(stages)
+        self.deadlines = set() if draining is None else draining.deadlines
         self.request_timeout = request_timeout
         self.max_body_bytes = max_body_bytes
         self.counts: Counter[str] = Counter()
 
     async def serve(self, app: _ASGIApp, scope: _Scope, receive: Any, send: Any) -> None:
         """Serve one request, HTTP or websocket, with an app."""
-        deadline = Deadline(self.request_timeout) if scope["type"] == "http" else NO_DEADLINE
+        deadline = NO_DEADLINE
+        if scope["type"] == "http":
+            deadline = Deadline(self.request_timeout)
+            self.deadlines.add(deadline)
         request_id = _identify(scope["headers"])
         state = RequestState(request_id, deadline)
         exchange = _Exchange(
@@ -260,6 +273,7 @@ class Guard:
             await self.answer_failure(exchange, error)
         finally:
             request_state_var.reset(token)
+            self.deadlines.discard(deadline)
 
     async def let_in(self, app: _ASGIApp, exchange: _Exchange) -> None:
         """Run the stages, then the app."""
@@ -292,7 +306,10 @@ class Guard:
         if exchange.gone:
             logger.info("%s after the client had left", type(error).__name__)
             return
-        logger.error("unhandled exception outside the app's own handling", exc_info=error)
+        if isinstance(error, ResponseTimedOut):
+            logger.error("%s", error)  # perhaps it is the client that is slow, and there may be many
+        else:
+            logger.error("unhandled exception outside the app's own handling", exc_info=error)
         if not exchange.started:
             await exchange.refuse(problem_for(500))
         elif not exchange.ended:

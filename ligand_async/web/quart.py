@@ -28,13 +28,13 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.routing import FloatConverter, IntegerConverter, MapAdapter, RequestRedirect
 
 from ligand_async.context import current_deadline, current_operation_id, current_principal, request_state
+from ligand_async.draining import begin_draining, draining_of
 from ligand_async.signals import (
     Signal,
     announce,
     deliver,
     operation_completed,
     receivers_of,
-    service_draining,
     service_started,
 )
 from ligand_async.tasks import CLEANUP_SECONDS, ContainedExits, app_var
@@ -70,7 +70,10 @@ class _HTTPConnection(ASGIHTTPConnection):
         """
         with ContainedExits():
             response = await self.app.handle_request(request)
-            seconds = self._timeout_of(response)
+            if response.mimetype == "text/event-stream":
+                await self._send_events(send, response)
+                return
+            seconds = self._timeout_of(response, self.app.config["RESPONSE_TIMEOUT"])
             limit = asyncio.timeout(seconds)
             try:
                 async with limit:
@@ -80,14 +83,28 @@ class _HTTPConnection(ASGIHTTPConnection):
                     raise ResponseTimedOut(f"the response was not sent within {seconds} s") from error
                 raise
 
-    def _timeout_of(self, response: Any) -> float | None:
+    async def _send_events(self, send: Any, response: Any) -> None:
+        # Events have no end of their own: they end, as a whole response, when the service does.
+        draining = draining_of(self.app)
+        limit = asyncio.timeout(self._timeout_of(response, None))
+        try:
+            async with limit:
+                draining.enter_stream(limit)
+                await self._send_response(send, response)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            if not draining.streams_ended:
+                raise ResponseTimedOut(f"the response was not sent within {response.timeout} s") from error
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            draining.leave_stream(limit)
+
+    def _timeout_of(self, response: Any, default: float | None) -> float | None:
         if isinstance(response, Response) and response.timeout is not Ellipsis:
             own: float | None = response.timeout
             return own
-        if response.mimetype == "text/event-stream":
-            return None
-        timeout: float | None = self.app.config["RESPONSE_TIMEOUT"]
-        return timeout
+        return default
 
 
 class ResponseCut(Exception):
@@ -230,10 +247,12 @@ class LigandQuart(Quart):
             await deliver(service_started, self)
 
     async def shutdown(self) -> None:
-        """Send `service_draining`, then wait for background tasks and run the functions after serving."""
+        """Wait for background tasks and run the functions after serving.
+
+        `service_draining` is sent first, if the server has not done so.
+        """
         self.is_started = False
-        async with self.app_context():
-            await deliver(service_draining, self)
+        await begin_draining(self)
         await super().shutdown()
         self.while_serving_gens = [function() for function in self._while_serving]
 
