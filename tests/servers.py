@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
 import socket
@@ -11,14 +12,17 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from quart import Quart
+
+from ligand_async.ops import Connections, Limits
 
 ROOT = Path(__file__).parent.parent
 START_TIMEOUT = 20.0  # seconds
@@ -74,6 +78,58 @@ def served(
     assert status == 0, log.read_text()
 
 
+@dataclass(frozen=True)
+class Launched:
+    """A process of `ligand serve`.
+
+    Attributes:
+        process: Which a test may send signals, and whose end it may await.
+        address: Where it serves.
+        log: Where its output goes.
+    """
+
+    process: "subprocess.Popen[bytes]"
+    address: str
+    log: Path
+
+    def stop(self, number: int = signal.SIGTERM, *, timeout: float = 30.0) -> tuple[int, float]:
+        """Send a signal; return the exit code, and after how many seconds the process ended."""
+        start = time.monotonic()
+        self.process.send_signal(number)
+        return self.process.wait(timeout), time.monotonic() - start
+
+
+@contextmanager
+def launched(
+    target: str, directory: Path, variables: Mapping[str, str] | None = None, *, descriptors: int | None = None
+) -> Iterator[Launched]:
+    """Serve an app by `ligand serve`, as `served` does, and leave its end to the test; one that still runs is killed.
+
+    Args:
+        target: The app.
+        directory: In which it runs, and where its output goes.
+        variables: Of its environment.
+        descriptors: The most files that the process may have open.
+    """
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    command = [*LIGAND, "--app", target, "serve", "--port", str(port)]
+    if descriptors is not None:
+        command = ["prlimit", f"--nofile={descriptors}:{descriptors}", *command]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("LIGAND_", "QUART_"))}
+    environment |= {"PYTHONPATH": str(ROOT), "LIGAND_ENVIRONMENT": "local", **(variables or {})}
+    log = directory / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=directory, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        wait_until_live(address, process, log)
+        yield Launched(process, address, log)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
 def get_token(address: str, *, roles: Iterable[str] = (), scopes: Iterable[str] = ()) -> str:
     """Ask the development issuer of a served app for an access token."""
     form = {
@@ -120,6 +176,38 @@ async def serving(app: Quart, **options: float) -> AsyncIterator[int]:
     finally:
         stop.set()
         await asyncio.wait_for(server, 15)
+
+
+@asynccontextmanager
+async def serving_own(
+    app: Callable[..., Awaitable[None]],
+    *,
+    limits: Limits | None = None,
+    made: Callable[[Connections], object] | None = None,
+    **options: float,
+) -> AsyncIterator[int]:
+    """Serve any ASGI app by the connections of `ligand serve` in the test's own loop, without lifespan; yield the port.
+
+    The options are those of hypercorn's configuration; `made` is called with the connections.
+    """
+    config = Config()
+    config.include_server_header = False
+    config.errorlog = logging.getLogger("hypercorn.error")
+    for name, value in options.items():
+        setattr(config, name, value)
+    connections = Connections(app, config, limits or Limits(http2_cleartext=True))
+    if made is not None:
+        made(connections)
+    listener = socket.create_server(("127.0.0.1", 0))
+    connections.listen(listener)
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        await connections.end()
+        try:
+            await asyncio.wait_for(connections.wait_until_empty(), 5)
+        finally:
+            await connections.abort()
 
 
 async def _wait_until_open(port: int, server: "asyncio.Task[None]") -> None:

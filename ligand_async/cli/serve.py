@@ -18,11 +18,12 @@ logger = logging.getLogger(__name__)
 def serve(info: ScriptInfo, host: str, port: int | None) -> None:
     """Serve the service until SIGINT or SIGTERM.
 
-    If it cannot start, the last line on stderr has the reason, and the exit code is 1.
+    The exit code is 0 after a clean stop, 1 if it cannot start, 3 if requests had to be cut or the app did not close in
+    time. Then the last line on stderr has the reason.
     """
     settings = load_service(info).settings
     try:
         run(load_app(info), settings, host=host, port=settings.port if port is None else port)
     except ServerError as error:
         logger.critical("%s", error)  # one object a line also now, where the log is JSON
-        raise click.exceptions.Exit(1) from error
+        raise click.exceptions.Exit(error.exit_code) from error

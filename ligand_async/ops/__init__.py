@@ -1,10 +1,14 @@
-"""Keeping a service running: health and logs."""
+"""Keeping a service running: server, health and logs."""
 
+from ligand_async.ops.connections import Connections
 from ligand_async.ops.health import init_health
 from ligand_async.ops.logs import init_logs
 from ligand_async.ops.server import ServerError, run
+from ligand_async.ops.streams import Limits
 
 __all__ = [
+    "Connections",
+    "Limits",
     "ServerError",
     "init_health",
     "init_logs",

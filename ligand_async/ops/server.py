@@ -1,4 +1,4 @@
-"""The server: hypercorn in one process, as `ligand serve` runs it."""
+"""The server: one process, as `ligand serve` runs it, from the bound socket to the exit."""
 
 import asyncio
 import errno
@@ -6,24 +6,38 @@ import logging
 import os
 import signal
 import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
-import hypercorn.asyncio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.asyncio.lifespan import Lifespan
 from hypercorn.config import Config
 from hypercorn.utils import LifespanFailureError, LifespanTimeoutError
 from quart import Quart
 from quart.signals import got_serving_exception
 
-from ligand_async.ops.logs import AccessLog, ASGIApp
-from ligand_async.ops.replies import own_replies
+from ligand_async.draining import begin_draining, draining_of
+from ligand_async.ops.connections import Connections
+from ligand_async.ops.logs import AccessLog
+from ligand_async.ops.streams import Limits
 from ligand_async.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 _BACKLOG = 2048  # connections waiting to be accepted
 HEAD_BYTES = 64 * 1024  # more than the guard accepts, so that the guard refuses with its own problem
 _IDLE_TIMEOUT = 5.0  # seconds without a whole request head, on a new connection and between two requests
+_STREAMS = 32  # of one connection, at once
+_PING_INTERVAL = 20.0  # seconds
 _START_TIMEOUT = 60.0  # seconds
-_STOP_TIMEOUT = 10.0  # seconds for what the app closes
-_GRACE = 5.0  # seconds for requests that run when the server stops
+
+STOP_SECONDS = 2.0  # after the grace period, for what is left: a stop takes no longer
+_CUT_SECONDS = 0.5  # for requests that are cut to be answered
+_EXIT_SECONDS = 0.3  # before the process is ended from outside, for the loop to close
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _REASONS = {
@@ -34,11 +48,27 @@ _REASONS = {
 
 
 class ServerError(RuntimeError):
-    """The server did not start, or did not stop as it should; the text says why."""
+    """The server did not start; the text says why.
+
+    Attributes:
+        exit_code: That of the process.
+    """
+
+    exit_code = 1
+
+
+class ForcedStop(ServerError):
+    """The server stopped, but had to cut requests, or the app did not close in time; the text says which."""
+
+    exit_code = 3
 
 
 def run(app: Quart, settings: Settings, *, host: str, port: int) -> None:
     """Serve an app until SIGINT or SIGTERM.
+
+    A stop takes at most the drain delay, the grace period and two seconds, whatever is open and whatever hangs: then
+    the process ends from outside the event loop, with the exit code of `ForcedStop`. A second signal ends the delay and
+    the grace period.
 
     Args:
         app: As `create_app` made it.
@@ -47,73 +77,245 @@ def run(app: Quart, settings: Settings, *, host: str, port: int) -> None:
         port: 0 takes one that is free.
 
     Raises:
-        ServerError: The address cannot be had, or the app does not start or stop.
+        ServerError: The address cannot be had, or the app does not start.
+        ForcedStop: Something was cut.
     """
     listener = open_listener(host, port)  # first, because a server that cannot listen need not start the app
-    with own_replies():
-        asyncio.run(_serve(app, settings, listener))
+    server = Server(app, settings, listener)
+    with _Signals(server) as signals:
+        asyncio.run(server.serve(signals.hand_over))
 
 
-async def _serve(app: Quart, settings: Settings, listener: socket.socket) -> None:
-    """Serve an app on a socket, in the running loop of the main thread, until SIGINT or SIGTERM.
+class Server:
+    """An app, its listener and the state of both.
 
     Args:
         app: As `create_app` made it.
         settings: The app's.
         listener: Bound; it belongs to the server from now on.
-
-    Raises:
-        ServerError: The app does not start or stop.
     """
-    started, stopping = asyncio.Event(), asyncio.Event()
-    failures: list[Exception] = []
 
-    def keep_failure(_app: Quart, exception: Exception, **_others: Any) -> None:
-        failures.append(exception)
+    def __init__(self, app: Quart, settings: Settings, listener: socket.socket) -> None:
+        self.app = app
+        self.settings = settings
+        self.listener = listener
+        self.config = configure(settings)
+        self.limits = limits_of(app, settings)
+        self._stopping = asyncio.Event()
+        self._hurried = asyncio.Event()
+        self._cut: list[str] = []
 
-    loop = asyncio.get_running_loop()
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, stopping.set)
-    config = configure(settings, listener)
-    front = _signal_start(AccessLog(app), started)
-    with got_serving_exception.connected_to(keep_failure, sender=app):
-        serving = hypercorn.asyncio.serve(front, config, shutdown_trigger=stopping.wait, mode="asgi")
-        server = asyncio.create_task(serving)
-        stopped = asyncio.create_task(stopping.wait())
-        await asyncio.wait({server, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if not server.done() and not started.is_set():
-            server.cancel()  # a start that was interrupted has nothing to finish
-        try:
-            await server
-        except asyncio.CancelledError:
-            if not server.cancelled():
-                raise
-        except (LifespanFailureError, LifespanTimeoutError, OSError) as error:
-            what = "stop as it should" if started.is_set() else "start"
-            raise ServerError(
-                f"the service did not {what}: {_describe(failures[-1] if failures else error)}"
-            ) from error
+    @property
+    def longest_stop(self) -> float:
+        """The seconds that a stop may take."""
+        return self.settings.drain_delay + self.settings.grace_period + STOP_SECONDS
+
+    def stop(self) -> None:
+        """Stop; the second call ends the drain delay and the grace period."""
+        if self._stopping.is_set():
+            self._hurried.set()
+        self._stopping.set()
+
+    async def serve(self, begun: Callable[[asyncio.AbstractEventLoop], None]) -> None:
+        """Serve until `stop` is called.
+
+        Args:
+            begun: Called with the running loop.
+
+        Raises:
+            ServerError: The app does not start.
+            ForcedStop: Something was cut.
+        """
+        loop = asyncio.get_running_loop()
+        begun(loop)
+        state: dict[str, Any] = {}
+        front = AccessLog(self.app)
+        lifespan = Lifespan(ASGIWrapper(front), self.config, loop, state)
+        running = loop.create_task(lifespan.handle_lifespan())
+        if not await self._start(lifespan, running):
+            return
+        connections = Connections(front, self.config, self.limits, state)
+        connections.listen(self.listener)
+        name = self.listener.getsockname()
+        logger.info("serving at http://%s:%s", f"[{name[0]}]" if ":" in name[0] else name[0], name[1])
+        await self._stopping.wait()
+        stopped_at = loop.time()
+        await self._end_connections(connections)
+        await self._close_app(lifespan, running, stopped_at)
+        if self._cut:
+            raise ForcedStop(f"the service was stopped, but {' and '.join(self._cut)}")
+        logger.info("stopped after %.1f s", loop.time() - stopped_at)
+
+    # The start.
+
+    async def _start(self, lifespan: Lifespan, running: "asyncio.Task[None]") -> bool:
+        """Start the app; False if it is told to stop before it has started."""
+        failures: list[Exception] = []
+
+        def keep_failure(_app: Quart, exception: Exception, **_others: Any) -> None:
+            failures.append(exception)
+
+        with got_serving_exception.connected_to(keep_failure, sender=self.app):
+            starting = asyncio.create_task(lifespan.wait_for_startup())
+            stopped = asyncio.create_task(self._stopping.wait())
+            await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
+            if not starting.done():  # a start that was interrupted has nothing to finish
+                starting.cancel()
+                running.cancel()
+                await asyncio.wait({starting, running}, timeout=STOP_SECONDS)
+                self.listener.close()
+                return False
+            try:
+                starting.result()
+                if running.done():
+                    running.result()
+            except (LifespanFailureError, LifespanTimeoutError, OSError) as error:
+                self.listener.close()
+                reason = _describe(failures[-1] if failures else error)
+                raise ServerError(f"the service did not start: {reason}") from error
+        return True
+
+    # The end.
+
+    async def _end_connections(self, connections: Connections) -> None:
+        """Let the connections end, and cut what is left of them at the end of the grace period."""
+        draining = draining_of(self.app)
+        delay, grace = self.settings.drain_delay, self.settings.grace_period
+        logger.info("stopping: not ready any more; %d connections are open", len(connections.open))
+        telling = asyncio.create_task(begin_draining(self.app))
+        await connections.announce_end()
+        await self._pass(delay)
+        deadline = asyncio.get_running_loop().time() + grace
+        connections.stop_listening()
+        await self._pass(grace / 2, until=telling)  # streams may say good-bye before they are ended
+        draining.end_streams()
+        await connections.end()
+        empty = asyncio.create_task(connections.wait_until_empty())
+        await self._pass(deadline - asyncio.get_running_loop().time(), until=empty)
+        if not empty.done():
+            requests = draining.stop_requests()
+            await asyncio.wait({empty}, timeout=_CUT_SECONDS)
+            await connections.refuse_unanswered()
+            await asyncio.wait({empty}, timeout=0.1)
+            left = await connections.abort()
+            if requests or left:
+                self._cut.append(f"{requests} requests and {left} connections were cut")
+        empty.cancel()
+        telling.cancel()
+
+    async def _pass(self, seconds: float, *, until: "asyncio.Task[None] | None" = None) -> None:
+        """Wait until the time is over, the task has ended, or a second signal has come."""
+        hurried = asyncio.create_task(self._hurried.wait())
+        awaited = {hurried} if until is None else {hurried, until}
+        await asyncio.wait(awaited, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED)
+        hurried.cancel()
+
+    async def _close_app(self, lifespan: Lifespan, running: "asyncio.Task[None]", stopped_at: float) -> None:
+        """Let the app close what it has opened, for as long as the stop may take."""
+        loop = asyncio.get_running_loop()
+        left = stopped_at + self.longest_stop - _EXIT_SECONDS - loop.time()
+        if self._hurried.is_set():
+            left = min(left, STOP_SECONDS - 2 * _CUT_SECONDS)
+        background = self.app.config["BACKGROUND_TASK_SHUTDOWN_TIMEOUT"]
+        self.app.config["BACKGROUND_TASK_SHUTDOWN_TIMEOUT"] = min(background, max(0.1, left - 1.0))
+        self.config.shutdown_timeout = max(0.1, left)
+        failures: list[Exception] = []
+
+        def keep_failure(_app: Quart, exception: Exception, **_others: Any) -> None:
+            failures.append(exception)
+
+        with got_serving_exception.connected_to(keep_failure, sender=self.app):
+            try:
+                await lifespan.wait_for_shutdown()
+            except LifespanTimeoutError:
+                self._cut.append(f"the app did not close within {left:.1f} s")
+            except LifespanFailureError as error:
+                self._cut.append(f"the app failed to close: {_describe(failures[-1] if failures else error)}")
+        await asyncio.wait({running}, timeout=0.1)
+        if running.done() and not running.cancelled() and isinstance(running.exception(), LifespanFailureError):
+            reason = _describe(failures[-1] if failures else running.exception())
+            self._cut.append(f"the app failed to close: {reason}")
+        running.cancel()
 
 
-def configure(settings: Settings, listener: socket.socket) -> Config:
-    """Return hypercorn's configuration."""
+class _Signals:
+    """SIGINT and SIGTERM of the process, for as long as the server runs.
+
+    The handlers are Python's own and not the loop's: they also run while a handler of the service blocks the loop. From
+    the first signal on a thread watches the time.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._before: dict[int, Any] = {}
+        self._ends_at = 0.0
+        self._main = threading.get_ident()
+
+    def __enter__(self) -> "_Signals":
+        for number in _SIGNALS:
+            self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let the signals stop the server in its loop from now on."""
+        self._loop = loop
+        if self._ends_at:
+            self._server.stop()
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if not self._ends_at:
+            self._ends_at = now + self._server.longest_stop
+            threading.Thread(target=self._watch, name="ligand-stop", daemon=True).start()
+        else:
+            self._ends_at = min(self._ends_at, now + STOP_SECONDS)
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._server.stop)
+
+    def _watch(self) -> None:
+        while (left := self._ends_at - time.monotonic()) > 0:
+            time.sleep(min(left, 0.1))
+        # A log handler may hang like everything else.
+        threading.Thread(target=self._log_end, daemon=True).start()
+        time.sleep(0.1)
+        os._exit(ForcedStop.exit_code)
+
+    def _log_end(self) -> None:
+        frame = sys._current_frames().get(self._main)
+        place = "" if frame is None else f"; the main thread is at {frame.f_code.co_filename}:{frame.f_lineno}"
+        logger.critical("the service did not stop in time and was ended%s", place)
+
+
+def configure(settings: Settings) -> Config:
+    """Return hypercorn's configuration: the limits of its protocols."""
     config = Config()
-    config.bind = [f"fd://{listener.detach()}"]
     config.backlog = _BACKLOG
     config.include_server_header = False
     config.h11_max_incomplete_size = HEAD_BYTES
     config.h2_max_header_list_size = HEAD_BYTES
+    config.h2_max_concurrent_streams = _STREAMS
     config.websocket_max_message_size = settings.max_body_bytes
+    config.websocket_ping_interval = _PING_INTERVAL
     config.keep_alive_timeout = _IDLE_TIMEOUT
-    # It would also end a connection whose client waits in silence for its answer.
-    config.read_timeout = None
     config.startup_timeout = _START_TIMEOUT
-    config.shutdown_timeout = _STOP_TIMEOUT
-    config.graceful_timeout = _GRACE
     config.errorlog = logging.getLogger("hypercorn.error")  # without a handler of its own: the process's log writes it
     config.accesslog = None  # AccessLog writes it
     return config
+
+
+def limits_of(app: Quart, settings: Settings) -> Limits:
+    """Return the limits that hypercorn's configuration does not have."""
+    return Limits(
+        connections=settings.max_connections,
+        stall_timeout=app.config["RESPONSE_TIMEOUT"],
+        http2_cleartext=settings.http2_cleartext,
+    )
 
 
 def open_listener(host: str, port: int) -> socket.socket:
@@ -134,21 +336,7 @@ def open_listener(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _signal_start(app: ASGIApp, started: asyncio.Event) -> ASGIApp:
-    """Return the app in a layer that sets the event once the app has started."""
-
-    async def front(scope: Any, receive: Any, send: Any) -> None:
-        async def watch(message: Any) -> None:
-            if message["type"] == "lifespan.startup.complete":
-                started.set()
-            await send(message)
-
-        await app(scope, receive, watch if scope["type"] == "lifespan" else send)
-
-    return front
-
-
-def _describe(error: BaseException) -> str:
+def _describe(error: BaseException | None) -> str:
     """Return an error as text; many exceptions have no message."""
     text = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

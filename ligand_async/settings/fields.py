@@ -24,6 +24,7 @@ from ligand_async.settings.types import (
 )
 
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]  # seconds too
 
 
 class ServiceSettings(BaseSettings):
@@ -114,6 +115,18 @@ class ServiceSettings(BaseSettings):
     )
     clients_directory: str | None = Field(
         default=None, description="Where the built clients of the service are; none: `clients` beside its module."
+    )
+    drain_delay: _NotNegative = Field(
+        default=0.0, description="Seconds between the signal to stop, when readiness turns 503, and closing."
+    )
+    grace_period: _NotNegative = Field(
+        default=5.0, description="Seconds for requests in flight once no more connections are accepted."
+    )
+    max_connections: int = Field(
+        default=10_000, ge=1, description="Connections at once; the oldest idle one makes room for a new one."
+    )
+    http2_cleartext: bool = Field(
+        default=False, description="Whether HTTP/2 is served without TLS, to clients that begin with it."
     )
     port: int = Field(default=8000, ge=1, le=65535, description="The port that `ligand serve` listens on.")
 

@@ -102,7 +102,9 @@ class Settings(OIDCSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="LIGAND_", hide_input_in_errors=True)
 
-    environment_rows: ClassVar[_Rows] = MappingProxyType({})
+    environment_rows: ClassVar[_Rows] = MappingProxyType(
+        {name: MappingProxyType({"drain_delay": 3.0}) for name in STRICT}
+    )
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
     _validated: dict[str, Any] = PrivateAttr(default_factory=dict)  # as they were when pydantic last looked at them
 

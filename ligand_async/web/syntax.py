@@ -53,7 +53,8 @@ class Syntax:
         if scope.get("http_version", "1.1") not in _VERSIONS:
             _refuse(505, "HTTP versions 1.0, 1.1, 2 and 3 are supported")
         method = scope.get("method", "GET")
-        if method in _UNKNOWN_METHODS:
+        # A method is compared as it was sent (RFC 9110 section 9.1); Quart would take `get` for GET.
+        if method in _UNKNOWN_METHODS or method != method.upper():
             _refuse(501, "the method is not implemented")
         host = self.check_headers(scope["headers"])
         target = _target_of(scope)

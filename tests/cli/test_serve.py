@@ -170,15 +170,15 @@ def test_environment_cli_does_not_serve(tmp_path: Path) -> None:
 
 
 def test_failed_stop_says_why_last(tmp_path: Path) -> None:
-    """The message of a service that fails while it stops differs from that of one that never started."""
+    """Message and status of a service that fails while it stops differ from those of one that never started."""
     port = free_port()
     with started(tmp_path, "make_clinging", "--port", str(port)) as (process, log):
         wait_until_live(f"http://127.0.0.1:{port}", process, log)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 1
+        assert process.wait(10) == 3
 
     last = log.read_text().splitlines()[-1]
-    assert "the service did not stop as it should: RuntimeError: the door is jammed" in last
+    assert "the service was stopped, but the app failed to close: RuntimeError: the door is jammed" in last
 
 
 def test_port_in_use_is_one_line(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_every_line_is_json_in_prod(tmp_path: Path) -> None:
         process.wait(10)
     running, access, *_ = [json.loads(line) for line in log.read_text().splitlines()]
 
-    assert running["event"].startswith(f"Running on http://127.0.0.1:{port}")
+    assert running["event"].startswith(f"serving at http://127.0.0.1:{port}")
     assert (access["path"], access["status"]) == ("/livez", 200)
 
     with started(tmp_path, "make_failing", "--port", "0", **PROD) as (process, log):

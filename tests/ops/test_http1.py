@@ -1,64 +1,22 @@
-"""hypercorn's own replies: what we replace of it, whether it is still needed, and what the replacements do."""
+"""HTTP/1.1: what we replace of hypercorn's protocol, whether it is still needed, and what the replacement does."""
 
 import asyncio
 import hashlib
 import inspect
-import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
-import h2.config
-import h2.connection
-import h2.events
-import hypercorn.protocol
 import pytest
+from hypercorn.asyncio.lifespan import Lifespan
 from hypercorn.asyncio.task_group import TaskGroup
-from hypercorn.protocol import ProtocolWrapper
-from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import HTTPStream
-from hypercorn.protocol.ws_stream import WSStream
+from hypercorn.protocol.ws_stream import Handshake, WebsocketBuffer, WSStream
 
-from ligand_async.ops.replies import own_replies
-from tests.http import PROBLEM, WireReply, exchange_now, request
+from tests.http import PROBLEM, request
+from tests.ops.plain import UPGRADE, WEBSOCKET, Serve, app, ask, serving_ours, serving_stock
 from tests.servers import serving
-
-Serve = Callable[..., AbstractAsyncContextManager[int]]
-UPGRADE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
-WEBSOCKET = request("GET", "/", *UPGRADE, "Sec-WebSocket-Version: 13")
-
-
-async def app(scope: Any, receive: Any, send: Any) -> None:
-    """Do as the path says; nothing stands around it."""
-    if scope["type"] == "lifespan":
-        for _ in range(2):
-            await send({"type": f"{(await receive())['type']}.complete"})
-    elif scope["path"] == "/broken":
-        raise RuntimeError("no answer")
-    elif scope["path"] in {"/ok", "/late"}:
-        await asyncio.sleep(0.2 if scope["path"] == "/late" else 0)
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-        await send({"type": "http.response.body", "body": b"ok"})
-    elif scope["path"] == "/waiting":
-        while (await receive())["type"] != "websocket.disconnect":
-            pass
-    elif scope["type"] == "websocket":
-        await send({"type": "websocket.close"})
-
-
-@asynccontextmanager
-async def serving_ours(**options: float) -> AsyncIterator[int]:
-    """Serve it with our replies."""
-    with own_replies():
-        async with serving(app, **options) as port:  # type: ignore[arg-type]  # any ASGI app will do
-            yield port
-
-
-def serving_stock(**options: float) -> AbstractAsyncContextManager[int]:
-    """Serve it as hypercorn does."""
-    return serving(app, **options)  # type: ignore[arg-type]  # any ASGI app will do
 
 
 async def count_left(serve: Serve, *parts: bytes) -> int:
@@ -71,14 +29,8 @@ async def count_left(serve: Serve, *parts: bytes) -> int:
         return len(asyncio.all_tasks() - running)
 
 
-async def ask(port: int, *parts: bytes, **options: Any) -> WireReply:
-    """Send bytes to a server in this loop."""
-    return await asyncio.to_thread(exchange_now, f"http://127.0.0.1:{port}", *parts, **options)
-
-
 # Of what our classes inherit, call, or take the place of. A change is read, our side adapted, and the digest renewed.
 DIGESTS = {
-    ProtocolWrapper: "caf949187e9b4a81",
     H11Protocol.__init__: "c7c989fd6a352626",
     H11Protocol.handle: "3b56e067447488df",
     H11Protocol.stream_send: "56a36254a368d71a",
@@ -88,19 +40,21 @@ DIGESTS = {
     H11Protocol._send_error_response: "58c2b47ae295d000",
     H11Protocol._maybe_recycle: "3ac53f52bc4e65de",
     H11Protocol._close_stream: "378930655d7bb41a",
-    TaskGroup.spawn_app: "6606faaadfc368e3",
     H11WSConnection: "33372cf689429978",
-    H2Protocol.__init__: "d577a96e2eb647a4",
-    H2Protocol.stream_send: "d8fc824e2770ba5c",
-    H2Protocol._handle_events: "3378aef0a2348f0d",
-    H2Protocol._create_stream: "91eb123ddf247ede",
-    H2Protocol._close_stream: "a292549791640b65",
-    H2Protocol._flush: "1a771e85178d124c",
+    H11Protocol._create_stream: "a2338a57ab343908",
+    TaskGroup: "1260b105c058872d",
+    Lifespan: "164b3fdbe941195d",
     HTTPStream.handle: "6ed2e34c5e708c6a",
     HTTPStream.app_send: "c806044b99736985",
     HTTPStream._send_error_response: "57f849b2813e5779",
     WSStream.handle: "743209f49012b8c7",
     WSStream.app_send: "a6dd1160bfc416e7",
+    WSStream._accept: "144623ad2e13fc56",
+    WSStream._handle_events: "b90f3f595ff9fd47",
+    WSStream._send_pings: "4721ce45cbdf91e6",
+    WSStream._send_wsproto_event: "3a4df3f0d2dfd314",
+    Handshake: "701a154c29b5ab4c",
+    WebsocketBuffer: "31c9b1345f308f4c",
     WSStream._send_error_response: "8b6acae9ca1ce378",
 }
 
@@ -126,7 +80,7 @@ def test_source_is_the_one_that_was_read(code: Callable[..., Any]) -> None:
     ],
 )
 async def test_replies_are_needed(sent: bytes) -> None:
-    """hypercorn itself still answers without a body; on the day it does not, delete `ops/replies.py`."""
+    """hypercorn itself still answers without a body; on the day it does not, delete its own replies."""
     async with serving(app) as port:  # type: ignore[arg-type]  # any ASGI app will do
         reply = await ask(port, sent)
 
@@ -211,125 +165,41 @@ async def test_upgrade_to_http2_is_ignored() -> None:
     assert stock.status != 200
 
 
-def test_replies_end_with_their_context() -> None:
-    """Afterwards the process has hypercorn's own again."""
-    with own_replies():
-        assert hypercorn.protocol.H11Protocol is not H11Protocol  # type: ignore[attr-defined]  # not exported
-    assert hypercorn.protocol.H11Protocol is H11Protocol  # type: ignore[attr-defined]  # the same
-    assert hypercorn.protocol.H2Protocol is H2Protocol  # type: ignore[attr-defined]  # the same
+@pytest.mark.parametrize("method", ["GET", "get", "M-SEARCH"])
+async def test_method_is_as_it_was_sent(method: str) -> None:
+    """A method is case-sensitive (RFC 9110 section 9.1); hypercorn writes it in capitals."""
+    async with serving_ours() as port:
+        reply = await ask(port, request(method, "/method"))
 
-
-class H2Client:
-    """A client of HTTP/2 that checks nothing of what it sends."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-        unchecked = h2.config.H2Configuration(
-            validate_outbound_headers=False, normalize_outbound_headers=False, header_encoding=None
-        )
-        self.connection = h2.connection.H2Connection(unchecked)
-        self.connection.initiate_connection()
-        self.headers: dict[int, dict[bytes, bytes]] = {}
-        self.bodies: dict[int, bytes] = {}
-        self.ended: set[int] = set()
-
-    async def send(self, *fields: tuple[bytes, bytes], end: bool = True) -> int:
-        """Open a stream, and return its number."""
-        stream: int = self.connection.get_next_available_stream_id()
-        self.connection.send_headers(stream, list(fields), end_stream=end)
-        await self.flush()
-        return stream
-
-    async def flush(self) -> None:
-        self.writer.write(self.connection.data_to_send())
-        await self.writer.drain()
-
-    async def answer(self, stream: int) -> tuple[dict[bytes, bytes], bytes]:
-        """Wait for the end of a stream's answer."""
-        async with asyncio.timeout(5):
-            while stream not in self.ended:
-                data = await self.reader.read(65536)
-                assert data, "the server closed the connection"
-                for event in self.connection.receive_data(data):
-                    self.note(event)
-                await self.flush()
-        return self.headers[stream], self.bodies.get(stream, b"")
-
-    def note(self, event: Any) -> None:
-        match event:
-            case h2.events.ResponseReceived():
-                self.headers[event.stream_id] = dict(event.headers)
-            case h2.events.DataReceived():
-                self.bodies[event.stream_id] = self.bodies.get(event.stream_id, b"") + event.data
-                self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-            case h2.events.StreamEnded():
-                self.ended.add(event.stream_id)
-
-
-@asynccontextmanager
-async def h2_client(serve: Serve = serving_ours) -> AsyncIterator[H2Client]:
-    """Speak HTTP/2, with prior knowledge, to the app under our replies, or under hypercorn's own."""
-    async with serve() as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        client = H2Client(reader, writer)
-        await client.flush()
-        try:
-            yield client
-        finally:
-            writer.transport.abort()
-
-
-def fields(path: bytes, method: bytes = b"GET") -> tuple[tuple[bytes, bytes], ...]:
-    return (b":method", method), (b":path", path), (b":scheme", b"http"), (b":authority", b"127.0.0.1")
-
-
-async def test_http2_without_an_answer_is_a_problem() -> None:
-    """HTTP/2 has the same document, and no `connection` field: it would make the reply malformed."""
-    async with h2_client() as client:
-        headers, body = await client.answer(await client.send(*fields(b"/silent")))
-
-    assert headers[b":status"] == b"500"
-    assert headers[b"content-type"] == PROBLEM.encode()
-    assert b"connection" not in headers
-    assert json.loads(body)["request_id"] == headers[b"x-request-id"].decode()
+    assert reply.body == method.encode()
 
 
 @pytest.mark.parametrize(
-    "bad",
-    [
-        pytest.param(fields(b"/\xff"), id="bytes beyond ASCII in the path"),
-        pytest.param(fields(b"/", b"G\xffT"), id="in the method"),
-        pytest.param(((b":method", b"CONNECT"), (b":authority", b"127.0.0.1")), id="no path"),
-    ],
+    "lengths",
+    [("5", "5"), ("5, 5",), ("5,5",), ("5", "6"), ("+5",), ("5", "5", "5")],
+    ids=lambda lengths: " and ".join(lengths),
 )
-async def test_http2_requests_that_hypercorn_fails_on(bad: tuple[tuple[bytes, bytes], ...]) -> None:
-    """A stream that ends the whole connection in hypercorn is a 400, and the others of its connection go on."""
-    async with h2_client() as client:
-        headers, body = await client.answer(await client.send(*bad))
-        good, _ = await client.answer(await client.send(*fields(b"/ok")))
+async def test_two_lengths_are_refused(lengths: tuple[str, ...]) -> None:
+    """Two Content-Lengths are a 400 also if they are equal: what stands in front may have taken the other one."""
+    head = request("POST", "/length", *(f"Content-Length: {length}" for length in lengths))
+    async with serving_ours() as port:
+        reply = await ask(port, head + b"hello", until_closed=True)
 
-    assert (headers[b":status"], headers[b"content-type"]) == (b"400", PROBLEM.encode())
-    assert json.loads(body)["status"] == 400
-    assert good[b":status"] == b"200"
-    async with h2_client(serving_stock) as client:
-        with pytest.raises(AssertionError, match="the server closed the connection"):
-            await client.answer(await client.send(*bad))
+    assert (reply.status, reply.closed, reply.document["status"]) == (400, True, 400)
 
 
-async def test_http2_body_after_its_answer() -> None:
-    """What comes of a body after its answer is dropped; in hypercorn it ends the other streams of the connection."""
-    async with h2_client() as client:
-        stream = await client.send(*fields(b"/ok", b"POST"), end=False)
-        await client.answer(stream)
-        client.connection.send_data(stream, b"late", end_stream=True)
-        await client.flush()
-        headers, body = await client.answer(await client.send(*fields(b"/ok")))
+@pytest.mark.parametrize("pause", [0, 0.01])
+async def test_one_length_is_taken(pause: float) -> None:
+    """One is enough, in one piece or in many, and what stands in the body counts for nothing."""
+    body = b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n"
+    sent = request("POST", "/length", body=body) + request("GET", "/ok", "Connection: close")
+    async with serving_ours() as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for number in range(0, len(sent), 7):
+            writer.write(sent[number : number + 7])
+            if pause:
+                await asyncio.sleep(pause)
+        received = await reader.read()
 
-    assert (headers[b":status"], body) == (b"200", b"ok")
-    async with h2_client(serving_stock) as client:
-        stream = await client.send(*fields(b"/ok", b"POST"), end=False)
-        await client.answer(stream)
-        client.connection.send_data(stream, b"late", end_stream=True)
-        await client.flush()
-        with pytest.raises(AssertionError, match="the server closed the connection"):
-            await client.answer(await client.send(*fields(b"/ok")))
+    assert received.count(b"HTTP/1.1 200 ") == 2
+    assert b"\r\n\r\n41" in received.replace(b"\r\n\r\n%d" % len(body), b"\r\n\r\n41")

@@ -39,6 +39,9 @@ def default_in(environment: str, key: str) -> str:
     info = Settings.model_fields[key]
     if (environment, key) in MADE:
         return MADE[environment, key]
+    row = Settings.environment_rows.get(environment, {})
+    if key in row:
+        return code(row[key])
     if not info.is_required():
         return "none" if info.default in (None, ()) else code(info.default)
     if environment in STRICT:

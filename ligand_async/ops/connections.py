@@ -1,0 +1,429 @@
+"""The connections of a server: accepted, capped in number, limited in time, and ended.
+
+`Connections` takes the place of asyncio's server and of hypercorn's `TCPServer`. Each connection speaks by a protocol
+object: `HTTP1`, or `HTTP2` where TLS has agreed on it or the client begins with it. A protocol has the signature of
+hypercorn 0.18's, and `announce_end`, `end` and `refuse_unanswered` besides. It sends hypercorn's events: `RawData` is
+written, `Updated` says whether a request is being served, `Closed` ends the connection.
+
+What hypercorn 0.18 leaves open: a connection whose client has closed it is kept for five seconds more, one whose client
+reads nothing for ever; and under Python 3.12 and later an open one keeps the process from ending.
+"""
+
+import asyncio
+import contextlib
+import logging
+import resource
+import socket
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.asyncio.task_group import TaskGroup
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import parse_socket_addr
+
+from ligand_async.ops.http1 import HTTP1, HTTP2Begun
+from ligand_async.ops.http2 import HTTP2
+from ligand_async.ops.logs import ASGIApp
+from ligand_async.ops.streams import Limits, ServerContext
+
+logger = logging.getLogger(__name__)
+
+_READ_AT_ONCE = 64 * 1024  # bytes
+_WRITE_AT_ONCE = 64 * 1024  # bytes
+_ACCEPT_AT_ONCE = 64  # connections per turn of the loop
+_ACCEPT_PAUSE = 0.1  # seconds, where the process can open no more files
+_LOG_INTERVAL = 1.0  # seconds between two log lines about connections that could not be accepted
+_TELL_TIMEOUT = 0.5  # seconds for what connections are told when the server stops
+_ABORT_TIMEOUT = 0.2  # seconds for the app to hear that its client is gone, and then for its cancellation
+_LINGER = 1.0  # seconds in which what a client still sends is dropped, so that it can read the last response
+_FLUSH_TIMEOUT = 5.0  # seconds without progress, for what is written when a connection ends
+_SPARE_FILES = 8  # one in eight of the files that the process may open is not for connections
+
+
+class Connections:
+    """All connections of one server.
+
+    Args:
+        app: Served.
+        config: hypercorn's; the limits of the protocols are read from it.
+        limits: The others.
+        state: Of the app's lifespan.
+    """
+
+    def __init__(self, app: ASGIApp, config: Config, limits: Limits, state: dict[str, Any] | None = None) -> None:
+        self.app = ASGIWrapper(app)
+        self.config = config
+        self.context = ServerContext(limits)
+        self.state = {} if state is None else state
+        self.most = min(limits.connections, _files_for_connections())
+        self.open: dict[_Connection, None] = {}
+        self.idle: dict[_Connection, None] = {}  # the oldest first
+        self.loop = asyncio.get_running_loop()
+        self._listeners: list[socket.socket] = []
+        self._accepting = False
+        self._beginning: set[asyncio.Task[Any]] = set()
+        self._telling: set[asyncio.Task[None]] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._failures = 0
+        self._logged_at = -_LOG_INTERVAL
+
+    # The beginning.
+
+    def listen(self, listener: socket.socket) -> None:
+        """Accept the connections of a bound socket, which belongs to the server from now on."""
+        listener.setblocking(False)
+        listener.listen(self.config.backlog)
+        self._listeners.append(listener)
+        self._accepting = False
+        self._accept_again()
+
+    def stop_listening(self) -> None:
+        """Accept no more connections. Those that wait in the backlog are refused by the kernel."""
+        self._pause()
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(_ACCEPT_AT_ONCE):
+            is_full = len(self.open) + len(self._beginning) >= self.most
+            if is_full and not self.idle:
+                self._pause()  # until a connection ends, or is idle
+                return
+            try:
+                accepted, _ = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:  # too many files are open, here or on the machine
+                self._log_failure(error)
+                self._make_room()
+                self._pause()
+                self.loop.call_later(_ACCEPT_PAUSE, self._accept_again)
+                return
+            if is_full:
+                self._make_room()
+            accepted.setblocking(False)
+            if accepted.family in {socket.AF_INET, socket.AF_INET6}:
+                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            task = self.loop.create_task(self._begin(accepted))
+            self._beginning.add(task)
+            task.add_done_callback(self._beginning.discard)
+
+    async def _begin(self, accepted: socket.socket) -> None:
+        reader = asyncio.StreamReader(limit=_READ_AT_ONCE, loop=self.loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=self.loop)
+        try:
+            transport, _ = await self.loop.connect_accepted_socket(lambda: protocol, accepted)
+        except OSError as error:
+            accepted.close()
+            logger.info("a connection was lost before it began: %s", error)
+            return
+        writer = asyncio.StreamWriter(transport, protocol, reader, self.loop)
+        connection = _Connection(self, reader, writer)
+        self.open[connection] = None
+        self._empty.clear()
+        connection.task = self.loop.create_task(connection.run())
+
+    def _pause(self) -> None:
+        if self._accepting:
+            self._accepting = False
+            for listener in self._listeners:
+                self.loop.remove_reader(listener)
+
+    def _accept_again(self) -> None:
+        if not self._accepting:
+            self._accepting = True
+            for listener in self._listeners:
+                self.loop.add_reader(listener, self._accept, listener)
+
+    def _make_room(self) -> None:
+        """Close the connection that has been idle for longest."""
+        oldest = next(iter(self.idle), None)
+        if oldest is not None:
+            oldest.abort()
+
+    def _log_failure(self, error: OSError) -> None:
+        self._failures += 1
+        now = time.monotonic()
+        if now - self._logged_at >= _LOG_INTERVAL:
+            count, self._failures, self._logged_at = self._failures, 0, now
+            logger.error(
+                "cannot accept connections: %s (%d times, %d connections are open); raise the limit of open files",
+                error.strerror,
+                count,
+                len(self.open),
+            )
+
+    def note_idle(self, connection: "_Connection") -> None:
+        """Note that a connection is idle from now on."""
+        self.idle[connection] = None
+        if not self._accepting:
+            self._accept_again()
+
+    def forget(self, connection: "_Connection") -> None:
+        """Drop a connection that has ended."""
+        self.open.pop(connection, None)
+        self.idle.pop(connection, None)
+        if not self.open:
+            self._empty.set()
+        self._accept_again()
+
+    # The end.
+
+    async def announce_end(self) -> None:
+        """Let every response say that its connection ends; connections are still accepted."""
+        self.context.draining = True
+        await self._tell(_Connection.announce_end)
+
+    async def end(self) -> None:
+        """Accept no more connections, and end each once its request is answered; websockets are closed now."""
+        self.context.draining = True
+        self.stop_listening()
+        await self.context.terminated.set()
+        await self._tell(_Connection.end)
+
+    async def wait_until_empty(self) -> None:
+        """Wait until all connections have ended."""
+        if self._beginning:
+            await asyncio.wait(self._beginning)
+        await self._empty.wait()
+
+    async def refuse_unanswered(self) -> None:
+        """Answer what the app has not begun to answer with a 503."""
+        await self._tell(_Connection.refuse_unanswered)
+
+    async def _tell(self, message: Callable[["_Connection"], Coroutine[Any, Any, None]]) -> None:
+        # All at once, because one whose client does not read may not keep the others waiting.
+        tasks = {self.loop.create_task(message(connection)) for connection in self.open}
+        self._telling |= tasks
+        for task in tasks:
+            task.add_done_callback(self._telling.discard)
+        if tasks:
+            await asyncio.wait(tasks, timeout=_TELL_TIMEOUT)
+
+    async def abort(self) -> int:
+        """Abort all connections, and cancel what does not end then; return how many were not ending already."""
+        count = sum(not connection.is_closing for connection in self.open)
+        tasks = {connection.abort() for connection in self.open}
+        if tasks:
+            # Apps that hear of it end by themselves. Quart's inner tasks would outlive a cancellation.
+            _, tasks = await asyncio.wait(tasks, timeout=_ABORT_TIMEOUT)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_ABORT_TIMEOUT)
+        return count
+
+
+class _Connection:
+    """One connection; its task reads, and owns the tasks of the app."""
+
+    task: asyncio.Task[None]
+
+    def __init__(self, connections: Connections, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections = connections
+        self._loop = connections.loop
+        self._reader = reader
+        self._writer = writer
+        self._transport = writer.transport
+        self._group = TaskGroup(self._loop)
+        self._protocol: HTTP1 | HTTP2
+        self._begun = False  # the protocol is there
+        self.is_closing = False  # nothing more is written
+        self._idle_since: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._unflushed = -1
+
+    async def run(self) -> None:
+        """Serve the connection to its end."""
+        try:
+            async with self._group:
+                self._protocol = await self._choose_protocol()
+                self._begun = True
+                self._note(idle=True)
+                self._watch_idle()
+                if self._connections.context.terminated.is_set():
+                    await self.end()
+                await self._read()
+                self.is_closing = True
+                self._stop_timer()
+                await self._protocol.handle(Closed())
+                self._transport.close()  # now, although the app may still be busy with a request
+                self._linger()
+            await self._writer.wait_closed()
+        except OSError:
+            pass
+        except Exception:
+            logger.exception("a connection failed and was closed; its client may try again")
+        finally:
+            self._stop_timer()
+            self._transport.abort()
+            self._connections.forget(self)
+
+    async def _choose_protocol(self) -> HTTP1 | HTTP2:
+        ssl_object = self._writer.get_extra_info("ssl_object")
+        by_alpn = ssl_object is not None and ssl_object.selected_alpn_protocol() == "h2"
+        protocol = self._make_protocol(HTTP2 if by_alpn else HTTP1)
+        await protocol.initiate()
+        return protocol
+
+    def _make_protocol(self, kind: type[HTTP1] | type[HTTP2]) -> HTTP1 | HTTP2:
+        connections = self._connections
+        accepted = self._writer.get_extra_info("socket")
+        return kind(
+            connections.app,
+            connections.config,
+            connections.context,
+            self._group,
+            ConnectionState(connections.state),
+            self._writer.get_extra_info("ssl_object") is not None,
+            parse_socket_addr(accepted.family, self._writer.get_extra_info("peername")),
+            parse_socket_addr(accepted.family, self._writer.get_extra_info("sockname")),
+            self.send,
+        )
+
+    async def _read(self) -> None:
+        while data := await self._receive():
+            if self.is_closing:
+                continue
+            try:
+                await self._protocol.handle(RawData(data))
+            except HTTP2Begun as begun:
+                self._protocol = self._make_protocol(HTTP2)
+                self._note(idle=True)
+                await self._protocol.initiate()
+                if self._connections.context.draining:
+                    await self._protocol.announce_end()
+                await self._protocol.handle(RawData(begun.data))
+
+    async def _receive(self) -> bytes:
+        try:
+            return await self._reader.read(_READ_AT_ONCE)
+        except OSError:  # it was reset
+            return b""
+
+    async def send(self, event: Event) -> None:
+        """Do what an event of the protocol says."""
+        if isinstance(event, RawData):
+            await self._write(event.data)
+        elif isinstance(event, Updated):
+            self._note(idle=event.idle)
+        else:
+            self._close()
+
+    async def _write(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left and not self.is_closing and not self._transport.is_closing():
+            self._transport.write(left[:_WRITE_AT_ONCE])
+            left = left[_WRITE_AT_ONCE:]
+            if self._transport.get_write_buffer_size() > _WRITE_AT_ONCE:
+                await self._drain()
+        if left:
+            await asyncio.sleep(0)  # the connection has ended, and the app will hear of it
+
+    async def _drain(self) -> None:
+        try:
+            async with asyncio.timeout(self._connections.context.limits.stall_timeout):
+                await self._writer.drain()
+        except TimeoutError:
+            logger.info("a connection was aborted: its client did not read")
+            self._transport.abort()
+        except ConnectionError:
+            pass  # the reader sees it too
+
+    # Idle: no request is being served.
+
+    def _note(self, *, idle: bool) -> None:
+        connections = self._connections
+        connections.idle.pop(self, None)
+        if not idle:
+            self._idle_since = None
+            return
+        self._idle_since = self._loop.time()
+        if not self.is_closing:
+            connections.note_idle(self)
+            if connections.context.terminated.is_set():
+                self._close()
+
+    def _watch_idle(self) -> None:
+        # The timer is not touched by requests; when it is due it looks how long the connection has been idle.
+        self._timer = None
+        timeout = self._connections.config.keep_alive_timeout
+        left = timeout if self._idle_since is None else self._idle_since + timeout - self._loop.time()
+        if left > 0.001:
+            self._timer = self._loop.call_later(left, self._watch_idle)
+        else:
+            self._group.spawn(self._time_out)
+
+    async def _time_out(self) -> None:
+        await self._protocol.handle(Closed())  # it may answer a head that did not end
+        self._close()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # The end.
+
+    async def announce_end(self) -> None:
+        """Say that the connection ends soon."""
+        if self._begun and not self.is_closing:
+            await self._protocol.announce_end()
+
+    async def end(self) -> None:
+        """End the connection once it is idle."""
+        if not self._begun:
+            return
+        await self._protocol.end()
+        if self in self._connections.idle:
+            self._close()
+
+    async def refuse_unanswered(self) -> None:
+        """Answer what the app has not begun to answer with a 503."""
+        if self._begun and not self.is_closing:
+            await self._protocol.refuse_unanswered()
+
+    def abort(self) -> asyncio.Task[None]:
+        """End the connection now, and return its task."""
+        self.is_closing = True
+        self._connections.idle.pop(self, None)
+        self._transport.abort()
+        return self.task
+
+    def _close(self) -> None:
+        """Write no more. The client gets what was written, and what it still sends is dropped (RFC 9112 section 9.6).
+
+        A connection that is closed with unread data is reset, and the client may lose the response.
+        """
+        if self.is_closing:
+            return
+        self.is_closing = True
+        self._connections.idle.pop(self, None)
+        self._stop_timer()
+        if not self._transport.can_write_eof():  # TLS
+            self._transport.close()
+        else:
+            with contextlib.suppress(OSError):
+                self._transport.write_eof()
+        self._linger()
+
+    def _linger(self) -> None:
+        left = self._transport.get_write_buffer_size()
+        if left == self._unflushed:
+            self._transport.abort()
+            return
+        self._unflushed = left
+        self._timer = self._loop.call_later(_FLUSH_TIMEOUT if left else _LINGER, self._linger)
+
+
+def _files_for_connections() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return 2**31
+    return max(1, soft - soft // _SPARE_FILES)
