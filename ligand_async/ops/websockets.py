@@ -21,7 +21,8 @@ from wsproto.frame_protocol import CloseReason
 
 from ligand_async.ops.streams import drop_unread
 
-CLOSE_TIMEOUT = 5.0  # seconds for the client to answer a close, and for the app to end
+_READ_AT_ONCE = 4 * 1024  # bytes, so that many small frames do not keep other connections waiting
+_CLOSE_TIMEOUT = 5.0  # seconds for the client to answer a close, and for the app to end
 
 
 class WebsocketStream(WSStream):
@@ -37,9 +38,12 @@ class WebsocketStream(WSStream):
             self._stop_timer()
         elif isinstance(event, Body | Data) and self.handshake.accepted:
             self._heard = True
-            if not self.closed and self.connection.state in _READING:
-                self.connection.receive_data(event.data)
-                await self._handle_events()
+            for start in range(0, len(event.data), _READ_AT_ONCE):
+                if start:
+                    await asyncio.sleep(0)
+                if not self.closed and self.connection.state in _READING:
+                    self.connection.receive_data(event.data[start : start + _READ_AT_ONCE])
+                    await self._handle_events()
             return
         elif isinstance(event, Body | Data) and self.app_put is not None:
             await self.app_put({"type": "websocket.disconnect", "code": CloseReason.ABNORMAL_CLOSURE.value})
@@ -57,7 +61,7 @@ class WebsocketStream(WSStream):
             return
         self.state = ASGIWebsocketState.CLOSED
         self._stop_timer()
-        self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._end)
+        self._timer = asyncio.get_running_loop().call_later(_CLOSE_TIMEOUT, self._end)
         await self._send_wsproto_event(CloseConnection(code=code))
         drop_unread(self)
         if self.app_put is not None:

@@ -16,11 +16,11 @@ from typing import Any, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
 from quart import Quart, Request, Response, Websocket, got_request_exception, got_websocket_exception
-from quart.asgi import ASGIHTTPConnection
+from quart.asgi import ASGIHTTPConnection, ASGIWebsocketConnection
 from quart.ctx import RequestContext, WebsocketContext
 from quart.globals import request_ctx, websocket_ctx
 from quart.sessions import SessionMixin
-from quart.signals import appcontext_tearing_down, request_tearing_down, websocket_tearing_down
+from quart.signals import appcontext_tearing_down, request_tearing_down, websocket_received, websocket_tearing_down
 from quart.testing import QuartClient
 from quart.testing.connections import TestHTTPConnection
 from quart.typing import ResponseTypes
@@ -105,6 +105,61 @@ class _HTTPConnection(ASGIHTTPConnection):
             own: float | None = response.timeout
             return own
         return default
+
+
+_MESSAGE_OVERHEAD = 100  # bytes that a message costs besides its content
+_UNREAD_SECONDS = 20.0  # in which a handler must receive, where its client has sent as much as may wait
+
+
+class _Unread(asyncio.Queue[Any]):
+    """The messages that a websocket's handler has not received, limited by their size."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+        self._size = 0
+
+    def full(self) -> bool:
+        return self._size >= self._most
+
+    def _put(self, item: Any) -> None:
+        self._size += len(item) + _MESSAGE_OVERHEAD
+        super()._put(item)
+
+    def _get(self) -> Any:
+        item = super()._get()
+        self._size -= len(item) + _MESSAGE_OVERHEAD
+        return item
+
+
+class _WebsocketConnection(ASGIWebsocketConnection):
+    """Quart's own collects the messages that the handler does not receive, as many as a client sends."""
+
+    def __init__(self, app: Quart, scope: Any) -> None:
+        super().__init__(app, scope)
+        self._overrun = False
+        self.queue = _Unread(app.config["MAX_CONTENT_LENGTH"] or 2**63)
+
+    async def __call__(self, receive: Any, send: Any) -> None:
+        """Serve one websocket."""
+        await super().__call__(receive, send)
+        if self._overrun:
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def handle_messages(self, receive: Any) -> None:
+        """Take the client's messages; while too many wait, the client waits, and in the end it is closed with 1008."""
+        while (event := await receive())["type"] != "websocket.disconnect":
+            if event["type"] != "websocket.receive":
+                continue
+            message = event.get("bytes") or event["text"]
+            await websocket_received.send_async(message)
+            try:
+                async with asyncio.timeout(_UNREAD_SECONDS):
+                    await self.queue.put(message)
+            except TimeoutError:
+                logger.warning("a websocket was closed: its handler did not receive for %g s", _UNREAD_SECONDS)
+                self._overrun = True
+                return
 
 
 class ResponseCut(Exception):
@@ -206,6 +261,7 @@ class LigandQuart(Quart):
 
     guard: Guard
     asgi_http_class = _HTTPConnection
+    asgi_websocket_class = _WebsocketConnection
     websocket_class = LigandWebsocket
     test_client_class = LigandClient  # type: ignore[assignment]  # Quart's protocol leaves the constructor open
 

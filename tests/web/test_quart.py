@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from quart import Blueprint, Quart, Response, got_request_exception
+from quart import Blueprint, Quart, Response, got_request_exception, websocket
 from quart.typing import TestClientProtocol as Client
 from quart.views import MethodView
 from quart_schema import hide, operation_id
 from sqlalchemy.ext.asyncio import AsyncSession
 from werkzeug.exceptions import HTTPException
 
-from ligand_async import Conflict, NotFound, Principal, operation
+from ligand_async import Conflict, NotFound, Principal, operation, public
 from ligand_async.context import current_operation_id, request_state
 from ligand_async.signals import operation_completed
 from tests.servers import ROOT
@@ -375,3 +375,61 @@ def test_sentry_gets_no_values(tracked: dict[str, Any]) -> None:
 
     assert len(seen["events"]) == 1
     assert SECRET not in json.dumps(seen)
+
+
+async def flood(app: Quart, message: dict[str, Any]) -> tuple[list[Any], int]:
+    """Send a message to the websocket at `/` over and over; return the app's messages, and how many it took."""
+    sent: list[Any] = []
+    taken = 0
+
+    async def receive() -> Any:
+        nonlocal taken
+        taken += 1
+        return {"type": "websocket.connect"} if taken == 1 else message
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope: Any = {"type": "websocket", "scheme": "ws", "http_version": "1.1", "asgi": {}, "path": "/"}
+    scope |= {"query_string": b"", "headers": [(b"host", b"127.0.0.1")], "raw_path": b"/"}
+    async with asyncio.timeout(5):
+        await app(scope, receive, send)
+    return sent, taken
+
+
+@pytest.mark.parametrize("text", ["x" * 10_000, "x"], ids=["large", "small"])
+async def test_websocket_that_does_not_receive(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row 125: what waits for a handler is limited; a handler that never receives costs its client the websocket."""
+    monkeypatch.setattr("ligand_async.web.quart._UNREAD_SECONDS", 0.2)
+    app = app_of(settings={"max_body_bytes": 100_000})
+
+    @app.websocket("/")
+    @public
+    async def tick() -> None:
+        while True:
+            await websocket.send("tick")
+            await asyncio.sleep(0.01)
+
+    sent, taken = await flood(app, {"type": "websocket.receive", "bytes": None, "text": text})
+
+    assert sent[-1] == {"type": "websocket.close", "code": 1008}
+    assert taken < 1010
+
+
+async def test_websocket_that_receives_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handler that receives at its own pace gets every message, in order; its client waits meanwhile."""
+    monkeypatch.setattr("ligand_async.web.quart._UNREAD_SECONDS", 0.2)
+    app = app_of(settings={"max_body_bytes": 1000})
+    received: list[str | bytes] = []
+
+    @app.websocket("/")
+    @public
+    async def read() -> None:
+        for _ in range(20):
+            received.append(await websocket.receive())
+            await asyncio.sleep(0.02)
+
+    _, taken = await flood(app, {"type": "websocket.receive", "bytes": None, "text": "x" * 400})
+
+    assert (len(received), set(received)) == (20, {"x" * 400})
+    assert taken < 26

@@ -329,3 +329,17 @@ async def test_converters(converter: str, text: str) -> None:
     app.add_url_rule(f"/<{converter}:number>", "view", read)
     response = await answer_of(app, f"/{text}")
     assert await response.get_data() in {b"3", b"3.3"}
+
+
+async def test_websocket_connection() -> None:
+    """Messages that a websocket's handler does not receive are collected without limit."""
+    app = Quart(__name__, static_folder=None)
+    scope: Any = {"type": "websocket"}
+    connection: Any = app.asgi_websocket_class(app, scope)
+    messages = [{"type": "websocket.receive", "bytes": b"", "text": "x" * 1_000_000}] * 100
+
+    async def receive() -> Any:
+        return messages.pop() if messages else {"type": "websocket.disconnect"}
+
+    await connection.handle_messages(receive)
+    assert connection.queue.qsize() == 100
