@@ -101,7 +101,12 @@ class Launched:
 
 @contextmanager
 def launched(
-    target: str, directory: Path, variables: Mapping[str, str] | None = None, *, descriptors: int | None = None
+    target: str,
+    directory: Path,
+    variables: Mapping[str, str] | None = None,
+    *,
+    descriptors: int | None = None,
+    workers: int = 1,
 ) -> Iterator[Launched]:
     """Serve an app by `ligand serve`, as `served` does, and leave its end to the test; one that still runs is killed.
 
@@ -110,10 +115,11 @@ def launched(
         directory: In which it runs, and where its output goes.
         variables: Of its environment.
         descriptors: The most files that the process may have open.
+        workers: How many processes serve.
     """
     port = free_port()
     address = f"http://127.0.0.1:{port}"
-    command = [*LIGAND, "--app", target, "serve", "--port", str(port)]
+    command = [*LIGAND, "--app", target, "serve", "--port", str(port), "--workers", str(workers)]
     if descriptors is not None:
         command = ["prlimit", f"--nofile={descriptors}:{descriptors}", *command]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("LIGAND_", "QUART_"))}

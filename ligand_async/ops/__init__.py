@@ -5,6 +5,7 @@ from ligand_async.ops.health import init_health
 from ligand_async.ops.logs import init_logs
 from ligand_async.ops.server import ServerError, run
 from ligand_async.ops.streams import Limits
+from ligand_async.ops.workers import run_workers
 
 __all__ = [
     "Connections",
@@ -13,4 +14,5 @@ __all__ = [
     "init_health",
     "init_logs",
     "run",
+    "run_workers",
 ]

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import logging
 import os
 import signal
@@ -81,9 +82,38 @@ def run(app: Quart, settings: Settings, *, host: str, port: int) -> None:
         ForcedStop: Something was cut.
     """
     listener = open_listener(host, port)  # first, because a server that cannot listen need not start the app
+    serve_on(listener, app, settings)
+
+
+def serve_on(
+    listener: socket.socket,
+    app: Quart,
+    settings: Settings,
+    *,
+    announce: Callable[[], None] = lambda: None,
+    life: int | None = None,
+) -> None:
+    """Serve an app on a socket until SIGINT or SIGTERM, as `run` does.
+
+    Args:
+        listener: Bound; it belongs to the server from now on.
+        app: As `create_app` made it.
+        settings: The app's.
+        announce: Called once connections are accepted.
+        life: A descriptor; when it is readable, or at its end, the server stops.
+    """
     server = Server(app, settings, listener)
-    with _Signals(server) as signals:
-        asyncio.run(server.serve(signals.hand_over))
+    try:
+        with _Signals(server) as signals:
+            asyncio.run(server.serve(signals.hand_over, announce, life))
+    finally:
+        # The process ends. Python would look through all its objects twice, which takes a third of a second.
+        gc.freeze()
+
+
+def longest_stop(settings: Settings) -> float:
+    """Return the seconds that a stop may take."""
+    return settings.drain_delay + settings.grace_period + STOP_SECONDS
 
 
 class Server:
@@ -108,7 +138,7 @@ class Server:
     @property
     def longest_stop(self) -> float:
         """The seconds that a stop may take."""
-        return self.settings.drain_delay + self.settings.grace_period + STOP_SECONDS
+        return longest_stop(self.settings)
 
     def stop(self) -> None:
         """Stop; the second call ends the drain delay and the grace period."""
@@ -116,11 +146,18 @@ class Server:
             self._hurried.set()
         self._stopping.set()
 
-    async def serve(self, begun: Callable[[asyncio.AbstractEventLoop], None]) -> None:
+    async def serve(
+        self,
+        begun: Callable[[asyncio.AbstractEventLoop], None],
+        announce: Callable[[], None],
+        life: int | None,
+    ) -> None:
         """Serve until `stop` is called.
 
         Args:
             begun: Called with the running loop.
+            announce: Called once connections are accepted.
+            life: A descriptor; when it is readable, or at its end, the server stops.
 
         Raises:
             ServerError: The app does not start.
@@ -138,6 +175,9 @@ class Server:
         connections.listen(self.listener)
         name = self.listener.getsockname()
         logger.info("serving at http://%s:%s", f"[{name[0]}]" if ":" in name[0] else name[0], name[1])
+        announce()
+        if life is not None:
+            loop.add_reader(life, self._end_with, life)
         await self._stopping.wait()
         stopped_at = loop.time()
         await self._end_connections(connections)
@@ -145,6 +185,10 @@ class Server:
         if self._cut:
             raise ForcedStop(f"the service was stopped, but {' and '.join(self._cut)}")
         logger.info("stopped after %.1f s", loop.time() - stopped_at)
+
+    def _end_with(self, life: int) -> None:
+        asyncio.get_running_loop().remove_reader(life)
+        os.kill(os.getpid(), signal.SIGTERM)  # so that the time is watched
 
     # The start.
 

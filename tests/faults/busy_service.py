@@ -1,8 +1,10 @@
 """A small service with everything that stays open, run by a server in a process of its own."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from quart import Quart, Response, request, websocket
 
@@ -25,6 +27,16 @@ def create_busy_app() -> Quart:
     @public
     async def index() -> str:
         return "index"
+
+    @app.get("/pid")
+    @public
+    async def show_process() -> str:
+        return str(os.getpid())
+
+    @app.before_serving
+    async def check_place() -> None:
+        if Path("broken").exists():
+            raise RuntimeError("the cellar is flooded")
 
     @app.get("/bundle")
     @public
