@@ -270,6 +270,8 @@ class _Connection:
         by_alpn = ssl_object is not None and ssl_object.selected_alpn_protocol() == "h2"
         protocol = self._make_protocol(HTTP2 if by_alpn else HTTP1)
         await protocol.initiate()
+        if self._connections.context.draining:
+            await protocol.announce_end()
         return protocol
 
     def _make_protocol(self, kind: type[HTTP1] | type[HTTP2]) -> HTTP1 | HTTP2:
@@ -361,6 +363,9 @@ class _Connection:
             self._group.spawn(self._time_out)
 
     async def _time_out(self) -> None:
+        if self._idle_since is None:  # a request has come meanwhile
+            self._watch_idle()
+            return
         await self._protocol.handle(Closed())  # it may answer a head that did not end
         self._close()
 

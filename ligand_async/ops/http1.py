@@ -99,7 +99,7 @@ class HTTP1(H11Protocol):
         stream = self.stream
         if not is_own(event):
             if isinstance(event, Response) and self.context.draining and event.status_code >= 200:
-                event.headers.append(_CLOSE)
+                event.headers[:] = [*(field for field in event.headers if field[0] != _CLOSE[0]), _CLOSE]
             await super().stream_send(event)
             if isinstance(event, EndBody) and isinstance(stream, WSStream):
                 await self._end_refused(stream)

@@ -203,7 +203,6 @@ class HTTP2:
                 await self._close_stream(event.stream_id)
                 self._answered.discard(event.stream_id)
                 self._open_windows()
-                await self._rest()
             case h2.events.WindowUpdated() | h2.events.RemoteSettingsChanged():
                 self._open_windows()
             case h2.events.ConnectionTerminated():
@@ -311,7 +310,6 @@ class HTTP2:
                 except TimeoutError:
                     await self._reset(stream_id, h2.errors.ErrorCodes.CANCEL)
                     await self._close_stream(stream_id)
-                    await self._rest()
                 continue
             connection.send_data(stream_id, left[:room].tobytes())
             if room >= _SMALL:
@@ -327,7 +325,6 @@ class HTTP2:
 
     async def _finish_stream(self, stream_id: int) -> None:
         """End a stream whose response, websocket or app task has ended."""
-        await self._close_stream(stream_id)
         is_whole = stream_id in self._answered
         self._answered.discard(stream_id)
         stream = self.connection.streams.get(stream_id)
@@ -335,7 +332,7 @@ class HTTP2:
             # The response was cut; or it is whole, and the rest of the request is not wanted (RFC 9113 section 8.1).
             codes = h2.errors.ErrorCodes
             await self._reset(stream_id, codes.NO_ERROR if is_whole else codes.INTERNAL_ERROR)
-        await self._rest()
+        await self._close_stream(stream_id)
 
     async def _reset(self, stream_id: int, code: h2.errors.ErrorCodes) -> None:
         with contextlib.suppress(h2.exceptions.ProtocolError):  # the client may have reset it too
@@ -346,6 +343,7 @@ class HTTP2:
         stream = self.streams.pop(stream_id, None)
         if stream is not None:
             await stream.handle(StreamClosed(stream_id=stream_id))
+            await self._rest()
 
     # The connection.
 

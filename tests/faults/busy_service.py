@@ -38,6 +38,18 @@ def create_busy_app() -> Quart:
         if Path("broken").exists():
             raise RuntimeError("the cellar is flooded")
 
+    @app.after_serving
+    async def close_slowly() -> None:
+        app.logger.warning("closing")
+        if Path("clinging").exists():
+            await asyncio.sleep(60)
+
+    @app.get("/background")
+    @public
+    async def begin_background_task() -> str:
+        app.add_background_task(asyncio.sleep, 60)
+        return "begun"
+
     @app.get("/bundle")
     @public
     async def send_bundle() -> bytes:

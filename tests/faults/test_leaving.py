@@ -8,9 +8,10 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hpack import Encoder
@@ -153,17 +154,24 @@ def hold_windows(server: Launched, stack: ExitStack) -> None:
     stack.enter_context(holding_bodies(server.address, "/bundle", connections=3, requests=20))
 
 
+def quick_first(cases: Iterable[str], count: int) -> list[Any]:
+    """Return parameters of a test, of which the first few run in the quick suite."""
+    return [
+        name if number < count else pytest.param(name, marks=pytest.mark.extended) for number, name in enumerate(cases)
+    ]
+
+
 HELD: dict[str, Callable[[Launched, ExitStack], None]] = {
+    "a client that reads nothing": hold_unread,
+    "a handler that blocks the loop": hold_blocked,
     "a handler that sleeps": hold_sleeper,
     "a handler that swallows its cancellation": hold_hung,
-    "a handler that blocks the loop": hold_blocked,
     "a thread": hold_thread,
-    "a client that reads nothing": hold_unread,
     "a client that opens no window": hold_windows,
 }
 
 
-@pytest.mark.parametrize("name", HELD)
+@pytest.mark.parametrize("name", quick_first(HELD, 2))
 def test_hard_limit(tmp_path: Path, name: str) -> None:
     """Row 161: the process ends within grace period and two seconds, whatever is open, and its exit code says so."""
     with leaving(tmp_path, grace_period="1") as server, ExitStack() as stack:
@@ -198,15 +206,15 @@ def hold_websocket(server: Launched, stack: ExitStack) -> None:
 
 
 ENDED: dict[str, Callable[[Launched, ExitStack], None]] = {
-    "an idle HTTP/1 connection": hold_idle_http1,
     "an idle HTTP/2 connection": hold_idle_http2,
+    "a websocket": hold_websocket,
+    "an idle HTTP/1 connection": hold_idle_http1,
     "half a head": hold_half_a_head,
     "a stream of events": hold_events,
-    "a websocket": hold_websocket,
 }
 
 
-@pytest.mark.parametrize("name", ENDED)
+@pytest.mark.parametrize("name", quick_first(ENDED, 2))
 def test_clean_end_of_what_is_open(tmp_path: Path, name: str) -> None:
     """Row 161: what only stays open is ended, and the exit code is 0; on Python 3.12 it kept hypercorn for ever."""
     with leaving(tmp_path) as server, ExitStack() as stack:
@@ -230,6 +238,29 @@ def test_second_signal_hastens(tmp_path: Path) -> None:
         code, took = server.stop(signal.SIGINT)
 
     assert (code, took < 2 + SPARE) == (FORCED, True)
+
+
+def test_app_that_does_not_close(tmp_path: Path) -> None:
+    """Row 161: what the app closes, such as its pools, has the rest of the time and no more."""
+    (tmp_path / "clinging").touch()
+    with leaving(tmp_path, grace_period="1") as server:
+        code, took = server.stop()
+        log = server.log.read_text()
+
+    assert (code, "Traceback" in log) == (FORCED, False)
+    assert "the app did not close within" in log.splitlines()[-1]
+    assert took < 3 + SPARE
+
+
+def test_background_task_that_does_not_end(tmp_path: Path) -> None:
+    """Row 161: a background task is cancelled in time for the app to close what it has opened."""
+    with leaving(tmp_path, grace_period="1") as server:
+        exchange_now(server.address, request("GET", "/background"))
+        code, took = server.stop()
+        log = server.log.read_text()
+
+    assert (code, has_no_traceback(log), log.count(" closing ")) == (0, True, 1)
+    assert took < 3 + SPARE
 
 
 @pytest.mark.parametrize("path", ["/nap/60.0", "/hang"], ids=["stopped", "hung"])

@@ -79,6 +79,7 @@ def test_dead_worker_is_replaced(server: Launched) -> None:
     assert f"worker {first} ended by signal 9" in server.log.read_text()
 
 
+@pytest.mark.extended
 def test_requests_in_flight_finish(server: Launched) -> None:
     """Row 115: a stop of all workers answers what each is serving."""
     find_workers(server, 2)
@@ -97,6 +98,7 @@ def test_requests_in_flight_finish(server: Launched) -> None:
     assert (answers, code) == ([b"rested"] * 6, 0)
 
 
+@pytest.mark.extended
 def test_cut_request_shows_in_the_exit_code(tmp_path: Path) -> None:
     """Row 161: the exit code of the whole is 3 where a worker had to cut."""
     with launched(BUSY, tmp_path, {"LIGAND_GRACE_PERIOD": "0.5"}, workers=2) as server:
@@ -120,6 +122,7 @@ def test_workers_that_do_not_start(tmp_path: Path) -> None:
     assert "the service did not start: RuntimeError: the cellar is flooded" in ended.stderr.splitlines()[-1]
 
 
+@pytest.mark.extended
 def test_lost_workers(server: Launched, tmp_path: Path) -> None:
     """Row 113: where new workers die while they start, and none is left, the supervisor gives up: exit code 4."""
     workers = find_workers(server, 2)
@@ -131,6 +134,7 @@ def test_lost_workers(server: Launched, tmp_path: Path) -> None:
     assert "no worker is left" in server.log.read_text().splitlines()[-1]
 
 
+@pytest.mark.extended
 def test_workers_end_with_their_supervisor(server: Launched) -> None:
     """Workers whose supervisor was killed stop, so that the address is free again."""
     workers = find_workers(server, 2)

@@ -1,6 +1,7 @@
 """HTTP/2: what it may ask for, in which time, and how it ends; and that hypercorn's own still needs replacing."""
 
 import asyncio
+import contextlib
 import json
 
 import pytest
@@ -260,3 +261,35 @@ async def test_websocket_over_http2() -> None:
         await client.answer(await client.send(*fields(b"/ok")))
 
     assert closed_with == [1006]
+
+
+async def test_resets_buy_no_time() -> None:
+    """Row 123: a connection without requests has its time, whatever is said about those that have ended."""
+    async with h2_client(keep_alive_timeout=0.4) as client:
+        stream = await client.send(*fields(b"/ok"))
+        await client.answer(stream)
+        start = asyncio.get_running_loop().time()
+        while not client.reader.at_eof() and asyncio.get_running_loop().time() - start < 3:
+            client.writer.write(RstStreamFrame(stream, error_code=8).serialize())
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                await asyncio.wait_for(client.reader.read(100), 0.1)
+
+        assert asyncio.get_running_loop().time() - start < 2
+
+
+async def test_upload() -> None:
+    """A body arrives whole; its windows open as the app reads it."""
+    async with h2_client() as client:
+        stream = await client.send(*fields(b"/length", b"POST"), end=False)
+        left = 300_000
+        while left:
+            room = min(left, client.connection.local_flow_control_window(stream), 16_384)
+            if room:
+                client.connection.send_data(stream, bytes(room), end_stream=room == left)
+                left -= room
+                await client.flush()
+            else:
+                await client.read_until(lambda: client.connection.local_flow_control_window(stream) > 0)
+        _, body = await client.answer(stream)
+
+    assert body == b"300000"
