@@ -203,6 +203,7 @@ class Aggregates:
         for entity in session.dirty:
             state: InstanceState[Any] = inspect(entity)
             has_columns = _is_changed(state, state.mapper.column_attrs.keys())
+            has_columns = has_columns or (self._is_root(state) and _leads_elsewhere(state))
             has_rows = _is_changed(state, self._counted.get(state.mapper, ()))
             if not (has_columns or has_rows or _is_changed(state, self._names_of_parents(state.mapper))):
                 continue
@@ -372,6 +373,23 @@ def _is_in(columns: tuple[Column[Any], ...], keys: Collection[_Key]) -> ColumnEl
 
 def _is_changed(state: InstanceState[Any], names: Iterable[str]) -> bool:
     return any(state.get_history(name, _LOADED).has_changes() for name in names)
+
+
+def _leads_elsewhere(state: InstanceState[Any]) -> bool:
+    """Return whether a flush is going to change a foreign key of an entity, because it refers to another one now."""
+    for relationship in state.mapper.relationships:
+        if relationship.direction.name != "MANYTOONE" or relationship.viewonly:
+            continue
+        history = state.get_history(relationship.key, _LOADED)
+        if not history.has_changes():
+            continue
+        target: InstanceState[Any] | None = None if _first(history.added) is None else inspect(_first(history.added))
+        for there, here in relationship.synchronize_pairs:
+            value = None if target is None else target.dict.get(target.mapper.get_property_by_column(there).key)
+            is_pending = target is not None and value is None
+            if is_pending or value != state.dict.get(state.mapper.get_property_by_column(here).key):
+                return True
+    return False
 
 
 def _keys_of(state: InstanceState[Any], hop: _Hop, connect: Callable[[], Connection]) -> set[_Key]:
