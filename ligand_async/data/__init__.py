@@ -28,7 +28,7 @@ from ligand_async.data.reading import (
     one_or_404,
     select_into,
 )
-from ligand_async.data.schemas import CreateSchema, PatchSchema, ReadSchema, UnknownColumnType
+from ligand_async.data.schemas import CreateSchema, FieldNotWritable, PatchSchema, ReadSchema, UnknownColumnType
 from ligand_async.data.unit import OwnedSession, UnitOfWork, on_commit
 from ligand_async.data.versions import Origin, digest, is_flat, origin_of, origin_of_entity
 
@@ -42,6 +42,7 @@ __all__ = [
     "Database",
     "DatabaseUnreachable",
     "Digested",
+    "FieldNotWritable",
     "Identified",
     "IntoNotPossible",
     "LazyLoadRefused",

@@ -1,16 +1,21 @@
-"""State of a transaction: the session that works on a connection, and lists that a rollback takes back."""
+"""State of a transaction: the session of a connection, lists that a rollback takes back, and what is inserted."""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
-from sqlalchemy import Connection, event
-from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy import Column, ColumnElement, Connection, Table, event
+from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction
+from sqlalchemy.orm.attributes import instance_state
 
 T = TypeVar("T")
 
 _CONNECTED = "ligand_connected"
 _UNDO_LISTS = "ligand_undo_lists"
+_INSERTED = "ligand_inserted"
+_REFERRED = "ligand_referred"
+_WHEN_INSERTED = "_ligand_when_inserted"  # on an entity
 
 _sessions: WeakKeyDictionary[Connection, Session] = WeakKeyDictionary()
 
@@ -83,3 +88,44 @@ def _roll_back(session: Session, previous_transaction: Any) -> None:
     if previous_transaction.nested or previous_transaction.parent is None:
         for undo_list in session.info.get(_UNDO_LISTS, ()):
             undo_list.roll_back(previous_transaction)
+
+
+def is_inserted(session: Session, state: InstanceState[Any]) -> bool:
+    """Return whether a session has inserted an entity."""
+    return state in session.info.get(_INSERTED, ())
+
+
+def is_referred_to(session: Session, columns: tuple[ColumnElement[Any], ...], key: tuple[Any, ...]) -> bool:
+    """Return whether a session has inserted a row with a foreign key, whose columns are sorted by their keys."""
+    return (columns, key) in session.info.get(_REFERRED, ())
+
+
+def call_when_inserted(entity: Any, callback: Callable[[Session], None]) -> None:
+    """Call a function with the session that inserts an entity, which has none yet."""
+    entity.__dict__[_WHEN_INSERTED] = callback
+
+
+@event.listens_for(Session, "pending_to_persistent")
+def _note_inserted(session: Session, entity: Any) -> None:
+    state = instance_state(entity)
+    inserted: WeakSet[InstanceState[Any]] | None = session.info.get(_INSERTED)
+    if inserted is None:
+        inserted = session.info[_INSERTED] = WeakSet()
+    inserted.add(state)
+    for columns, names in _foreign_keys_of(state.mapper):
+        session.info.setdefault(_REFERRED, set()).add((columns, tuple(state.dict.get(name) for name in names)))
+    callback = state.dict.pop(_WHEN_INSERTED, None)
+    if callback is not None:
+        callback(session)
+
+
+@cache
+def _foreign_keys_of(mapper: Mapper[Any]) -> tuple[tuple[tuple[Column[Any], ...], tuple[str, ...]], ...]:
+    """Return the foreign keys of the rows of a mapper: their columns, and the attributes of these."""
+    found = []
+    for table in mapper.tables:
+        for constraint in table.foreign_key_constraints if isinstance(table, Table) else ():
+            columns = tuple(sorted(constraint.columns, key=lambda column: column.key))
+            if all(mapper.columns.contains_column(column) for column in columns):
+                found.append((columns, tuple(mapper.get_property_by_column(column).key for column in columns)))
+    return tuple(found)

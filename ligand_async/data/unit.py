@@ -16,9 +16,10 @@ from typing import Any, NoReturn, Self
 
 from quart import Quart
 from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import Result
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncResult, AsyncSession
-from sqlalchemy.orm import ORMExecuteState, Session
+from sqlalchemy.orm import ORMExecuteState, RelationshipProperty, Session
 from sqlalchemy.orm.exc import DetachedInstanceError
 from sqlalchemy.util.concurrency import in_greenlet
 
@@ -34,6 +35,7 @@ from ligand_async.data.errors import (
     is_stale_plan,
     sqlstate_of,
 )
+from ligand_async.data.flushes import CROWDED, REREAD, is_known_empty, make_room, nothing, read_back
 from ligand_async.data.transactions import UndoList, connected_sessions, is_connected
 from ligand_async.signals import (
     changes_committed,
@@ -315,11 +317,15 @@ class OwnedSession(Session):
 
     def flush(self, objects: Any = None) -> None:
         """Flush; `flushing` is true meanwhile."""
+        if CROWDED in self.info:
+            make_room(self)
         self.flushing = True
         try:
             super().flush(objects)
         finally:
             self.flushing = False
+        if REREAD in self.info:
+            read_back(self)
 
     def get_bind(self, mapper: Any = None, *, bind: Any = None, **options: Any) -> Engine | Connection:
         """Return the engine, if the running task is the owner and the unit of work has not ended.
@@ -414,12 +420,14 @@ class UnitSession(AsyncSession):
 
 
 @event.listens_for(OwnedSession, "do_orm_execute")
-def _refuse_lazy_load(state: ORMExecuteState) -> None:
+def _refuse_lazy_load(state: ORMExecuteState) -> Result[Any] | None:
     if in_greenlet():
-        return  # the load was awaited: it does not come from reading an attribute
+        return None  # the load was awaited: it does not come from reading an attribute
     parent = state.lazy_loaded_from
     if parent is not None:
         attribute: Any = state.loader_strategy_path[-1] if state.loader_strategy_path is not None else None
+        if isinstance(attribute, RelationshipProperty) and is_known_empty(parent, attribute):
+            return nothing()
         name = f"{parent.class_.__name__}.{getattr(attribute, 'key', '?')}"
         raise LazyLoadRefused(
             f"{name} was not loaded, and reading an attribute cannot await: load it with the query, "

@@ -1,10 +1,13 @@
 """Schemas derived from mapped classes."""
 
-from ligand_async.data.schemas.derived import CreateSchema, PatchSchema, ReadSchema
+from ligand_async.data.schemas.derived import ReadSchema
+from ligand_async.data.schemas.nested import FieldNotWritable
 from ligand_async.data.schemas.types import UnknownColumnType, column_annotation
+from ligand_async.data.schemas.writing import CreateSchema, PatchSchema
 
 __all__ = [
     "CreateSchema",
+    "FieldNotWritable",
     "PatchSchema",
     "ReadSchema",
     "UnknownColumnType",

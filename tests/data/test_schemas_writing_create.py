@@ -205,10 +205,7 @@ def test_replacing_does_not_move() -> None:
 
 
 def test_replacing_something_else_is_a_mistake() -> None:
-    """An entity of another class, or one that lacks a field, is refused with the remedy."""
-
-    class Confirmed(CreateSchema, model=Loan):
-        agreed: bool
+    """An entity of another class is refused; what the class says is for the handler alone is not written."""
 
     class Excluded(CreateSchema, model=Loan):
         agreed: bool = Field(exclude=True)
@@ -218,10 +215,6 @@ def test_replacing_something_else_is_a_mistake() -> None:
 
     with pytest.raises(TypeError, match="LoanCreate is a schema of Loan, and was given a Ticket"):
         LoanCreate.model_validate(values).replace(Ticket())
-    with pytest.raises(
-        TypeError, match=r"Confirmed has fields that Loan lacks: agreed; give them Field\(exclude=True\)"
-    ):
-        Confirmed.model_validate(values | {"agreed": True}).replace(loan)
     Excluded.model_validate(values | {"agreed": True}).replace(loan)
 
     assert loan.reader_id == UUID(int=1)

@@ -1,13 +1,12 @@
 """Patch schemas: absent is not null (RFC 7396)."""
 
-from typing import Annotated, Any
-from uuid import UUID
+from typing import Annotated, Any, ClassVar
 
 import pytest
 from pydantic import MISSING, BaseModel, Field, ValidationError
 
 from ligand_async import PatchSchema
-from ligand_async.data.schemas.derived import merge
+from ligand_async.data.schemas.writing import merge
 from tests.data.library_models import Card, Everyday, Film, Loan, Reader, Ticket
 
 
@@ -119,17 +118,76 @@ def test_a_json_column_is_merged_into_a_new_object() -> None:
 
 
 def test_a_patch_is_for_its_own_class() -> None:
-    """An entity of another class, or one that lacks a field, is refused with the remedy; a subclass is not."""
-
-    class Confirmed(PatchSchema, model=Loan):
-        agreed: bool
+    """An entity of another class is refused with the remedy, and so is a schema without a class."""
 
     class Unbound(PatchSchema):
         name: str
 
     with pytest.raises(TypeError, match="ReaderPatch is a schema of Reader, and was given a Ticket"):
         ReaderPatch.model_validate({}).apply(Ticket())
-    with pytest.raises(TypeError, match="Confirmed has fields that Loan lacks: agreed"):
-        Confirmed.model_validate({"agreed": True}).apply(Loan(number=1, shelf="a", reader_id=UUID(int=1)))
     with pytest.raises(TypeError, match="Unbound is a schema of no model="):
         Unbound.model_validate({"name": "x"}).apply(Ticket())
+
+
+def test_members_that_are_no_columns_are_optional() -> None:
+    """What the handler uses by itself may be absent, too: declared here, in a base, or in a class below."""
+
+    class Reasoned(BaseModel):
+        reason: str = Field(exclude=True, min_length=3)
+
+    class Marked(Reasoned, PatchSchema, model=Reader):
+        confirmed: bool = Field(exclude=True)
+        kind: ClassVar[str] = "patch"
+
+    class Below(Marked):
+        also: Annotated[int, Field(exclude=True, ge=1)]
+
+    patch = Below.model_validate({"name": "Ann"})
+
+    absent: set[Any] = {patch.reason, patch.confirmed, patch.also}
+    assert absent == {MISSING}
+    assert Below.model_json_schema().get("required") is None
+    with pytest.raises(ValidationError, match="3 validation errors"):
+        Below.model_validate({"reason": "x", "confirmed": 7, "also": 0})
+    reader = Reader(name="Bea")
+    patch.apply(reader)
+    assert reader.name == "Ann"
+
+
+def test_what_is_said_of_a_field_holds() -> None:
+    """An alias, a description and bounds hold in a patch: in `Annotated`, in `Field`, in a text, and in a base."""
+
+    class Named(BaseModel):
+        password_hash: str = Field(alias="passwordHash", min_length=3)
+
+    class Renamed(Named, PatchSchema, model=Reader):
+        name: Annotated[str, Field(alias="fullName", description="As on the card.", max_length=5)]
+        email: str = Field(alias="eMail")
+        notes: "Annotated[str, Field(alias='remarks')]"
+
+    sent = {"fullName": "Ann", "eMail": "a@b.org", "passwordHash": "xyz", "remarks": "r"}
+    assert Renamed.model_validate(sent).model_dump() == {
+        "name": "Ann", "email": "a@b.org", "password_hash": "xyz", "notes": "r"
+    }  # fmt: skip
+    properties = Renamed.model_json_schema()["properties"]
+    assert properties["fullName"] == {
+        "description": "As on the card.", "maxLength": 5, "title": "Fullname", "type": "string"
+    }  # fmt: skip
+    for wrong in ({"name": "Ann"}, {"fullName": "123456"}, {"passwordHash": "x"}):
+        with pytest.raises(ValidationError, match="1 validation error"):
+            Renamed.model_validate(wrong)
+
+
+def test_a_field_of_a_later_class_is_optional() -> None:
+    """A text that names what is not defined yet is optional, and what `Field` says of it holds."""
+
+    class Waiting(PatchSchema, model=Reader):
+        settings: "Later" = Field(alias="set")
+        notes: "Later"
+
+    class Later(BaseModel):
+        size: int
+
+    Waiting.model_rebuild(_types_namespace={"Later": Later})
+    assert Waiting.model_validate({}).model_dump() == {}
+    assert Waiting.model_validate({"set": {"size": 1}}).model_dump() == {"settings": {"size": 1}}
