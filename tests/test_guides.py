@@ -192,6 +192,54 @@ async def test_schemas_guide_serves(guide: ModuleType, database_url: str) -> Non
     assert (replaced["state"], replaced["note"], replaced["amount"]) == ("open", "soon", "1.00")
 
 
+@pytest.mark.parametrize("guide", ["schemas"], indirect=True)
+async def test_schemas_guide_writes_nested_bodies(guide: ModuleType, database_url: str) -> None:
+    """The invoices of the guide are made, replaced and patched with their lines, and read as they were answered."""
+    database: Database = guide.db
+    settings = Settings.load("testing", database_url=database_url)
+    app = create_app("guide", title="Shop", version="1", settings=settings, database=database, blueprints=[guide.shop])
+    async with app.test_app(), app.app_context():
+        await database.create_tables()
+        async with database.transaction() as session:
+            customer = guide.Customer(name="Ann")
+            session.add_all([customer, guide.Tag(name="urgent"), guide.Tag(name="paid")])
+        client = app.test_client()
+        body: dict[str, Any] = {
+            "customer": {"id": str(customer.id)},
+            "address": {"city": "Ulm"},
+            "lines": [
+                {"position": 2, "product": "tea", "discounts": [{"percent": 5}]},
+                {"position": 1, "product": "jam"},
+            ],
+            "tags": [{"name": "urgent"}, {"name": "paid"}],
+        }
+        unknown = await client.post("/invoices", json=body | {"tags": [{"name": "x"}]})
+        made = await client.post("/invoices", json=body)
+        invoice = await made.get_json()
+        where = f"/invoices/{invoice['id']}"
+        jam, tea = invoice["lines"]
+        swapped = body | {
+            "lines": [{"id": jam["id"], "position": 2, "product": "jam"}, {"position": 1, "product": "oil"}]
+        }
+        replaced = await client.put(where, json=swapped, headers={"If-Match": made.headers["ETag"]})
+        after = await replaced.get_json()
+        patch = {"address": None, "lines": [{"id": jam["id"], "quantity": 3}]}
+        patched = await client.patch(where, json=patch, headers={"If-Match": replaced.headers["ETag"]})
+        last = await patched.get_json()
+        read = await client.get(where)
+
+        assert (await unknown.get_json())["errors"][0]["pointer"] == "/tags/0"
+        assert [line["product"] for line in invoice["lines"]] == ["jam", "tea"]
+        assert (tea["quantity"], [one["percent"] for one in tea["discounts"]]) == (1, [5])
+        assert [tag["name"] for tag in invoice["tags"]] == ["paid", "urgent"]
+        assert [(line["product"], line["id"] == jam["id"]) for line in after["lines"]] == [
+            ("oil", False),
+            ("jam", True),
+        ]
+        assert (last["address"], last["lines"][0]["quantity"], last["version"]) == (None, 3, 3)
+        assert (await read.get_json(), read.headers["ETag"]) == (last, patched.headers["ETag"])
+
+
 @pytest.mark.parametrize("guide", ["pages"], indirect=True)
 async def test_pages_guide_serves(guide: ModuleType, database_url: str) -> None:
     """The films of the guide are listed by cursor and by number, narrowed, sorted and counted."""

@@ -12,6 +12,7 @@ A row that was just inserted has no rows of others yet: `is_known_empty` says so
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from itertools import count
 from typing import Any
 from uuid import uuid4
 
@@ -269,9 +270,9 @@ class _Held:
             for name in group:
                 column = self._columns[name]
                 if isinstance(column.type, Integer):
-                    used = [getattr(row, name) for row in self._rows]
-                    used += [values[name] for values in self._wanted.values()]
-                    spare[name] = max(value for value in used if value is not None) + 1
+                    used = {getattr(row, name) for row in self._rows}
+                    used |= {values[name] for values in self._wanted.values()}
+                    spare[name] = next(number for number in count(1) if number not in used)
                 elif isinstance(column.type, String) and not isinstance(column.type, Enum):
                     spare[name] = uuid4().hex[: column.type.length or 32]
                 elif column.nullable:

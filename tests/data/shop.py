@@ -159,9 +159,7 @@ async def change_order(order_id: UUID, data: OrderPatch, session: AsyncSession) 
     check_preconditions(order)
     await data.load(session, order)
     data.apply(order)
-    await session.flush()
-    await session.refresh(order, ["steps"])  # no patch has them
-    return OrderRead.model_validate(order)
+    return await OrderRead.load(session, order)
 
 
 @orders.post("/<uuid:order_id>/lines")

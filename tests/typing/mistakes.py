@@ -243,8 +243,13 @@ class PetShown(ReadSchema, model=Pet, include=["name"]): ...
 @operation
 async def uses_derived_schemas(pet_id: UUID, data: PetCreate, session: AsyncSession) -> PetShown:
     pet = Pet(**data.model_dump())
+    await data.load(session, pet)
     data.replace(pet)
     PetPatch(name="rex").apply(pet)
+    made = data.new(Pet)
+    made.name += "!"
+    made.tail  # refused: attr-defined
+    data.new("Pet")  # refused: arg-type
     return PetShown.model_validate(pet)
 
 

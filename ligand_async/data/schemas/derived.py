@@ -6,8 +6,10 @@ from typing import Any, ClassVar, Self, Unpack, get_origin
 
 from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async.data.schemas.columns import MappedColumn, columns_of
+from ligand_async.data.schemas.loading import load_shown
 from ligand_async.data.schemas.types import wire_of
 from ligand_async.data.schemas.wire import Wire, or_null
 from ligand_async.data.versions import remember_entity
@@ -190,6 +192,21 @@ class ReadSchema(DerivedSchema):
         value = super().model_validate(obj, **options)
         remember_entity(value, obj)
         return value
+
+    @classmethod
+    async def load(cls, session: AsyncSession, entity: object) -> Self:
+        """Make it of an entity that was changed: flush, load the relationships that are not loaded, and validate.
+
+        Args:
+            session: The session of the entity.
+            entity: The entity, which is stored or pending.
+
+        Raises:
+            ValidationError: It does not fit.
+        """
+        await session.flush()
+        await session.run_sync(load_shown, cls, [entity])
+        return cls.model_validate(entity)
 
     @classmethod
     def _takes(cls, column: MappedColumn) -> bool:

@@ -146,8 +146,8 @@ def _check_attribute(schema: type[WriteSchema], model: type[Any], name: str) -> 
         )
     if isinstance(attribute, property | hybrid_property) and attribute.fset is None:
         raise FieldNotWritable(schema, name, f"{model.__name__}.{name} has no setter; {_BY_HAND}")
-    is_argument = name in inspect.signature(model.__init__).parameters
-    if not is_argument and (attribute is None or inspect.isroutine(attribute)):
+    argument = inspect.signature(model.__init__).parameters.get(name)
+    if (argument is None or argument.kind is argument.VAR_KEYWORD) and not hasattr(attribute, "__set__"):
         raise FieldNotWritable(
             schema,
             name,

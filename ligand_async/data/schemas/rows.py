@@ -1,6 +1,6 @@
-"""What becomes of the rows of an entity when a body is written: they are loaded, matched, planned and put in place.
+"""The rows of an entity whose body is written: they are loaded, matched with the body, planned and put in place.
 
-A body is planned as a whole before the first attribute is set: what cannot be written is refused in one 422.
+A body is planned as a whole before the first attribute is set, so everything that is wrong is in one 422.
 """
 
 import dataclasses
@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from pydantic import MISSING, AliasChoices, AliasPath, BaseModel
-from sqlalchemy import select, tuple_
-from sqlalchemy.orm import Mapper, RelationshipProperty, Session, selectinload
+from sqlalchemy.orm import Mapper, RelationshipProperty, Session
 from sqlalchemy.orm.attributes import instance_state
 
 from ligand_async.data.errors import LazyLoadRefused
@@ -22,12 +21,12 @@ from ligand_async.data.flushes import (
     put_rows,
     rows_of,
 )
+from ligand_async.data.schemas.loading import load_missing, select_rows
 from ligand_async.data.schemas.nested import Nested, WriteSchema, nested_of
 from ligand_async.errors import InvalidPart, ValidationFailed
 
 _FOUND = "_ligand_found"  # in an instance's dictionary, where pydantic leaves what it does not know alone
 _DETAIL = "the request does not fit its schema"
-_AT_ONCE = 1_000  # keys in one statement
 
 _Key = tuple[Any, ...]
 _Path = tuple[str | int, ...]
@@ -68,7 +67,7 @@ class _Named:
     path: _Path
 
     def refusal(self) -> InvalidPart:
-        """Return what a client is told if it does not exist."""
+        """Return the part of the 422 for a row that does not exist."""
         return InvalidPart(
             f"there is no such {self.model.__name__.lower()}", "unknown_key", pointer=_pointer(self.path)
         )
@@ -90,11 +89,15 @@ def _named_in(body: WriteSchema, path: _Path) -> Iterator[_Named]:
 def _name(item: WriteSchema, nested: Nested, path: _Path) -> _Named:
     model: Any = type(item).__ligand_model__
     names = nested.keys[type(item)]
-    return _Named(model, names, tuple(getattr(item, name) for name in names), path)
+    return _Named(model, names, _values(item, names), path)
+
+
+def _values(item: Any, names: Sequence[str]) -> _Key:
+    return tuple(getattr(item, name) for name in names)
 
 
 def _sent(body: WriteSchema, nested: Nested, *, is_new: bool) -> list[Any] | None:
-    """Return what was sent for a relationship, or None if it stays as it is."""
+    """Return the nested bodies that were sent for a relationship, or None if it stays as it is."""
     value = getattr(body, nested.name)
     is_patch = body.__ligand_patches__
     if value is MISSING or (is_patch and nested.name not in body.model_fields_set):
@@ -117,32 +120,17 @@ def _find_rows(session: Session, named: Iterable[_Named]) -> _Found:
         wanted.setdefault((one.model, one.names), set()).add(one.key)
     found: _Found = {}
     for (model, names), keys in wanted.items():
-        for row in _select_rows(session, model, names, keys):
-            found[model, names, tuple(getattr(row, name) for name in names)] = row
+        for row in select_rows(session, model, names, keys):
+            found[model, names, _values(row, names)] = row
     return found
-
-
-def _select_rows(
-    session: Session, model: Any, names: Sequence[str], keys: Iterable[_Key], *options: Any
-) -> Iterator[Any]:
-    columns = [getattr(model, name) for name in names]
-    remaining = list(keys)
-    while remaining:
-        part, remaining = remaining[:_AT_ONCE], remaining[_AT_ONCE:]
-        same = columns[0].in_([key[0] for key in part]) if len(columns) == 1 else tuple_(*columns).in_(part)
-        yield from session.scalars(select(model).where(same).options(*options)).unique()
 
 
 def _load_rows(session: Session, schema: type[WriteSchema], entities: Sequence[Any]) -> None:
     """Load the relationships of entities that a schema writes, and those of their rows, where they are not loaded."""
     model: Any = schema.__ligand_model__
-    mapper: Mapper[Any] = model.__mapper__
-    names = [mapper.get_property_by_column(column).key for column in mapper.primary_key]
     for nested in nested_of(schema).values():
-        states = [instance_state(entity) for entity in entities]
-        lacking = [one.identity for one in states if one.persistent and one.identity and nested.name not in one.dict]
-        option = selectinload(getattr(model, nested.name))
-        list(_select_rows(session, model, names, lacking, option))
+        classes: list[Any] = [one.__ligand_model__ for one in nested.keys]
+        load_missing(session, model, nested.name, entities, classes)
         for inner, rows in _rows_by_schema(nested, entities):
             _load_rows(session, inner, rows)
 
@@ -183,7 +171,7 @@ def _rows_by_schema(nested: Nested, entities: Sequence[Any]) -> Iterator[tuple[t
 
 @dataclass(slots=True)
 class _Plan:
-    """What a body is going to do to an entity.
+    """The changes of one entity and of the rows that it owns.
 
     Attributes:
         model: The class of the entity.
@@ -277,40 +265,45 @@ class _Planner:
         self, nested: Nested, items: list[tuple[WriteSchema, _Path]], current: list[Any]
     ) -> Iterator[_Plan]:
         """Match nested bodies with rows: by the key where they have one; a single one is matched with the row there."""
+        known = {names: {_values(row, names): row for row in current} for names in set(nested.keys.values()) if names}
         taken: set[_Key] = set()
         for item, path in items:
-            names, model = nested.keys[type(item)], type(item).__ligand_model__
-            key = tuple(getattr(item, name) for name in names)
+            names = nested.keys[type(item)]
+            model: Any = type(item).__ligand_model__
+            key = _values(item, names)
             row = None
             if names and not any(part is MISSING or part is None for part in key):
-                known = {tuple(getattr(one, name) for name in names): one for one in current}
-                row = known.get(key)
-                self._check_key(item, names, path, is_known=isinstance(row, model), is_taken=key in taken)  # type: ignore[arg-type]  # it has one
+                row = known[names].get(key)
+                refusal = self._check_key(item, names, row, is_taken=key in taken)
                 taken.add(key)
-            elif not nested.is_list and current and isinstance(current[0], model):  # type: ignore[arg-type]  # the same
+                if refusal is not None:
+                    self._refuse((*path, *_member(type(item), names[0])) if len(names) == 1 else path, *refusal)
+                    continue
+            elif not nested.is_list and current and isinstance(current[0], model):
                 row = current[0]
-            yield self.plan(item, model, row, path)  # type: ignore[arg-type]  # the same
+            yield self.plan(item, model, row, path)
 
     def _check_key(
-        self, item: WriteSchema, names: tuple[str, ...], path: _Path, *, is_known: bool, is_taken: bool
-    ) -> None:
-        """Refuse a key that comes twice, and one that is made for a row and that no row has."""
+        self, item: WriteSchema, names: tuple[str, ...], row: Any, *, is_taken: bool
+    ) -> tuple[str, str] | None:
+        """Return why a key is refused: it comes twice, or no row has it, though it is not for clients to choose."""
+        model: Any = type(item).__ligand_model__
         columns = type(item).__ligand_columns__
-        place = (*path, *_member(type(item), names[0])) if len(names) == 1 else path
         if is_taken:
-            self._refuse(place, "the same key is there twice", "duplicate_key")
-        elif not is_known and any(columns[name].is_made for name in names):
-            model: Any = type(item).__ligand_model__
-            self._refuse(place, f"there is no such {model.__name__.lower()} here", "unknown_key")
+            return "the same key is there twice", "duplicate_key"
+        is_unknown = row is None and any(columns[name].is_made for name in names)
+        if is_unknown or (row is not None and not isinstance(row, model)):
+            return f"there is no such {model.__name__.lower()} here", "unknown_key"
+        return None
 
     def _choose_shared(
         self, nested: Nested, items: list[tuple[WriteSchema, _Path]], current: list[Any]
     ) -> Iterator[Any]:
+        known = {names: {_values(row, names): row for row in current} for names in nested.keys.values()}
         taken: set[_Key] = set()
         for item, path in items:
             named = _name(item, nested, path)
-            known = {tuple(getattr(one, name) for name in named.names): one for one in current}
-            row = self.found.get((named.model, named.names, named.key), known.get(named.key))
+            row = self.found.get((named.model, named.names, named.key), known[named.names].get(named.key))
             if named.key in taken:
                 self._refuse(path, "the same key is there twice", "duplicate_key")
             elif row is None:

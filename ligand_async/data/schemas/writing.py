@@ -43,7 +43,7 @@ def _absent_allowed(column: MappedColumn, **options: Any) -> tuple[Any, FieldInf
 
 
 class _Body(WriteSchema):
-    """What `CreateSchema` and `PatchSchema` share."""
+    """A body that loads the rows that it is going to change."""
 
     async def load(self, session: AsyncSession, entity: object | None = None) -> None:
         """Load the rows of an entity that the body writes, and the rows that the body names by a key.
@@ -124,10 +124,11 @@ class CreateSchema(_Body):
             field = type(self).model_fields.get(name)
             if field is None or field.exclude:
                 continue
-            if name not in values:
+            if column.is_key:
+                if values.get(name, getattr(entity, name)) != getattr(entity, name):
+                    refuse(name, "Input should be the key of what is replaced", "key")
+            elif name not in values:
                 values[name] = default_of(column)
-            if column.is_key and values[name] != getattr(entity, name):
-                refuse(name, "Input should be the key of what is replaced", "key")
         return values
 
     @classmethod
