@@ -27,7 +27,7 @@ from quart.typing import ResponseTypes
 from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.routing import FloatConverter, IntegerConverter, MapAdapter, RequestRedirect
 
-from ligand_async.context import current_deadline, current_operation_id, current_principal, request_state
+from ligand_async.context import current_deadline, current_operation_id, current_principal, request_state, state_of
 from ligand_async.draining import Draining, begin_draining, draining_of
 from ligand_async.signals import (
     Signal,
