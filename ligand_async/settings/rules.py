@@ -106,10 +106,7 @@ def _about_callers(vocabulary: Vocabulary, environment: str, values: Mapping[str
     if environment in STRICT and any(_is_plain_http(_member(one, "private_url")) for one in options):
         found.append(_plain_http(vocabulary, "oidc_issuer_options"))
     found += _unknown_issuers(vocabulary, issuers, options)
-    if values["oidc_private_url"] and len(issuers) > 1:
-        remedy = f"give each issuer its private_url in {vocabulary.variable('oidc_issuer_options')}"
-        variable = vocabulary.variable("oidc_private_url")
-        found.append(Mistake("oidc_private_url", variable, "is of one issuer, and there are several", remedy))
+    found += _private_url_of_none(vocabulary, issuers, values["oidc_private_url"])
     own = [_member(one, "issuer") for one in options if _member(one, "audience")]
     if values["oidc_issuer"] and not values["oidc_audience"] and not all(one in own for one in issuers):
         issuer = vocabulary.variable("oidc_issuer")
@@ -129,6 +126,17 @@ def _unknown_issuers(vocabulary: Vocabulary, issuers: list[Any], options: list[A
         variable, trusted = vocabulary.variable("oidc_issuer_options"), vocabulary.variable("oidc_issuer")
         remedy = f"write each `issuer` exactly as in {trusted}"
         yield Mistake("oidc_issuer_options", variable, f"is about an issuer that {trusted} does not have", remedy)
+
+
+def _private_url_of_none(vocabulary: Vocabulary, issuers: list[Any], private_url: Any) -> Iterator[Mistake]:
+    variable = vocabulary.variable("oidc_private_url")
+    if private_url and len(issuers) > 1:
+        remedy = f"give each issuer its private_url in {vocabulary.variable('oidc_issuer_options')}"
+        yield Mistake("oidc_private_url", variable, "is of one issuer, and there are several", remedy)
+    elif private_url and not issuers:
+        trusted = vocabulary.variable("oidc_issuer")
+        remedy = f"set {trusted} to the `iss` of the issuer's tokens, or unset {variable}"
+        yield Mistake("oidc_private_url", variable, f"is the address of an issuer, and {trusted} is not set", remedy)
 
 
 def _member(options: Any, name: str) -> Any:

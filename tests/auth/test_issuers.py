@@ -230,6 +230,12 @@ ONE = {"oidc_issuer": "https://one.example", "oidc_audience": "shop"}
             "there are several",
         ),
         (
+            {"oidc_private_url": "https://inside", "oidc_issuer": ()},
+            "testing",
+            "oidc_private_url",
+            "LIGAND_OIDC_ISSUER is not set",
+        ),
+        (
             {
                 "oidc_audience": (),
                 "oidc_issuer": ["https://one.example", "https://two.example"],
