@@ -40,7 +40,8 @@ async def main():
     async with app.test_app():
         await app.test_client().get("/", headers={"X-Request-ID": "abc-1"})
 
-asyncio.run(main())
+if environment != "cli":  # which does not start
+    asyncio.run(main())
 
 def answer(request):
     logging.getLogger("mine").info("called")
