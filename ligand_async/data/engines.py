@@ -26,6 +26,7 @@ from ligand_async.data.errors import (
     StatementTimedOut,
     ValueRefused,
     WriteOnReadSession,
+    note_written,
 )
 from ligand_async.data.postgresql import PostgresPool, bound_new_connections, check_parameters, postgresql_options
 from ligand_async.data.unit import STREAM_OPTIONS
@@ -322,6 +323,7 @@ def _listen_on_sqlite(engine: AsyncEngine, *, reads: bool, statement_timeout: fl
         event.listen(sync_engine, "begin", _begin_immediate)
         event.listen(sync_engine, "reset", _roll_back_failed_commit)
         event.listen(sync_engine, "reset", _close_changed_connection)
+        event.listen(sync_engine, "handle_error", note_written)
     event.listen(sync_engine, "do_connect", _open_or_name_the_failure)
     if statement_timeout:
         _listen_on_time(engine, statement_timeout)

@@ -1,9 +1,10 @@
 """Database errors as problems: by SQLSTATE and constraint, never by text, which holds values."""
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Constraint, ForeignKeyConstraint, Index, MetaData, Table
+from sqlalchemy import Constraint, ExceptionContext, ForeignKeyConstraint, Index, Insert, MetaData, Table, Update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -137,24 +138,48 @@ def _unavailable(detail: str, *, retry_after: int) -> DatabaseUnavailable:
 
 def _invalid_parts(error: DBAPIError, metadata: MetaData, detail: str, code: str) -> list[InvalidPart]:
     driver_error: Any = getattr(error.orig, "__cause__", None)
-    columns = columns_of(driver_error, str(error.orig), metadata, error.statement)
+    columns = columns_of(driver_error, str(error.orig), metadata, getattr(error.orig, _WRITTEN, None))
     return [InvalidPart(detail, code, pointer=f"/{column}") for column in columns]
 
 
 _SQLITE_NAME = re.compile(r"(?:CHECK constraint failed: |UNIQUE constraint failed: index ')(\w+)")
 _SQLITE_REFERENCE = "FOREIGN KEY constraint failed"
-_WRITTEN_TABLE = re.compile(r'\s*(?:INSERT\s+INTO|UPDATE)\s+"?(\w+)"?(.*)', re.IGNORECASE | re.DOTALL)
+_WRITTEN = "ligand_written"  # the attribute of an error of SQLite's driver
 _SQLITE_COLUMNS = re.compile(r"(?:UNIQUE|NOT NULL) constraint failed: ([\w., ]+)")
 
 
-def columns_of(driver_error: Any, words: str, metadata: MetaData, statement: str | None = None) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The table and the columns that a statement was writing."""
+
+    table: str
+    columns: frozenset[str]
+
+
+def note_written(context: ExceptionContext) -> None:
+    """Note on an error of SQLite's driver what its statement was writing, which the error does not say."""
+    execution: Any = context.execution_context
+    compiled = None if execution is None else execution.compiled
+    statement = getattr(compiled, "statement", None)
+    if not isinstance(statement, Insert | Update) or not isinstance(statement.table, Table):
+        return
+    table = statement.table
+    sent = {name for parameters in execution.compiled_parameters[:1] for name in parameters}
+    sent |= {name.removesuffix("_m0") for name in sent}  # the first of several rows
+    if isinstance(statement, Update):  # the ORM's names of what it compares
+        sent -= {f"{table.name}_{column.name}" for column in table.primary_key}
+    columns = frozenset(column.name for column in table.columns if column.key in sent)
+    setattr(context.original_exception, _WRITTEN, Written(table.name, columns))
+
+
+def columns_of(driver_error: Any, words: str, metadata: MetaData, written: Written | None = None) -> list[str]:
     """Return the names of the columns, or an empty list if neither the driver nor the metadata has them.
 
     Args:
         driver_error: asyncpg's own exception, which names table and constraint; None for SQLite.
         words: SQLite's message, which names columns or the constraint.
         metadata: The service's tables.
-        statement: The SQL, for a broken reference on SQLite, whose message names neither table nor column.
+        written: What was written, for a broken reference on SQLite, whose message names neither table nor column.
     """
     table_name = getattr(driver_error, "table_name", None)
     if table_name is not None:
@@ -166,8 +191,8 @@ def columns_of(driver_error: Any, words: str, metadata: MetaData, statement: str
         return _columns_of_constraint(metadata, match[1])
     if match := _SQLITE_COLUMNS.search(words):
         return [name.strip().rpartition(".")[2] for name in match[1].split(",")]
-    if _SQLITE_REFERENCE in words and statement is not None:
-        return _columns_of_reference(metadata, statement)
+    if _SQLITE_REFERENCE in words and written is not None:
+        return _columns_of_reference(metadata, written)
     return []
 
 
@@ -180,14 +205,14 @@ def _is_primary_key(driver_error: Any, words: str, metadata: MetaData) -> bool:
     )
 
 
-def _columns_of_reference(metadata: MetaData, statement: str) -> list[str]:
+def _columns_of_reference(metadata: MetaData, written: Written) -> list[str]:
     """Name the columns of the only foreign key that a statement writes; of several, any may be the broken one."""
-    match = _WRITTEN_TABLE.match(statement)
-    if match is None or match[1] not in metadata.tables:
+    table = metadata.tables.get(written.table)
+    if table is None:
         return []
-    keys = [list(key.column_keys) for key in metadata.tables[match[1]].foreign_key_constraints]
-    written = [columns for columns in keys if any(re.search(rf"\b{column}\b", match[2]) for column in columns)]
-    return written[0] if len(written) == 1 else []
+    keys = [list(key.column_keys) for key in table.foreign_key_constraints]
+    broken = [columns for columns in keys if not written.columns.isdisjoint(columns)]
+    return broken[0] if len(broken) == 1 else []
 
 
 def _columns_of_constraint(metadata: MetaData, constraint: str | None, table_name: str | None = None) -> list[str]:

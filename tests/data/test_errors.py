@@ -19,8 +19,10 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     func,
+    insert,
     select,
     text,
+    update,
 )
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -30,7 +32,7 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from ligand_async import Database, Model
 from ligand_async.data import ConnectionLost, DatabaseUnreachable, StatementTimedOut, WriteOnReadSession, problem_of
-from ligand_async.data.errors import columns_of
+from ligand_async.data.errors import Written, columns_of
 from ligand_async.errors import InvalidPart, Problem
 from tests.services import Base, Item, Shelf, db, make_app, running
 
@@ -295,20 +297,56 @@ def test_words_of_sqlite(words: str, columns: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("statement", "columns"),
+    ("table", "written", "columns"),
     [
-        ("INSERT INTO house (id, owner_id) VALUES (?, ?)", ["owner_id"]),
-        ("UPDATE house SET owner_id=? WHERE house.id = ?", ["owner_id"]),
-        ("UPDATE house SET price=? WHERE house.id = ?", []),
-        ("DELETE FROM owner WHERE owner.id = ?", []),
-        ("INSERT INTO garage (house_id) VALUES (?)", []),
-        ("INSERT INTO visit (house_id, guest_id) VALUES (?, ?)", []),
-        ("UPDATE visit SET guest_id=? WHERE visit.id = ?", ["guest_id"]),
+        ("house", ("id", "owner_id"), ["owner_id"]),
+        ("house", ("owner_id",), ["owner_id"]),
+        ("house", ("price",), []),
+        ("owner", (), []),
+        ("garage", ("house_id",), []),
+        ("visit", ("house_id", "guest_id"), []),
+        ("visit", ("guest_id",), ["guest_id"]),
     ],
 )
-def test_the_only_reference_that_a_statement_writes(statement: str, columns: list[str]) -> None:
+def test_the_only_reference_that_a_statement_writes(table: str, written: tuple[str, ...], columns: list[str]) -> None:
     """SQLite does not say which reference is broken; where only one was written, it is that one."""
-    assert columns_of(None, "FOREIGN KEY constraint failed", metadata, statement) == columns
+    noted = Written(table, frozenset(written))
+    assert columns_of(None, "FOREIGN KEY constraint failed", metadata, noted) == columns
+
+
+BROKEN: dict[str, Callable[[AsyncSession], Awaitable[Any]]] = {
+    "insert by Core": lambda session: session.execute(
+        insert(Item).values(id=UUID(int=3), name="z", shelf_id=NOWHERE, version=1)
+    ),
+    "several rows": lambda session: session.execute(
+        insert(Item), [{"name": str(number), "shelf_id": NOWHERE} for number in range(3)]
+    ),
+    "rows in one statement": lambda session: session.execute(
+        insert(Item).values([{"id": UUID(int=number), "name": str(number), "shelf_id": NOWHERE} for number in (4, 5)])
+    ),
+    "update by Core": lambda session: session.execute(update(Item).values(shelf_id=NOWHERE)),
+}
+
+
+@pytest.mark.parametrize("way", BROKEN)
+async def test_a_broken_reference_is_named_however_it_is_written(app: Quart, way: str) -> None:
+    """Statements of Core name the reference as the ORM does, on both databases: by the table and columns they write."""
+    problem = await problem_of_writing(BROKEN[way])
+    assert problem is not None
+    assert [part.pointer for part in problem.errors] == ["/shelf_id"]
+
+
+async def test_a_broken_reference_of_an_update_is_named(app: Quart) -> None:
+    """An entity that is changed to refer to nothing is told by the same rule."""
+
+    async def move(session: AsyncSession) -> None:
+        item = (await session.scalars(select(Item))).one()
+        item.shelf_id = NOWHERE
+        await session.flush()
+
+    problem = await problem_of_writing(move)
+    assert problem is not None
+    assert [part.pointer for part in problem.errors] == ["/shelf_id"]
 
 
 LONG = "a_name_that_is_longer_than_what_postgresql_takes_for_any_identifier"
