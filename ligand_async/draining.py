@@ -32,6 +32,11 @@ class Draining:
         self.deadlines: set[Deadline] = set()
         self._streams: set[asyncio.Timeout] = set()
 
+    @property
+    def is_committing(self) -> bool:
+        """True while a request that is being served commits."""
+        return any(deadline.committing for deadline in self.deadlines)
+
     def enter_stream(self, limit: asyncio.Timeout) -> None:
         """Let a stream of events end, by its timeout, when the others do."""
         self._streams.add(limit)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 from quart import Quart, Response
 
+from ligand_async.context import current_deadline
 from ligand_async.draining import begin_draining, draining_of
 from ligand_async.signals import service_draining
 from tests.services import app_of, running
@@ -24,6 +25,13 @@ async def dawdle() -> str:
     """Take long."""
     await asyncio.sleep(60)
     return "late"
+
+
+async def commit_slowly() -> str:
+    """Commit for a while."""
+    with current_deadline().commit():
+        await asyncio.sleep(0.3)
+    return "committed"
 
 
 async def test_readiness_turns_503() -> None:
@@ -78,3 +86,18 @@ async def test_stopped_requests_are_answered() -> None:
 
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
     assert (await answer.get_json())["detail"] == "the service is stopping"
+
+
+async def test_commit_is_not_stopped() -> None:
+    """Row 164: a request whose commit has begun is not stopped, and a server can see that there is one."""
+    app = app_of(("GET", "/commit", commit_slowly))
+    draining = draining_of(app)
+    async with running(app, tables=False) as client:
+        asking = asyncio.create_task(client.get("/commit"))
+        await asyncio.sleep(0.1)
+        assert draining.is_committing
+        draining.stop_requests()
+        answer = await asyncio.wait_for(asking, 2)
+
+    assert (answer.status_code, await answer.get_data(as_text=True)) == (200, "committed")
+    assert not draining.is_committing

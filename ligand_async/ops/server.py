@@ -240,8 +240,11 @@ class Server:
         if not empty.done():
             requests = draining.stop_requests()
             await asyncio.wait({empty}, timeout=_CUT_SECONDS)
-            await connections.refuse_unanswered()
-            await asyncio.wait({empty}, timeout=0.1)
+            if not empty.done() and draining.is_committing:
+                await asyncio.wait({empty}, timeout=_CUT_SECONDS)
+            if not draining.is_committing:  # whose client must not be told that nothing was done
+                await connections.refuse_unanswered()
+                await asyncio.wait({empty}, timeout=0.1)
             left = await connections.abort()
             if requests or left:
                 self._cut.append(f"{requests} requests and {left} connections were cut")
