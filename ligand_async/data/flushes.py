@@ -11,12 +11,13 @@ A row that was just inserted has no rows of others yet: `is_known_empty` says so
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date, timedelta
 from functools import cache
-from itertools import count
+from itertools import count, repeat
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Column, ColumnElement, Enum, Integer, String, Table, UniqueConstraint
+from sqlalchemy import Column, ColumnElement, Date, Enum, Integer, String, Table, UniqueConstraint, Uuid
 from sqlalchemy.engine import IteratorResult, Result
 from sqlalchemy.engine.result import SimpleResultMetaData
 from sqlalchemy.ext.orderinglist import OrderingList
@@ -159,27 +160,36 @@ def put_rows(entity: Any, name: str, rows: Sequence[Any], *, numbers: bool = Tru
             getattr(entity, name).reorder()
         return
     adapter = collection_adapter(collection)
-    before = list(adapter)
+    before, staying = list(adapter), {id(row) for row in rows}
     for row in before:
-        if not any(row is one for one in rows):
+        if id(row) not in staying:
             adapter.remove_with_event(row)
+    known = {id(row) for row in before}
     for row in rows:
-        if not any(row is one for one in before):
+        if id(row) not in known:
             adapter.append_with_event(row)
 
 
 def make_room(session: Session) -> None:
-    """Flush first what has to be gone before other rows can take its unique values."""
+    """Flush first what has to be gone before other rows can take its unique values: in one more flush, or in two.
+
+    The first one removes rows and changes those that nobody waits for. Where rows exchange values, the second one gives
+    them others for the time being, because the database compares after each statement.
+    """
     crowded: list[tuple[Any, str]] = session.info.pop(CROWDED)
     with session.no_autoflush:
         held = [_Held(entity, name) for entity, name in crowded if instance_state(entity).persistent]
-        waits = [one.hold_back() for one in held]
-        if any(waits):
-            written = session.info.pop(REREAD, {})  # for the flush that is to come
+        held = [one for one in held if one.hold_back()]
+        if not held:
+            return
+        written = session.info.pop(REREAD, {})  # for the flush that is to come
+        session.flush()
+        are_parked = [one.park() for one in held]
+        if any(are_parked):
             session.flush()
-            for one in held:
-                one.let_in(session)
-            session.info[REREAD] = written
+        for one in held:
+            one.let_in()
+        session.info[REREAD] = written
 
 
 class _Held:
@@ -195,92 +205,85 @@ class _Held:
         self._entity = entity
         self._name = name
         self._groups = _names_within_parent(relationship)
-        self._names = sorted({name for group in self._groups for name in group})
-        self._columns = {one: relationship.mapper.columns[one] for one in self._names}
+        self._columns = {one: relationship.mapper.columns[one] for group in self._groups for one in group}
         self._rows: list[Any] = []  # as they are going to be
-        self._wanted: dict[int, dict[str, Any]] = {}  # the values of stored rows that wait, by the row's identity
+        self._wanted: list[tuple[Any, dict[str, Any]]] = []  # stored rows that wait, and their values to be
 
     def hold_back(self) -> bool:
         """Give stored rows that must wait their old values, and take new ones out; return whether there are any."""
         history = instance_state(self._entity).get_history(self._name, _LOADED)
         self._rows = list(rows_of(self._entity, self._name))
-        stored = [
-            row for row in (*self._rows, *(history.deleted or ())) if row is not None and instance_state(row).persistent
-        ]
-        before = {id(row): {name: _stored_value(row, name) for name in self._names} for row in stored}
-        holders = {(group, _pick(before[id(row)], group)): row for row in stored for group in self._groups}
+        rows = [row for row in (*self._rows, *(history.deleted or ())) if row is not None]
+        stored = [row for row in rows if instance_state(row).persistent]
+        before = {id(row): {name: _stored_value(row, name) for name in self._columns} for row in stored}
+        holders = {one: row for row in stored for one in self._values(before[id(row)])}
         waiting = [
-            row
-            for row in self._rows
-            if any(
-                None not in wanted and holders.get((group, wanted), row) is not row
-                for group, wanted in self._values_of(row)
-            )
+            (row, values)
+            for row, values in self._values_of(self._rows)
+            if any(holders.get(one, row) is not row for one in self._values(values))
         ]
-        for row in waiting:
-            if id(row) in before:
-                self._wanted[id(row)] = {name: getattr(row, name) for name in self._names}
-                _set(row, before[id(row)])
-        if waiting:
-            staying = [row for row in self._rows if id(row) in before or not any(row is one for one in waiting)]
-            put_rows(self._entity, self._name, staying, numbers=False)
-        return bool(waiting)
+        if not waiting:
+            return False
+        self._wanted = [(row, values) for row, values in waiting if id(row) in before]
+        for row, _ in self._wanted:
+            _set(row, before[id(row)])
+        new = {id(row) for row, _ in waiting if id(row) not in before}
+        put_rows(self._entity, self._name, [row for row in self._rows if id(row) not in new], numbers=False)
+        return True
 
-    def let_in(self, session: Session) -> None:
-        """Give the rows their new values, each when it can have them, and put the new ones back."""
-        waiting = [row for row in self._rows if id(row) in self._wanted]
-        parked: set[int] = set()
-        while waiting:
-            free = [row for row in waiting if not self._has_to_wait(row, waiting)]
-            if not free and not self._park(waiting, parked):
-                free = waiting  # the database decides
-            for row in free:
-                _set(row, self._wanted[id(row)])
-            waiting = [row for row in waiting if row not in free]
-            session.flush()
-        put_rows(self._entity, self._name, self._rows, numbers=False)
-
-    def _values_of(self, row: Any) -> Iterator[tuple[tuple[str, ...], tuple[Any, ...]]]:
-        for group in self._groups:
-            yield group, tuple(getattr(row, name) for name in group)
-
-    def _has_to_wait(self, row: Any, waiting: Sequence[Any]) -> bool:
-        """Return whether another row that waits still has a value that this one wants."""
-        held = {one for other in waiting if other is not row for one in self._values_of(other)}
-        wanted = ((group, _pick(self._wanted[id(row)], group)) for group in self._groups)
-        return any(None not in values and (group, values) in held for group, values in wanted)
-
-    def _park(self, waiting: Sequence[Any], parked: set[int]) -> bool:
-        """Give one row of a circle values that no other has, so that the others can move; return whether that was done.
-
-        The rows exchange values, and the database compares after each statement.
-        """
-        for row in waiting:
-            spare = {} if id(row) in parked else self._spare_values()
-            if spare:
-                parked.add(id(row))
-                _set(row, spare)
-                return True
-        return False
-
-    def _spare_values(self) -> dict[str, Any]:
-        """Make a value for one column of each unique group that no row has or is going to have."""
-        spare: dict[str, Any] = {}
+    def park(self) -> bool:
+        """Give rows whose values other stored rows wait for values that no row has; return whether there are any."""
+        now = self._values_of([row for row, _ in self._wanted])
+        holders = {one: row for row, values in now for one in self._values(values)}
+        blocking = {
+            id(holder): holder
+            for row, values in self._wanted
+            for one in self._values(values)
+            if (holder := holders.get(one, row)) is not row
+        }
+        used = [values for _, values in (*now, *self._wanted, *self._values_of(self._rows))]
+        spares: dict[str, Iterator[Any]] = {}
         for group in self._groups:
             for name in group:
-                column = self._columns[name]
-                if isinstance(column.type, Integer):
-                    used = {getattr(row, name) for row in self._rows}
-                    used |= {values[name] for values in self._wanted.values()}
-                    spare[name] = next(number for number in count(1) if number not in used)
-                elif isinstance(column.type, String) and not isinstance(column.type, Enum):
-                    spare[name] = uuid4().hex[: column.type.length or 32]
-                elif column.nullable:
-                    spare[name] = None
-                else:
-                    continue
-                break
-        return spare
+                made = _spare_values(self._columns[name], {values[name] for values in used})
+                if made is not None:
+                    spares[name] = made
+                    break
+        for row in blocking.values():
+            _set(row, {name: next(made) for name, made in spares.items()})
+        return bool(blocking and spares)
+
+    def let_in(self) -> None:
+        """Give the rows that waited their values, and put the new ones back."""
+        for row, values in self._wanted:
+            _set(row, values)
+        put_rows(self._entity, self._name, self._rows, numbers=False)
+
+    def _values_of(self, rows: Iterable[Any]) -> list[tuple[Any, dict[str, Any]]]:
+        return [(row, {name: getattr(row, name) for name in self._columns}) for row in rows]
+
+    def _values(self, values: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], tuple[Any, ...]]]:
+        """Yield the values of each group of columns that no two rows may share; null is like no other."""
+        for group in self._groups:
+            own = tuple(values[name] for name in group)
+            if None not in own:
+                yield group, own
+
+
+def _spare_values(column: Column[Any], used: set[Any]) -> Iterator[Any] | None:
+    """Return values of a column that are not used, each once; None if they cannot be made up."""
+    if column.nullable:
+        return repeat(None)
+    if isinstance(column.type, Integer):
+        return (number for number in count(1) if number not in used)
+    if isinstance(column.type, Date):
+        return (day for number in count() if (day := date.min + timedelta(number)) not in used)
+    if isinstance(column.type, Uuid) and column.type.as_uuid:
+        return (uuid4() for _ in count())
+    if isinstance(column.type, String) and not isinstance(column.type, Enum):
+        length = column.type.length or 32
+        return (uuid4().hex[:length] for _ in count())
+    return None
 
 
 def rows_of(entity: Any, name: str) -> Iterator[Any]:
@@ -290,10 +293,6 @@ def rows_of(entity: Any, name: str) -> Iterator[Any]:
         yield from collection_adapter(value)
     elif value is not None:
         yield value
-
-
-def _pick(values: Mapping[str, Any], names: tuple[str, ...]) -> tuple[Any, ...]:
-    return tuple(values[name] for name in names)
 
 
 def _set(row: Any, values: Mapping[str, Any]) -> None:
