@@ -6,7 +6,18 @@ from uuid import UUID, uuid4
 
 import pytest
 from pydantic import MISSING, Field
-from sqlalchemy import JSON, Column, ForeignKey, ForeignKeyConstraint, String, Table, UniqueConstraint, inspect, select
+from sqlalchemy import (
+    JSON,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    String,
+    Table,
+    UniqueConstraint,
+    event,
+    inspect,
+    select,
+)
 from sqlalchemy.ext.orderinglist import ordering_list
 from sqlalchemy.orm import (
     DeclarativeBase,
@@ -496,3 +507,25 @@ async def test_only_classes_of_the_schema_are_built() -> None:
     assert type(ThingWrite.model_validate({"rank": 1}).new(Chair)) is Chair
     with pytest.raises(TypeError, match="LampWrite is a schema of Lamp, and was given the class Thing"):
         LampWrite.model_validate({"sort": "lamp", "rank": 1, "watts": 1}).new(Thing)
+
+
+async def test_long_lists_move_with_few_statements(database: None) -> None:
+    """A page before a hundred others moves all of them, in as many flushes as one before three."""
+    counts = {}
+    for size in (3, 100):
+        key = await make({"pages": [{"text": str(number)} for number in range(size)]})
+        async with db.transaction() as session:
+            flushes: list[int] = []
+            event.listen(session.sync_session, "after_flush", lambda *_: flushes.append(1))  # noqa: B023  (at once)
+            box = await session.get_one(Box, key)
+            data = BoxWrite.model_validate({"pages": [{"text": "new"}]})
+            await data.load(session, box)
+            kept = [PageWrite.model_validate({"pageId": page.id, "text": page.text}) for page in box.pages]
+            data.pages = [*data.pages, *kept]  # type: ignore[misc]  # it is there
+            data.replace(box)
+            await session.flush()
+            shown = show(box)["pages"]
+        assert shown == [(number + 1, text) for number, text in enumerate(["new", *map(str, range(size))])]
+        assert (await stored(key))["pages"] == shown
+        counts[size] = len(flushes)
+    assert counts == {3: 3, 100: 3}
