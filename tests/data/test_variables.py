@@ -238,7 +238,7 @@ async def test_who_cannot_be_looked_at_is_looked_at_later(postgres_url: str, cap
     assert "could not be reached at the start: DatabaseUnreachable" in caplog.text
 
     async with proxied(postgres_url) as proxy:
-        app = make_tenants(proxy.url, database_connect_timeout=0.2)
+        app = make_tenants(proxy.url, database_connect_timeout=1.5)
         proxy.silent = True
         async with app.test_app(), app.app_context():
             proxy.silent = False
