@@ -115,7 +115,7 @@ async def test_body_goes_out_as_the_window_allows() -> None:
         assert len(received) <= 1000
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(client.reader.read(65536), 0.2)
-        client.note = note  # type: ignore[method-assign]
+        client.note = note  # type: ignore[method-assign]  # it is acknowledged again
         client.connection.increment_flow_control_window(2**20, stream)
         client.connection.increment_flow_control_window(2**20)
         await client.flush()
