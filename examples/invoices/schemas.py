@@ -1,0 +1,98 @@
+"""Customers and invoices as JSON."""
+
+from decimal import Decimal
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import MISSING, BaseModel, Field, computed_field
+
+from examples.invoices.models import Customer, Invoice, Line, Status, Tag
+from ligand_async import CreateSchema, PatchSchema, ReadSchema
+
+# PostgreSQL cannot store U+0000, so no text may hold it; the pattern documents that for clients.
+STORABLE = r"^[^\u0000]*$"
+
+Email = Annotated[str, Field(max_length=200, pattern=r"^[^@\s\u0000]+@[^@\s\u0000]+$", examples=["ann@acme.example"])]
+Text = Annotated[str, Field(min_length=1, max_length=200, pattern=STORABLE)]
+Number = Annotated[str, Field(min_length=1, max_length=20, pattern=STORABLE, examples=["2030-0001"])]
+
+
+class CustomerRead(ReadSchema, model=Customer, exclude={"tenant"}):
+    """A customer."""
+
+
+class CustomerCreate(CreateSchema, model=Customer, include={"name", "email"}):
+    """A new customer."""
+
+    name: Text
+    email: Email
+
+
+class CustomerPatch(PatchSchema, model=Customer, include={"name", "email"}):
+    """The values of a customer to change."""
+
+    name: Text | MISSING = MISSING
+    email: Email | MISSING = MISSING
+
+
+class LineRead(ReadSchema, model=Line, include={"description", "quantity", "unit_price"}):
+    """A line of an invoice."""
+
+    quantity: int
+    unit_price: Decimal
+
+
+class TagRead(ReadSchema, model=Tag, include={"text"}):
+    """A tag."""
+
+
+class InvoiceRead(ReadSchema, model=Invoice, exclude={"tenant"}):
+    """An invoice with its lines and tags."""
+
+    lines: list[LineRead]
+    tags: list[TagRead]
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def total(self) -> Decimal:
+        """The sum of the lines."""
+        return sum((line.quantity * line.unit_price for line in self.lines), Decimal("0.00"))
+
+
+class InvoiceListed(ReadSchema, model=Invoice, exclude={"tenant", "note"}):
+    """An invoice in a list: without its lines."""
+
+    total: Decimal
+
+
+class LineWrite(CreateSchema, model=Line, include={"description", "quantity", "unit_price"}):
+    """A line of an invoice, in the order of the array."""
+
+    description: Text
+    quantity: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+
+
+class InvoiceCreate(CreateSchema, model=Invoice, include={"customer_id", "number", "due_on", "note"}):
+    """An invoice with its lines, to draw up or to replace."""
+
+    customer_id: UUID
+    number: Number
+    note: Annotated[str, Field(max_length=1000, pattern=STORABLE)] = ""
+    lines: Annotated[list[LineWrite], Field(min_length=1, max_length=200)]
+
+
+class InvoiceRow(BaseModel):
+    """One line of an export."""
+
+    number: str
+    customer: str
+    status: Status
+    total: Decimal
+
+
+class Total(BaseModel):
+    """The total of an invoice in another currency."""
+
+    amount: Decimal
+    currency: str
+    rate: Decimal

@@ -1,0 +1,337 @@
+"""The invoicing service, on the tables that its own migrations make; on PostgreSQL behind its policies."""
+
+import asyncio
+import csv
+import io
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from sqlalchemy import func, make_url, select, text, update
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from examples.invoices.app import create_app
+from examples.invoices.commands import clean_up
+from examples.invoices.models import Invoice, Line, Status, Tag, audit, db
+from examples.invoices.tenants import variables_for
+from ligand_async.data import utc_now
+from ligand_async.data.migrations import check
+from ligand_async.testing import authorization
+from ligand_async.web import LigandClient, LigandQuart
+from tests.services import backend
+from tests.upstream.service import Reply, Upstream
+
+ROLE = "invoices_app"
+LINES = [
+    {"description": "Consulting", "quantity": 3, "unit_price": "100.00"},
+    {"description": "Travel", "quantity": 1, "unit_price": "42.50"},
+]
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file that this service has migrated."""
+    path = tmp_path_factory.mktemp("invoices") / "template.db"
+    asyncio.run(_migrate(database_url=f"sqlite+aiosqlite:///{path}"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: Any) -> str:
+    """The name of a database that this service has migrated as its owner, and that a role of its own may use."""
+    url: str = postgres_server.create_database()
+    asyncio.run(_make_role(url))
+    asyncio.run(_migrate(database_url=_as_role(url), database_direct_url=url))
+    name = make_url(url).database
+    assert name is not None
+    return name
+
+
+async def _migrate(**settings: str) -> None:
+    async with create_app("testing", database_auto_upgrade=True, **settings).test_app():
+        pass
+
+
+async def _make_role(url: str) -> None:
+    engine = create_async_engine(url)
+    async with engine.begin() as connection:
+        await connection.execute(
+            text(
+                f"DO $$ BEGIN CREATE ROLE {ROLE} LOGIN PASSWORD 'wren'; EXCEPTION "
+                "WHEN duplicate_object OR unique_violation THEN NULL; END $$"
+            )
+        )
+        await connection.execute(text(f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO {ROLE}"))
+    await engine.dispose()
+
+
+def _as_role(url: str) -> str:
+    if backend(url) == "sqlite":
+        return url
+    return make_url(url).set(username=ROLE, password="wren").render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def rates() -> Any:
+    """The exchange rate service."""
+    with Upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+async def app(database_url: str, rates: Upstream) -> AsyncIterator[LigandQuart]:
+    """The service, started."""
+    made = create_app("testing", database_url=_as_role(database_url), rates_url=rates.url)
+    async with made.test_app(), made.app_context():
+        yield cast("LigandQuart", made)
+
+
+class Caller:
+    """Somebody of a tenant.
+
+    Attributes:
+        headers: Those of a request with an access token.
+    """
+
+    def __init__(self, app: LigandQuart, subject: str, tenant: str = "acme", *roles: str) -> None:
+        self.client: LigandClient = app.test_client()  # type: ignore[assignment]  # the class of this app
+        self.headers = authorization(app, subject=subject, roles=roles or ("clerk",), claims={"tenant": tenant})
+
+    async def send(self, method: str, path: str, json: Any = None, **headers: str) -> tuple[int, Any, Any]:
+        """Send a request; return status, document and headers."""
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        response = await self.client.open(path, method=method, json=json, headers=self.headers | names)
+        return response.status_code, await response.get_json(), response.headers
+
+    async def customer(self, email: str = "ann@shop.example") -> str:
+        """Add a customer; return the id."""
+        status, document, _ = await self.send("POST", "/customers/", {"name": "Ann", "email": email})
+        assert status == 201
+        return str(document["id"])
+
+    async def invoice(self, customer: str, number: str = "2030-1", **values: Any) -> tuple[str, dict[str, Any], str]:
+        """Draw up an invoice; return its path, its document and its tag."""
+        body = {"customer_id": customer, "number": number, "due_on": "2030-02-01", "lines": LINES} | values
+        status, document, headers = await self.send("POST", "/invoices/", body)
+        assert status == 201, document
+        return headers["Location"], document, headers["ETag"]
+
+
+@pytest.fixture
+def ann(app: LigandQuart) -> Caller:
+    """A clerk of acme."""
+    return Caller(app, "ann")
+
+
+async def test_an_invoice_is_answered_as_it_is_read(ann: Caller) -> None:
+    """POST answers what the next GET answers, defaults and total included, with one tag."""
+    where, drawn_up, tag = await ann.invoice(await ann.customer())
+
+    status, read, headers = await ann.send("GET", where)
+    assert (status, read, headers["ETag"]) == (200, drawn_up, tag)
+    assert (read["status"], read["total"], read["owner"]) == ("draft", "342.50", "ann")
+    assert [line["description"] for line in read["lines"]] == ["Consulting", "Travel"]
+
+
+async def test_lines_are_replaced_under_the_tag(ann: Caller) -> None:
+    """Eight PUTs with one tag: one is kept whole, seven are 412; its lines are in the order that was sent."""
+    customer = await ann.customer()
+    where, _, tag = await ann.invoice(customer)
+    bodies = [
+        {
+            "customer_id": customer,
+            "number": "2030-1",
+            "due_on": "2030-03-01",
+            "lines": [{"description": f"{who} {n}", "unit_price": "1.00"} for n in (3, 1, 2)],
+        }
+        for who in range(8)
+    ]
+    answers = await asyncio.gather(*(ann.send("PUT", where, body, if_match=tag) for body in bodies))
+
+    assert sorted(status for status, *_ in answers) == [200] + [412] * 7
+    winner = next(document for status, document, _ in answers if status == 200)
+    _, read, headers = await ann.send("GET", where)
+    assert read == winner
+    assert len({line["description"].split()[0] for line in read["lines"]}) == 1
+    assert [line["description"].split()[1] for line in read["lines"]] == ["3", "1", "2"]
+    assert (read["due_on"], read["total"]) == ("2030-03-01", "3.00")
+    assert headers["ETag"] != tag
+    async with db.read(variables=variables_for("acme")) as session:
+        assert await session.scalar(select(func.count()).select_from(Line)) == 3
+
+
+async def test_tags_belong_to_the_invoice(ann: Caller) -> None:
+    """New tags are made once, known ones are shared, and each change has another entity tag."""
+    customer = await ann.customer()
+    first, _, tag = await ann.invoice(customer)
+    second, _, other = await ann.invoice(customer, "2030-2")
+
+    status, document, headers = await ann.send("PUT", f"{first}/tags", ["vip", "late", "vip"], if_match=tag)
+    assert (status, [one["text"] for one in document["tags"]]) == (200, ["late", "vip"])
+    assert (await ann.send("PUT", f"{first}/tags", [], if_match=tag))[0] == 412
+    assert (await ann.send("PUT", f"{second}/tags", ["vip"], if_match=other))[0] == 200
+    status, document, _ = await ann.send("PUT", f"{first}/tags", ["vip"], if_match=headers["ETag"])
+    assert [one["text"] for one in document["tags"]] == ["vip"]
+    async with db.read(variables=variables_for("acme")) as session:
+        assert sorted(await session.scalars(select(Tag.text))) == ["late", "vip"]
+
+
+async def test_an_invoice_belongs_to_who_drew_it_up(app: LigandQuart, ann: Caller) -> None:
+    """A colleague reads it and may not change it; an accountant may; nobody changes what was sent."""
+    where, _, tag = await ann.invoice(await ann.customer())
+    bob, eve = Caller(app, "bob"), Caller(app, "eve", "acme", "accountant")
+
+    assert (await bob.send("GET", where))[0] == 200
+    assert (await bob.send("DELETE", where, if_match=tag))[0] == 403
+    assert (await eve.send("PUT", f"{where}/tags", ["seen"], if_match=tag))[0] == 200
+    assert (await ann.send("DELETE", where))[0] == 428
+    async with db.transaction(variables=variables_for("acme")) as session:
+        await session.execute(update(Invoice).values(status=Status.SENT))
+    _, _, headers = await ann.send("GET", where)
+    status, problem, _ = await ann.send("DELETE", where, if_match=headers["ETag"])
+    assert (status, problem["detail"]) == (409, "the invoice is sent; only a draft can be changed")
+
+
+async def test_a_second_tenant_sees_nothing(app: LigandQuart, ann: Caller) -> None:
+    """Rows of a tenant do not exist for another one, through no operation; a token without a tenant is refused."""
+    customer = await ann.customer()
+    where, _, tag = await ann.invoice(customer)
+    spy = Caller(app, "ann", "rival", "clerk", "accountant")
+
+    for path in (where, f"/customers/{customer}", f"{where}/total"):
+        assert (await spy.send("GET", path))[0] == 404
+    assert (await spy.send("PUT", f"{where}/tags", ["mine"], if_match=tag))[0] == 404
+    assert (await spy.send("DELETE", where, if_match="*"))[0] == 404
+    for path in ("/invoices/", "/customers/"):
+        assert (await spy.send("GET", path))[1]["items"] == []
+    body = {"customer_id": customer, "number": "1", "due_on": "2030-01-01", "lines": LINES}
+    assert (await spy.send("POST", "/invoices/", body))[0] == 404
+    for export, empty in (("csv", "number,customer,status,total\r\n"), ("ndjson", "")):
+        response = await spy.client.get(f"/exports/invoices.{export}", headers=spy.headers)
+        assert (await response.get_data(as_text=True)) == empty
+    stranger = await spy.client.get("/invoices/", headers=authorization(app, roles=["clerk"]))
+    assert stranger.status_code == 403
+
+
+@pytest.mark.ligand_database("postgresql")
+async def test_policies_hold_without_conditions(ann: Caller) -> None:
+    """On PostgreSQL a query that forgets the tenant still finds nothing of another one, nor can it write there."""
+    await ann.invoice(await ann.customer())
+    for variables in ({}, variables_for("rival")):
+        async with db.transaction(variables=variables) as session:
+            for model in (Invoice, Line):
+                assert (await session.scalars(select(model))).all() == []
+            changed = await session.execute(update(Invoice).values(note="mine"))
+            assert changed.rowcount == 0  # type: ignore[attr-defined]  # a CursorResult
+
+
+async def test_exports_hold_every_invoice(app: LigandQuart, ann: Caller) -> None:
+    """CSV and NDJSON have the same rows; a name that a spreadsheet would take for a formula is text."""
+    eve = Caller(app, "eve", "acme", "accountant")
+    _, evil, _ = await ann.send("POST", "/customers/", {"name": "=HYPERLINK(1)", "email": "x@x.example"})
+    for number, customer in (("2030-2", await ann.customer()), ("2030-1", evil["id"])):
+        await ann.invoice(customer, number)
+
+    response = await eve.client.get("/exports/invoices.csv", headers=eve.headers)
+    rows = list(csv.DictReader(io.StringIO(await response.get_data(as_text=True))))
+    assert [(row["number"], row["customer"], row["total"]) for row in rows] == [
+        ("2030-1", "'=HYPERLINK(1)", "342.50"),
+        ("2030-2", "Ann", "342.50"),
+    ]
+    response = await eve.client.get("/exports/invoices.ndjson", headers=eve.headers)
+    found = [json.loads(line) for line in (await response.get_data(as_text=True)).splitlines()]
+    assert [(row["number"], row["customer"], row["total"]) for row in found] == [
+        ("2030-1", "=HYPERLINK(1)", "342.50"),
+        ("2030-2", "Ann", "342.50"),
+    ]
+    assert (await ann.send("GET", "/exports/invoices.csv"))[0] == 403
+
+
+async def test_changes_are_followed(app: LigandQuart, ann: Caller) -> None:
+    """Who listens hears what was committed for its tenant, and nothing of another one."""
+    spy = Caller(app, "spy", "rival")
+    async with (
+        ann.client.request("/events", headers=ann.headers) as stream,
+        spy.client.request("/events", headers=spy.headers) as other,
+    ):
+        await stream.send_complete()
+        await other.send_complete()
+        assert await stream.receive() == await other.receive() == b": listening\n\n"
+        where, document, _ = await ann.invoice(await ann.customer())
+        body = {"customer_id": document["id"], "number": "9", "due_on": "2030-01-01", "lines": LINES}
+        assert (await ann.send("POST", "/invoices/", body))[0] == 404  # which nobody hears of
+        await ann.send("PUT", f"{where}/tags", ["vip"], if_match="*")
+        heard = [json.loads((await stream.receive()).split(b"data: ")[1]) for _ in range(2)]
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await other.receive()
+        await stream.disconnect()
+        await other.disconnect()
+
+    assert heard == [{"invoice_id": document["id"], "what": what} for what in ("created", "tagged")]
+
+
+async def test_a_total_is_converted_by_another_service(ann: Caller, rates: Upstream) -> None:
+    """The rate is asked for as the caller; what the other service lacks is a 400, its failure a 502."""
+    where, *_ = await ann.invoice(await ann.customer())
+    rates.script("/rates/USD", Reply(body=b'{"rate": "1.10"}'))
+    rates.script("/rates/XXX", Reply(404))
+    rates.script("/rates/GBP", Reply(body=b'{"rate": "much"}'))
+
+    assert (await ann.send("GET", f"{where}/total?currency=USD"))[1] == {
+        "amount": "376.75",
+        "currency": "USD",
+        "rate": "1.10",
+    }
+    assert rates.requests[-1].headers["Authorization"] == ann.headers["Authorization"]
+    assert (await ann.send("GET", f"{where}/total?currency=XXX"))[0] == 400
+    assert (await ann.send("GET", f"{where}/total?currency=GBP"))[0] == 502
+    assert (await ann.send("GET", f"{where}/total?currency=euro"))[0] == 422
+
+
+async def test_old_drafts_are_cleaned_up(ann: Caller, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command deletes drafts that nobody has touched for long, with their lines, and leaves what was sent."""
+    customer = await ann.customer()
+    for number in ("1", "2", "3"):
+        await ann.invoice(customer, number)
+    async with db.transaction(variables=variables_for("acme")) as session:
+        old = {"updated_at": utc_now() - timedelta(days=100)}
+        await session.execute(update(Invoice).where(Invoice.number != "3").values(old))
+        await session.execute(update(Invoice).where(Invoice.number == "2").values(old | {"status": Status.SENT}))
+
+    events = audit.table.c
+    for dry_run in (True, False, False):
+        await clean_up.callback(tenant="acme", days=90, dry_run=dry_run)  # type: ignore[misc]  # it has one
+    assert capsys.readouterr().out.splitlines() == ["1 drafts", "1 drafts", "0 drafts"]
+    async with db.read(variables=variables_for("acme")) as session:
+        assert sorted(await session.scalars(select(Invoice.number))) == ["2", "3"]
+        assert await session.scalar(select(func.count()).select_from(Line)) == 4
+        deleted = select(events.entity).where(events.action == "delete").order_by(events.entity)
+        assert (await session.scalars(deleted)).all() == ["Invoice", "Line", "Line"]
+
+
+async def test_customers_are_kept(app: LigandQuart, ann: Caller) -> None:
+    """A customer is changed under its tag; an e-mail is one customer's; one with invoices stays."""
+    customer = await ann.customer()
+    path = f"/customers/{customer}"
+    _, _, headers = await ann.send("GET", path)
+    status, changed, _ = await ann.send("PATCH", path, {"name": "Anna"}, if_match=headers["ETag"])
+    assert (status, changed["name"], changed["email"]) == (200, "Anna", "ann@shop.example")
+    assert (await ann.send("PATCH", path, {"name": "Ann"}, if_match=headers["ETag"]))[0] == 412
+    answer = await ann.send("POST", "/customers/", {"name": "Ann", "email": "ann@shop.example"})
+    assert answer[0] == 409
+    await ann.invoice(customer)
+    eve = Caller(app, "eve", "acme", "accountant")
+    assert (await eve.send("DELETE", path, if_match="*"))[0] == 409
+    other = await ann.customer("bob@shop.example")
+    assert (await eve.send("DELETE", f"/customers/{other}", if_match="*"))[0] == 204
+    assert [one["name"] for one in (await ann.send("GET", "/customers/?name_contains=ANN"))[1]["items"]] == ["Anna"]
+
+
+async def test_migrations_agree_with_the_models(app: LigandQuart, database_url: str) -> None:
+    """The migrations make what the models say, on both databases."""
+    settings = create_app("testing", database_url=database_url).extensions["ligand_async"].settings
+    assert not (await check(db, settings, Path("examples/invoices/migrations"))).drift
