@@ -12,7 +12,7 @@ PYTEST := $(BIN)/$(if $(COVERAGE),coverage run -m pytest,python -m pytest)
 
 export PYTHON
 
-.PHONY: help run token test test-all clients openapi token-mutants soak probes bench bench-scan bench-pages bench-audit bench-calls architecture coverage lint types lock clean core tools generators
+.PHONY: help run token test test-all clients openapi token-mutants soak probes bench bench-scan bench-pages bench-audit bench-calls bench-costs architecture coverage lint types lock clean core tools generators
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /  \1\t/p' Makefile | expand -t 14
@@ -83,6 +83,9 @@ bench-pages: tools  ## Measure first and last pages of a million rows on Postgre
 
 bench-audit: core  ## Measure what the audit trail costs a write
 	@$(BIN)/python -m bench.audit
+
+bench-costs: tools  ## Measure what a service, an entity tag and the variables of a tenant cost a request, on PostgreSQL
+	@$(BIN)/python -m bench.costs
 
 bench-calls: core  ## Count the calls of one request; ARGS=--write renews bench/calls.json, ARGS=--check compares with it
 	@$(BIN)/python -m bench.calls $(ARGS)

@@ -254,7 +254,7 @@ async def answer(app: App, scope: dict[str, Any], body: bytes) -> None:
             sent.set()
 
     await app({**scope, "headers": list(scope["headers"]), "state": {}}, receive, send)
-    if status not in {200, 201}:
+    if not 200 <= status <= 299:
         raise RuntimeError(f"{scope['method']} {scope['path']} was answered with {status}")
 
 
