@@ -37,6 +37,10 @@ class Draining:
         """True while a request that is being served commits."""
         return any(deadline.committing for deadline in self.deadlines)
 
+    def begin_anew(self) -> None:
+        """Forget the last stop: the app starts again."""
+        self.begun = self.streams_ended = False
+
     def enter_stream(self, limit: asyncio.Timeout) -> None:
         """Let a stream of events end, by its timeout, when the others do."""
         self._streams.add(limit)

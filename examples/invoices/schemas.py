@@ -52,7 +52,7 @@ class InvoiceRead(ReadSchema, model=Invoice, exclude={"tenant"}):
     lines: list[LineRead]
     tags: list[TagRead]
 
-    @computed_field  # type: ignore[prop-decorator]
+    @computed_field  # type: ignore[prop-decorator]  # as pydantic documents it
     @property
     def total(self) -> Decimal:
         """The sum of the lines."""

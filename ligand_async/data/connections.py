@@ -109,7 +109,8 @@ def keep_pooler_clean(engine: AsyncEngine) -> None:
             dbapi_connection.run_async(lambda driver: driver.execute(_RESET, timeout=_RESET_TIMEOUT))
 
     def forget(connection: Connection) -> None:
-        connection.info.pop(TAINTED, None)
+        if not connection.invalidated:  # one that has been given up has nothing to forget
+            connection.info.pop(TAINTED, None)
 
     event.listen(engine.sync_engine, "before_cursor_execute", _note_taint)
     event.listen(engine.sync_engine, "commit", reset_before_commit)

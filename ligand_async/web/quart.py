@@ -27,8 +27,8 @@ from quart.typing import ResponseTypes
 from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.routing import FloatConverter, IntegerConverter, MapAdapter, RequestRedirect
 
-from ligand_async.context import current_deadline, current_operation_id, current_principal, request_state, state_of
-from ligand_async.draining import Draining, begin_draining, draining_of
+from ligand_async.context import current_deadline, current_operation_id, current_principal, request_state
+from ligand_async.draining import begin_draining, draining_of
 from ligand_async.signals import (
     Signal,
     announce,
@@ -289,7 +289,7 @@ class LigandQuart(Quart):
 
     async def startup(self) -> None:
         """Run the functions before serving, then send `service_started`."""
-        state_of(self).put(Draining())  # an app may run again after a stop
+        draining_of(self).begin_anew()  # an app may run again after a stop
         try:
             await super().startup()
         except BaseException:

@@ -180,7 +180,7 @@ def test_options_are_read_from_a_variable(monkeypatch: pytest.MonkeyPatch) -> No
     written = [{"issuer": "https://two.example", "profile": "entra", "private_url": "https://inside.example/"}]
     monkeypatch.setenv("LIGAND_OIDC_ISSUER_OPTIONS", json.dumps(written))
     settings = Settings.load(
-        "testing",
+        "local",
         oidc_issuer=["https://one.example", "https://two.example"],
         oidc_audience="shop",
         oidc_profile="okta",

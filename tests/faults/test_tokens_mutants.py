@@ -3,7 +3,8 @@
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 
@@ -79,13 +80,18 @@ async def test_signed_mutants_are_judged_by_what_they_say(figure: Callable[[int,
                 assert claims["aud"] in (AUDIENCE, [AUDIENCE])
                 assert type(claims["exp"]) is int
                 assert claims["sub"] == principal.subject
-                assert principal.roles == (set(claims.get("roles") or ()) if has_words(claims.get("roles")) else set())
+                assert principal.roles == roles_in(claims)
 
     assert amount // 50 < accepted < amount // 2
 
 
-def has_words(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+def roles_in(claims: Mapping[str, Any]) -> set[str]:
+    """Return the roles: a list of texts, or one text, which is one role; nothing else is accepted."""
+    value = claims.get("roles")
+    listed = [] if value is None else [value] if isinstance(value, str) else value
+    assert isinstance(listed, list)
+    assert all(isinstance(one, str) for one in listed)
+    return {one for one in listed if one}
 
 
 async def test_mutants_over_http_are_never_a_failure(sqlite_url: str, figure: Callable[[int, int], int]) -> None:

@@ -70,7 +70,7 @@ def faults_of(hostile: Hostile, status: int, head: bytes, body: bytes) -> Iterat
     if not head:
         yield "no answer"
         return
-    if status >= 500:
+    if status >= 500 and status != 501:  # a method that nobody knows (RFC 9110, 15.6.2)
         yield "a fault of ours"
     if b"text/html" in head.lower() or b"<html" in body.lower():
         yield "HTML"
