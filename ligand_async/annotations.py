@@ -2,12 +2,26 @@
 
 from collections.abc import Iterator
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
+
+from typing_extensions import TypeAliasType
 
 
 def bare(annotation: Any) -> Any:
     """Return an annotation without `Annotated` around it."""
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
+def plain(annotation: Any) -> Any:
+    """Return the type behind `Annotated`, `NewType` and the aliases of `type X = …`."""
+    while True:
+        annotation = bare(annotation)
+        if isinstance(annotation, NewType):
+            annotation = annotation.__supertype__
+        elif isinstance(annotation, TypeAliasType):
+            annotation = annotation.__value__
+        else:
+            return annotation
 
 
 def metadata_of(annotation: Any) -> tuple[Any, ...]:
@@ -25,7 +39,7 @@ def members_of(annotation: Any) -> list[Any]:
 
     `Annotated` around the union and around its members is left out, too.
     """
-    annotation = bare(annotation)
+    annotation = plain(annotation)
     if is_union(annotation):
         return [member for part in get_args(annotation) for member in members_of(part)]
     return [] if annotation in (None, NoneType) else [annotation]

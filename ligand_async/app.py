@@ -4,7 +4,7 @@ import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from quart import Blueprint, Quart
+from quart import Blueprint
 from sqlalchemy import MetaData
 
 from ligand_async.auth import check_access, init_auth
@@ -148,8 +148,9 @@ def _servers_of(settings: Settings) -> dict[str, str]:
     return servers
 
 
-async def _check_routes(app: Quart) -> None:
+async def _check_routes(app: LigandQuart) -> None:
     # At the start of the app, because blueprints may be registered after `create_app`.
     check_access(app)
     check_operations(app)
+    app.collect_route_limits()
     document_of(app)

@@ -1,5 +1,6 @@
 """The state of an app and of the request being served: the `Service`, the request's id, the caller."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -133,6 +134,8 @@ class RequestState:
         failed_functions: The `after_request` functions that raised; they do not run again for the error's response.
         close_code: The code that closes the websocket; Quart 0.22 closes all with 1000.
         subprotocol: The subprotocol that answers the websocket's handshake if the handler chooses none.
+        max_body_bytes: The largest body that its route takes, once the route is known.
+        route_known: Set once its route is known; None in an app whose routes have no limits of their own.
     """
 
     request_id: str | None = None
@@ -142,6 +145,8 @@ class RequestState:
     failed_functions: set[Callable[..., Any]] = field(default_factory=set)
     close_code: int | None = None
     subprotocol: str | None = None
+    max_body_bytes: int | None = None
+    route_known: asyncio.Event | None = None
 
 
 request_state_var: ContextVar[RequestState | None] = ContextVar("ligand_request_state", default=None)

@@ -60,6 +60,14 @@ class Deadline:
             if limit.when() is not None and not limit.expired():  # not held
                 limit.reschedule(now)
 
+    def restart(self, seconds: float) -> None:
+        """Count from now again, with another number of seconds; the work that was stopped stays stopped."""
+        if self._problem is None:
+            self._at = asyncio.get_running_loop().time() + seconds
+            for limit in self._limits.values():
+                if limit.when() is not None and not limit.expired():  # not held
+                    limit.reschedule(self._at)
+
     def limit(self, *, at_least: float = 0.0) -> "_DeadlineLimit":
         """Return an async context manager that cancels its block at the deadline.
 

@@ -3,7 +3,7 @@
 from ligand_async.docs.document import EXTENSION, document_of
 from ligand_async.docs.extension import init_docs
 from ligand_async.docs.problem_pages import make_types_blueprint
-from ligand_async.docs.provider import OperationNames
+from ligand_async.docs.provider import OperationNames, template_of
 from ligand_async.docs.schemas import SchemaGenerator
 from ligand_async.web import DocumentError
 
@@ -15,4 +15,5 @@ __all__ = [
     "document_of",
     "init_docs",
     "make_types_blueprint",
+    "template_of",
 ]

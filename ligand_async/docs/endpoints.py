@@ -41,7 +41,10 @@ class Contract:
         query: The model of the query string, or None.
         headers: The model of the request's headers, or None.
         cookies: The model of the cookies, or None.
-        body: The type of the body and the media types that it may have, or None.
+        path: The model of variables of the path that have more than their converters say, or None.
+        body: The type of the body, None for one that is taken as it is sent, and its media types; or None.
+        body_required: Whether a request must have a body.
+        parts: The names of the parts of a form that are in JSON.
         responses: The declared responses by status, each with the type of its body and the model of its headers.
         media_types: The media types of a response that the handler makes itself; empty if it names none.
     """
@@ -50,6 +53,9 @@ class Contract:
     headers: Any = None
     cookies: Any = None
     body: tuple[Any, tuple[str, ...]] | None = None
+    path: Any = None
+    body_required: bool = True
+    parts: frozenset[str] = frozenset()
     responses: tuple[tuple[int, tuple[Any, Any]], ...] = ()
     media_types: tuple[str, ...] = ()
 
@@ -65,16 +71,20 @@ def contract_of(endpoint: Endpoint) -> Contract:
     body = stamp_on(endpoint, QUART_SCHEMA_REQUEST_ATTRIBUTE)
     body = None if body is None else (body[0], (_MEDIA_TYPES[body[1]],))
     responses: dict[int, tuple[Any, Any]] = dict(stamp_on(endpoint, QUART_SCHEMA_RESPONSE_ATTRIBUTE) or {})
-    operation, inputs = endpoint.operation, endpoint.inputs
-    if operation is None or inputs is None:
-        return Contract(query, headers, None, body, _in_order(responses))
+    operation, binding = endpoint.operation, endpoint.binding
+    if operation is None or binding is None:
+        return Contract(query, headers, None, body, responses=_in_order(responses, operation))
+    reader = None if binding.body is None else binding.body.reader
     return Contract(
-        query=query if inputs.query is None else inputs.query.model,
-        headers=headers if inputs.headers is None else inputs.headers.model,
-        cookies=None if inputs.cookies is None else inputs.cookies.model,
-        body=body if inputs.data is None else (inputs.data.schema, inputs.data.media_types),
+        query=query if binding.query is None else binding.query.model,
+        headers=headers if binding.headers is None else binding.headers.model,
+        cookies=None if binding.cookies is None else binding.cookies.model,
+        body=body if reader is None else (reader.schema, reader.media_types),
+        path=None if binding.path is None else binding.path.model,
+        body_required=reader is None or not reader.absent,
+        parts=getattr(reader, "parts", frozenset()),
         responses=_in_order(responses, operation),
-        media_types=media_types_of(inputs.returns),
+        media_types=media_types_of(operation.inputs.returns),
     )
 
 

@@ -84,9 +84,18 @@ _LOCATION = {
 }
 
 
-def request_body(schema: JsonSchemaValue, media_types: tuple[str, ...]) -> dict[str, Any]:
+def request_body(contract: Contract, schemas: Schemas) -> dict[str, Any]:
     """Describe the body of a request."""
-    return {"required": True, "content": {media_type: {"schema": schema} for media_type in media_types}}
+    type_, media_types = contract.body or (None, ())
+    content: dict[str, Any] = {}
+    for media_type in media_types:
+        schema = _media_schema(media_type) if type_ is None else schemas.schema_of(type_, "validation")
+        content[media_type] = {"schema": schema}
+        if contract.parts:
+            content[media_type]["encoding"] = {
+                name: {"contentType": "application/json"} for name in sorted(contract.parts)
+            }
+    return {"required": contract.body_required, "content": content}
 
 
 def _success_response(
@@ -138,9 +147,35 @@ _LIFTED = ("description", "deprecated")
 _IN: dict[Place, str] = {"parameter": "query", "header": "header", "cookie": "cookie"}
 
 
-def path_parameter(name: str, converter: BaseConverter) -> dict[str, Any]:
-    """Describe a variable of the path, as its converter reads it."""
-    return {"name": name, "in": "path", "required": True, "schema": _converter_schema(converter)}
+def path_parameter(name: str, converter: BaseConverter, annotated: JsonSchemaValue | None) -> dict[str, Any]:
+    """Describe a variable of the path, as its converter and its annotation read it.
+
+    Args:
+        name: Its name.
+        converter: Its converter.
+        annotated: The schema of its annotation; None if that says nothing more.
+    """
+    schema = _converter_schema(converter)
+    if annotated is None:
+        return {"name": name, "in": "path", "required": True, "schema": schema}
+    described = _without_null(annotated)
+    lifted = {key: described.pop(key) for key in _LIFTED if key in described}
+    return {"name": name, "in": "path", "required": True, **lifted, "schema": _narrowed(described, schema)}
+
+
+def _narrowed(annotated: JsonSchemaValue, converted: JsonSchemaValue) -> JsonSchemaValue:
+    """Return the schema of what both an annotation and a converter let pass."""
+    if "$ref" in annotated:
+        return annotated
+    schema = dict(annotated)
+    for bound, tightest in (("minimum", max), ("maximum", min)):
+        found: list[Any] = [one[bound] for one in (annotated, converted) if bound in one]
+        if found and schema.get("type") in {"integer", "number"} and not schema.keys() & {"enum", "const"}:
+            schema[bound] = tightest(found)
+    if "enum" in converted:
+        allowed: Any = annotated.get("enum", converted["enum"])
+        schema["enum"] = [item for item in converted["enum"] if item in allowed]
+    return schema
 
 
 def _converter_schema(converter: BaseConverter) -> JsonSchemaValue:
@@ -276,9 +311,8 @@ def _access_problems(access: Access | None) -> set[type[Problem]]:
 
 def _outage_problems(endpoint: Endpoint, access: Access | None) -> set[type[Problem]]:
     """Return the problems of outages: of the database, of other services, or of the issuer of tokens."""
-    operation = endpoint.operation
     is_closed = access is not None and not access.is_public
-    takes_services = operation is not None and bool(set(operation.inputs.others) - endpoint.rule.arguments)
+    takes_services = endpoint.plan is not None
     problems: set[type[Problem]] = {ServiceUnavailable} if is_closed or takes_services else set()
     return problems | ({DatabaseUnavailable} if endpoint.takes_session else set())
 

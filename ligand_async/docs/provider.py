@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from pydantic.json_schema import JsonSchemaMode
 from quart import Quart
-from quart_schema.openapi import PATH_RE, OpenAPIProvider
+from quart_schema.openapi import OpenAPIProvider
 from werkzeug.routing import Rule
 
 from ligand_async.docs.document import EXTENSION
@@ -52,7 +52,8 @@ class LigandOpenAPIProvider(OpenAPIProvider):
         self._contracts = {endpoint.key: contract_of(endpoint) for endpoint in endpoints}
         self._ids = _name_operations(endpoints)
         self._security = Security(cast("Quart", self._app), endpoints)
-        closed = [inputs.data.schema for one in endpoints if (inputs := one.inputs) is not None and inputs.data]
+        bodies = [binding.body for one in endpoints if (binding := one.binding) is not None]
+        closed = [body.reader.schema for body in bodies if body is not None and body.reader.schema is not None]
         self._schemas = Schemas(chain.from_iterable(map(_types_of, self._contracts.values())), closed=closed)
         self._described: list[tuple[Endpoint, dict[str, Any]]] = []
         document = super().schema()
@@ -86,7 +87,7 @@ class LigandOpenAPIProvider(OpenAPIProvider):
 
     def build_paths(self, rule: Rule) -> tuple[dict[str, Any], dict[str, Any]]:
         """Build the path item of a route."""
-        path = re.sub(PATH_RE, r"{\1}", rule.rule)
+        path = template_of(rule)
         return {path: {item.method.lower(): self.build_operation(item) for item in self.endpoints(rule)}}, {}
 
     def build_operation(self, endpoint: Endpoint) -> dict[str, Any]:
@@ -114,7 +115,9 @@ class LigandOpenAPIProvider(OpenAPIProvider):
 
     def build_parameters(self, endpoint: Endpoint, contract: Contract) -> list[dict[str, Any]]:
         """Describe what an endpoint reads beside its body; the handler's headers replace a feature's of that name."""
-        parameters = [path_parameter(*variable) for variable in endpoint.rule._converters.items()]
+        path = {} if contract.path is None else self._schemas.resolved(contract.path, "validation")["properties"]
+        variables = endpoint.rule._converters.items()
+        parameters = [path_parameter(name, converter, path.get(name)) for name, converter in variables]
         models: tuple[tuple[Any, Place], ...] = (
             (contract.query, "parameter"),
             (contract.headers, "header"),
@@ -131,16 +134,24 @@ class LigandOpenAPIProvider(OpenAPIProvider):
         """Describe the body of a request, if there is one."""
         if contract.body is None:
             return None
-        type_, media_types = contract.body
-        return request_body(self._schemas.schema_of(type_, "validation"), media_types)
+        return request_body(contract, self._schemas)
+
+
+def template_of(rule: Rule) -> str:
+    """Return the path of a rule as OpenAPI writes it.
+
+    quart-schema's own expression loses the variable before `<int:…>`.
+    """
+    parts = [f"{{{text}}}" if is_variable else text for is_variable, text in rule._trace]  # host, bar, path
+    return "".join(parts[parts.index("|") + 1 :])
 
 
 def _types_of(contract: Contract) -> Iterator[tuple[Any, JsonSchemaMode]]:
     """Yield every type of an endpoint that needs a schema."""
-    for model in (contract.query, contract.headers, contract.cookies):
+    for model in (contract.path, contract.query, contract.headers, contract.cookies):
         if model is not None:
             yield model, "validation"
-    if contract.body is not None:
+    if contract.body is not None and contract.body[0] is not None:
         yield contract.body[0], "validation"
     for _, (type_, headers_model) in contract.responses:
         yield from ((part, "serialization") for part in (type_, headers_model) if part is not None)

@@ -9,10 +9,9 @@ from urllib.parse import unquote, urlsplit
 from weakref import WeakKeyDictionary
 
 from quart import Quart, Response
-from quart_schema.openapi import PATH_RE
 from werkzeug.exceptions import HTTPException
 
-from ligand_async.docs import EXTENSION, document_of
+from ligand_async.docs import EXTENSION, document_of, template_of
 from ligand_async.errors import PROBLEM_JSON
 
 try:
@@ -244,7 +243,7 @@ class Documented:
             rule, _ = self._url_map.bind("localhost").match(path, method, return_rule=True)
         except HTTPException:
             return None
-        template = PATH_RE.sub(r"{\1}", rule.rule)
+        template = template_of(rule)
         name = "GET" if method == "HEAD" else method
         document = self.document["paths"].get(template, {}).get(name.lower())
         if document is None:

@@ -2,7 +2,7 @@
 
 from ligand_async.marks import limit
 from ligand_async.web.audit import make_audit_blueprint
-from ligand_async.web.body import Form, scan
+from ligand_async.web.body import Body, Form, UploadedFile, scan
 from ligand_async.web.conditional import check_preconditions, conditional
 from ligand_async.web.depends import Depends, ServiceError
 from ligand_async.web.deprecation import deprecated, init_deprecation
@@ -27,13 +27,9 @@ from ligand_async.web.problems import init_problems, render_problem
 from ligand_async.web.proxies import TrustedProxies
 from ligand_async.web.quart import LigandClient, LigandQuart, ResponseCut
 from ligand_async.web.request import StrictRequest
+from ligand_async.web.request_limits import request_limits
 from ligand_async.web.scripts import ServiceCommands, run_script
-from ligand_async.web.services import (
-    Services,
-    app_scope,
-    init_services,
-    services_of,
-)
+from ligand_async.web.services import Services, app_scope, init_services, services_of
 from ligand_async.web.stages import Reply, Stage
 from ligand_async.web.startup_checks import check_operations, find_functions
 from ligand_async.web.syntax import Syntax
@@ -44,6 +40,7 @@ __all__ = [
     "CORS",
     "FEATURES",
     "RETRY_AFTER",
+    "Body",
     "Depends",
     "DocumentError",
     "Endpoint",
@@ -69,6 +66,7 @@ __all__ = [
     "StrictRequest",
     "Syntax",
     "TrustedProxies",
+    "UploadedFile",
     "alias_of",
     "app_scope",
     "check_operations",
@@ -90,6 +88,7 @@ __all__ = [
     "operation",
     "operation_of",
     "render_problem",
+    "request_limits",
     "run_script",
     "scan",
     "services_of",

@@ -384,7 +384,7 @@ def _find_mistakes(app: Quart, rule: Rule, handler: Callable[..., Any]) -> Itera
     if operation is None:
         yield "has @conditional but not @operation; put both on the function or method that takes the request"
         return
-    if not takes_session(app, operation, rule.arguments):
+    if not takes_session(app, operation, rule):
         yield "is @conditional but takes no session; the database decides, so add `session: AsyncSession`"
     if operation.session == "replica":
         yield 'is @conditional with session="replica"; a replica may be behind, so read from the primary'

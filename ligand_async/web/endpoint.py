@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 from quart import Blueprint, Quart
 from werkzeug.routing import Rule
 
-from ligand_async.context import find_service
+from ligand_async.context import state_of
 from ligand_async.errors import Problem
 from ligand_async.marks import SessionMode
 from ligand_async.web.depends import ServiceError
-from ligand_async.web.inputs import Inputs
+from ligand_async.web.inputs import Binding, Inputs, OperationError, bind
 from ligand_async.web.output import Output
 from ligand_async.web.plan import Plan
-from ligand_async.web.services import services_of
+from ligand_async.web.services import Services
 
 _Handler = Callable[..., Any]
 V = TypeVar("V", bound=_Handler)
@@ -51,41 +51,55 @@ class Operation:
         return self.inputs.session is not None
 
 
-def plan_of(app: Quart, operation: Operation, path: Collection[str]) -> Plan | None:
-    """Return how the services of an operation are made, or None if it takes none.
+def binding_of(app: Quart, operation: Operation, rule: Rule | None, path: Collection[str]) -> Binding:
+    """Return where the parameters of an operation and of its services come from under a rule; worked out once.
 
     Args:
         app: The app.
         operation: The operation.
-        path: The variables of the path, by name.
+        rule: The rule, or None if there is none.
+        path: The variables of the path, by name, those of the rule's `defaults` among them.
 
     Raises:
+        OperationError: A parameter comes from nowhere.
         ServiceError: A service is missing, or the services do not fit together.
     """
-    inputs, handler = operation.inputs, operation.handler
-    if inputs.others.keys() <= set(path):
-        return None
-    return services_of(app).plan(handler, inputs, path)
+    services = state_of(app).get_or_make(Services)
+    key = (operation.handler, None if rule is None else rule.rule, *path)
+    found = services.bindings.get(key)
+    if found is None:
+        converters = {} if rule is None else rule._converters  # no public accessor in werkzeug 3.1
+        variables = {name: converters.get(name) for name in path}
+        found = services.bindings[key] = bind(operation.inputs, variables, services, services.plan)
+    return found
 
 
-def takes_session(app: Quart, operation: Operation, path: Collection[str]) -> bool:
+def takes_session(app: Quart, operation: Operation, rule: Rule) -> bool:
     """Return whether an operation, or a service that it takes, works on the database.
 
     Raises:
-        ServiceError: As `plan_of`.
+        OperationError: As `binding_of`.
+        ServiceError: As `binding_of`.
     """
     if operation.takes_session:
         return True
-    plan = plan_of(app, operation, path)
+    plan = binding_of(app, operation, rule, rule.arguments).plan
     return plan is not None and plan.takes_session
 
 
 _OPERATION = "_ligand_operation"
+_INSIDE = "_ligand_inside_operation"
 
 
 def stamp_operation(view: _Handler, operation: Operation) -> None:
-    """Attach an operation to its view."""
+    """Attach an operation to its view, and mark the handler as the inside of one."""
     setattr(view, _OPERATION, operation)
+    setattr(operation.handler, _INSIDE, True)
+
+
+def is_inside_operation(handler: Any) -> bool:
+    """Return whether `@operation` has made a view of a function."""
+    return bool(getattr(handler, _INSIDE, False))
 
 
 def operation_of(view: Any) -> Operation | None:
@@ -165,22 +179,19 @@ class Endpoint:
         return str(self.rule.endpoint)
 
     @property
-    def plan(self) -> Plan | None:
-        """How the services of its operation are made; None without services, and where they do not fit together."""
-        if self.operation is None or find_service(self.app) is None:
+    def binding(self) -> Binding | None:
+        """Where the parameters of its operation and its services come from; None where they come from nowhere."""
+        if self.operation is None:
             return None
         try:
-            return plan_of(self.app, self.operation, self.rule.arguments)
-        except ServiceError:  # the app does not start
+            return binding_of(self.app, self.operation, self.rule, self.rule.arguments)
+        except (OperationError, ServiceError):  # the app does not start
             return None
 
     @property
-    def inputs(self) -> Inputs | None:
-        """The inputs of its operation and of the services that this takes; None for a plain view."""
-        plan = self.plan
-        if plan is not None and plan.inputs is not None:
-            return plan.inputs
-        return None if self.operation is None else self.operation.inputs
+    def plan(self) -> Plan | None:
+        """How the services of its operation are made; None without services, and where they do not fit together."""
+        return None if self.binding is None else self.binding.plan
 
     @property
     def takes_session(self) -> bool:

@@ -10,7 +10,17 @@ from ligand_async.web.idempotency import IDEMPOTENCY
 from ligand_async.web.limits import LIMITS
 from ligand_async.web.lists.page import PAGES
 from ligand_async.web.principal_session import PRINCIPAL_SESSIONS
+from ligand_async.web.request_limits import REQUEST_LIMITS
 from ligand_async.web.tags import TAGS
 
 # A later feature sees what earlier ones have added: a 304 gets the headers of a quota, everything those of deprecation.
-FEATURES: tuple[Feature, ...] = (PAGES, CONDITIONAL, IDEMPOTENCY, PRINCIPAL_SESSIONS, LIMITS, DEPRECATION, TAGS)
+FEATURES: tuple[Feature, ...] = (
+    PAGES,
+    CONDITIONAL,
+    IDEMPOTENCY,
+    PRINCIPAL_SESSIONS,
+    LIMITS,
+    REQUEST_LIMITS,
+    DEPRECATION,
+    TAGS,
+)

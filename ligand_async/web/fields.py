@@ -1,31 +1,22 @@
-"""Values that come as text by name: the query string, headers and cookies."""
+"""Values that come as text by name: variables of the path, the query string, headers and cookies."""
 
 from collections.abc import Iterable
-from datetime import date, datetime, time, timedelta
 from itertools import islice
 from typing import Any, Literal, get_origin
 
-from pydantic import (
-    AliasChoices,
-    AwareDatetime,
-    BaseModel,
-    FutureDate,
-    FutureDatetime,
-    NaiveDatetime,
-    PastDate,
-    PastDatetime,
-    ValidationError,
-)
+from pydantic import AliasChoices, BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from werkzeug.datastructures import Headers, MultiDict
 
-from ligand_async.annotations import members_of, walk
+from ligand_async.annotations import members_of
 from ligand_async.errors import InvalidPart, ValidationFailed
+from ligand_async.web.core_schemas import fields_of, read_text, readable, schema_of
 from ligand_async.web.invalid import DETAIL, MAX_PARTS, refuse, wire_path
 
 Place = Literal["parameter", "header", "cookie"]
 
 _LISTS = (list, set, frozenset, tuple)
+_PLACES: dict[Place, str] = {"parameter": "a query string", "header": "a header", "cookie": "a cookie"}
 
 
 class Fields:
@@ -33,6 +24,9 @@ class Fields:
 
     Repeated names make a list if one is declared. An unknown query parameter is refused, unless the model's
     configuration has `extra`. Unknown headers and cookies are ignored.
+
+    Raises:
+        TypeError: A field has a type that no text can hold, such as another model.
     """
 
     def __init__(self, model: type[BaseModel], place: Place) -> None:
@@ -47,10 +41,13 @@ class Fields:
             self._keys |= wire_names
             if takes_list(field.annotation):
                 self._lists.update(wire_names)
-        times = {name: field for name, field in model.model_fields.items() if _takes_time(field.annotation)}
-        self._times = {alias_of(field) or name for name, field in times.items()}
         self._names = {key: name for name, key in reversed(self._keys.items())}
         self._extra: Literal["forbid"] | None = "forbid" if _forbids_unknown(model) else None
+        schema = schema_of(TypeAdapter(model))
+        for name, inside in fields_of(schema).items():
+            if readable(inside) == "structure":
+                raise TypeError(f"field {name!r} is a structure, and {_PLACES[place]} holds single values and lists")
+        self._validate = (read_text(schema) or model.__pydantic_validator__).validate_python
 
     def read(self, values: MultiDict[str, str]) -> BaseModel:
         """Read the query string, in which every name must be known.
@@ -78,13 +75,22 @@ class Fields:
                 found[name] = ", ".join(sent) if self.place == "header" else sent[0]
         return self.validate(found, extra=None)
 
+    def read_path(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Read the variables of the path that the model declares.
+
+        Raises:
+            ValidationFailed: The model refuses a value.
+        """
+        names = self.model.model_fields
+        read = self.validate({name: values[name] for name in names}, extra=None)
+        return {name: getattr(read, name) for name in names}
+
     def validate(self, values: dict[str, Any], *, extra: Literal["forbid"] | None) -> BaseModel:
         """Validate in pydantic's lax mode, which converts text."""
         keyed = {self._keys.get(name, name): value for name, value in values.items()}
-        for name in self._times & keyed.keys():
-            keyed[name] = _without_numbers(keyed[name])
         try:
-            return self.model.model_validate(keyed, extra=extra)
+            read: BaseModel = self._validate(keyed, extra=extra)
+            return read
         except ValidationError as error:
             raise refuse(error, place=self.place, names=self._names) from None  # the error holds the values
 
@@ -132,30 +138,3 @@ def takes_list(annotation: Any) -> bool:
 def _forbids_unknown(schema: Any) -> bool:
     """Return whether unknown keys are refused: always, unless the model's configuration has `extra`."""
     return not (isinstance(schema, type) and issubclass(schema, BaseModel) and "extra" in schema.model_config)
-
-
-_MOMENTS = {datetime, AwareDatetime, FutureDatetime, NaiveDatetime, PastDatetime}
-_TIMES = frozenset({date, FutureDate, PastDate, time, timedelta} | _MOMENTS)
-_NUMBERS = frozenset({int, float, complex, str, Any})
-_NO_TIME = "a number"  # what a time refuses
-
-
-def _takes_time(annotation: Any) -> bool:
-    """Return whether an annotation takes times, alone or in a list, and neither numbers nor text."""
-    inside = {part for part in walk(annotation) if isinstance(part, type) or part is Any}
-    return not inside.isdisjoint(_TIMES) and inside.isdisjoint(_NUMBERS)
-
-
-def _without_numbers(value: str | list[str]) -> str | list[str]:
-    """Replace texts that are numbers by one that no time accepts: pydantic reads a number as seconds since 1970."""
-    if isinstance(value, list):
-        return [_NO_TIME if _is_number(one) else one for one in value]
-    return _NO_TIME if _is_number(value) else value
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

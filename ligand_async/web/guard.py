@@ -1,5 +1,6 @@
 """The guard: the outermost ASGI layer. Every request enters and every response leaves through it."""
 
+import asyncio
 import logging
 import re
 from collections import Counter
@@ -23,6 +24,7 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}")
 _JSON_TYPE = re.compile(rb"application/(?:[\w.+-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
 _NDJSON = b"application/x-ndjson"
 _EVENT_STREAM = b"text/event-stream"
+_ROUTE_SECONDS = 5.0  # that a body which is larger than the setting is held back until its route is known
 
 
 def _identify(headers: Sequence[tuple[bytes, bytes]]) -> str:
@@ -92,11 +94,22 @@ class _Exchange:
         kind = message["type"]
         if kind == "http.request":
             self._received += len(message.get("body", b""))
-            if self._received > self._max_body:
+            most = self._state.max_body_bytes or self._max_body
+            if self._received > most and self._received > await self._most():
                 self._state.deadline.stop(ContentTooLarge("the body is too large", headers={"Connection": "close"}))
         elif kind in {"http.disconnect", "websocket.disconnect"}:
             self.gone = True
         return message
+
+    async def _most(self) -> int:
+        """Return the largest body that the route takes; the app gets no more until the route is known."""
+        if self._state.route_known is not None:
+            try:
+                async with asyncio.timeout(_ROUTE_SECONDS):
+                    await self._state.route_known.wait()
+            except TimeoutError:  # middleware wants the whole body before it calls the app
+                return self._max_body
+        return self._state.max_body_bytes or self._max_body
 
     async def send(self, message: Any) -> None:
         """Pass a message of the app to the server; an error that is not JSON is replaced by a problem."""
@@ -232,6 +245,7 @@ class Guard:
 
     Attributes:
         counts: Failures that no response could report: `stream_failed`, `response_timeout`.
+        waits_for_routes: Whether routes have limits of their own.
     """
 
     def __init__(
@@ -247,6 +261,7 @@ class Guard:
         self.request_timeout = request_timeout
         self.max_body_bytes = max_body_bytes
         self.counts: Counter[str] = Counter()
+        self.waits_for_routes = False
 
     async def serve(self, app: _ASGIApp, scope: _Scope, receive: Any, send: Any) -> None:
         """Serve one request, HTTP or websocket, with an app."""
@@ -256,6 +271,8 @@ class Guard:
             self.deadlines.add(deadline)
         request_id = _identify(scope["headers"])
         state = RequestState(request_id, deadline)
+        if self.waits_for_routes:
+            state.route_known = asyncio.Event()
         exchange = _Exchange(
             scope,
             receive,

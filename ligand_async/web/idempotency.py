@@ -231,7 +231,7 @@ def _find_mistakes(app: Quart, rule: Rule, handler: Callable[..., Any]) -> Itera
     }
     if methods:
         yield f"is @idempotent but answers {', '.join(sorted(methods))}; only POST and PATCH need it"
-    if not takes_session(app, operation, rule.arguments) or operation.session not in {None, "write"}:
+    if not takes_session(app, operation, rule) or operation.session not in {None, "write"}:
         yield "is @idempotent but takes no session that writes; the reply is stored with the work, so add one"
     database = service_of(app).database
     if database is not None and database.idempotency_key is None:

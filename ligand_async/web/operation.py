@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar, cast, overload
 
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 from quart import Response, current_app, request, url_for
+from quart.globals import request_ctx
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.wrappers import Response as WerkzeugResponse
 
@@ -27,10 +28,10 @@ from ligand_async.web.conditional import (
     expect_preconditions,
     preconditions_var,
 )
-from ligand_async.web.endpoint import Operation, plan_of, stamp_operation
+from ligand_async.web.endpoint import Operation, binding_of, stamp_operation
 from ligand_async.web.fields import refuse_unknown
 from ligand_async.web.idempotency import attempt_var, read_attempt
-from ligand_async.web.inputs import Inputs, OperationError, read_inputs
+from ligand_async.web.inputs import Binding, Inputs, OperationError, read_inputs
 from ligand_async.web.lists.page import Page
 from ligand_async.web.output import RESPONSES, Answer, Output
 from ligand_async.web.plan import ErrorReturned, Plan
@@ -70,10 +71,11 @@ def operation(
 ) -> Any:
     """Make a view of an async handler, a function or a method of a `MethodView`, by its annotations.
 
-    Path variables are passed by name. `data` is the body; `query_args`, `headers` and `cookies` are pydantic models of
-    what their names say. A parameter with a default is a query parameter. `AsyncSession`, `Principal` and the types
-    given to `create_app(provide=…)` are passed by annotation. With a session, the handler is a unit of work: handler,
-    flush, response, commit.
+    Path variables are passed by name, validated by their annotations. `AsyncSession`, `Principal`, Quart's `Request`
+    and the types given to `create_app(provide=…)` are passed by annotation. Of the other parameters a model is the
+    body, and one that a text can hold is a query parameter. `query_args`, `headers` and `cookies` are pydantic models
+    of what their names say; `Body()` and `Form()` mark what the types do not tell. With a session, the handler is a
+    unit of work: handler, flush, response, commit.
 
     Args:
         handler: A coroutine function; without it, as in `@operation(status=201)`, a decorator is returned.
@@ -118,36 +120,44 @@ async def _serve(
     """Serve the current request; the decorators of features have marked the view."""
     preconditions_var.set(expect_preconditions() if getattr(view, IS_CONDITIONAL, False) else None)
     attempt_var.set(None if request.method in SAFE_METHODS else await read_attempt(view))
-    plan = plan_of(this_app(), operation, path)
-    arguments = await _read_arguments((plan and plan.inputs) or operation.inputs, path, plan)
+    binding = binding_of(this_app(), operation, request.url_rule, path)
+    plan = binding.plan
+    arguments = await _read_arguments(operation.inputs, binding, path)
     if plan is None and not operation.takes_session:
         return _make_response(operation, await operation.handler(*instance, **arguments))
     return await run_until_deadline(_run_unit(operation, instance, arguments, plan), current_deadline())
 
 
-async def _read_arguments(inputs: Inputs, path: dict[str, Any], plan: Plan | None) -> dict[str, Any]:
-    """Read principal, query string, headers, cookies and body, in this order: 401 comes before 422."""
+async def _read_arguments(inputs: Inputs, binding: Binding, path: dict[str, Any]) -> dict[str, Any]:
+    """Read principal, path, query string, headers, cookies and body, in this order: 401 comes before 422."""
     arguments: dict[str, Any] = {}
     if inputs.principal is not None:
         arguments[inputs.principal] = current_principal()
+    plan = binding.plan
     needs_principal = inputs.principal is not None and inputs.principal_required
     if (needs_principal or (plan is not None and plan.needs_principal)) and current_principal() is None:
         raise enforcement_of(this_app()).refuse()
-    if inputs.query is not None:
-        if path and (hidden := inputs.query_scalars.keys() & path.keys() & request.args.keys()):
-            raise refuse_unknown(sorted(hidden))  # under this rule they are variables of the path
-        query = inputs.query.read(request.args)
-        arguments.update({name: getattr(query, name) for name in inputs.query_scalars})
-        if inputs.takes_query_args:
+    if binding.path is not None:
+        path = path | binding.path.read_path(path)
+    if binding.query is not None:
+        query = binding.query.read(request.args)
+        arguments.update({name: getattr(query, name) for name in binding.query_names})
+        if binding.takes_query_args:
             arguments["query_args"] = query
     elif request.query_string and request.args:
         raise refuse_unknown(request.args)
-    if inputs.headers is not None:
-        arguments["headers"] = inputs.headers.read_known(request.headers)
-    if inputs.cookies is not None:
-        arguments["cookies"] = inputs.cookies.read_known(request.cookies)
-    if inputs.data is not None:
-        arguments["data"] = await inputs.data.read()
+    if binding.headers is not None:
+        arguments["headers"] = binding.headers.read_known(request.headers)
+    if binding.cookies is not None:
+        arguments["cookies"] = binding.cookies.read_known(request.cookies)
+    if binding.body is not None:
+        body = await binding.body.reader.read()
+        if binding.body.is_whole:
+            arguments[binding.body.names[0]] = body
+        else:
+            arguments.update({name: getattr(body, name) for name in binding.body.names})
+    if inputs.request is not None:
+        arguments[inputs.request] = request_ctx.request
     arguments.update(path)
     return arguments
 
@@ -199,7 +209,7 @@ async def _run_handler(
     if plan is None:
         return await _answer(operation, await handler(*instance, **own), unit)
     # Services may have asked for inputs that the handler does not take.
-    own = {name: value for name, value in own.items() if name in inputs.own}
+    own = {name: value for name, value in own.items() if name in inputs.parameters}
     known = current_services().known(session, current_principal(), arguments)
 
     async def check(returned: Any) -> None:

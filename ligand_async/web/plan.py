@@ -12,7 +12,6 @@ from quart import Response
 from ligand_async.context import Unit, unit_var
 from ligand_async.errors import Problem
 from ligand_async.web.depends import Factory, ServiceError, name_of
-from ligand_async.web.inputs import Inputs
 
 
 class ErrorReturned(Exception):
@@ -36,8 +35,7 @@ class Plan:
     Attributes:
         steps: Each makes one service.
         wanted: Which service each parameter of the handler gets.
-        inputs: What the handler and its services read from the request; None for a call.
-        named: The parameters of factories that are read from the request, by name, with their annotations.
+        named: What factories take from the request by name, with the annotation that each is read by.
         takes_session: Whether a factory takes the request's session.
         needs_principal: Whether a factory takes a `Principal` that must be there.
         required: The provided types that something takes without `| None`.
@@ -46,7 +44,6 @@ class Plan:
 
     steps: tuple["Step", ...]
     wanted: dict[str, Any]
-    inputs: Inputs | None
     named: dict[str, Any]
     takes_session: bool
     needs_principal: bool

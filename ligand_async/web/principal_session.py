@@ -22,7 +22,7 @@ from ligand_async.principal import Principal
 from ligand_async.protocols import DenyList, HealthCheck
 from ligand_async.settings import Mistake, Settings, SettingsError
 from ligand_async.tasks import this_app
-from ligand_async.web.endpoint import Endpoint, Feature, handler_of, operation_of, plan_of
+from ligand_async.web.endpoint import Endpoint, Feature, binding_of, handler_of, operation_of
 from ligand_async.web.session_stores import MAX_INTEGER, OVERFLOW, Limits, MemoryStore, RedisStore, Store, unavailable
 
 logger = logging.getLogger(__name__)
@@ -290,7 +290,7 @@ def _problems(endpoint: Endpoint) -> set[type[Problem]]:
 
 def _find_mistakes(app: Quart, rule: Rule, handler: Callable[..., Any]) -> Iterator[str]:
     operation = operation_of(handler)
-    plan = None if operation is None else plan_of(app, operation, rule.arguments)
+    plan = None if operation is None else binding_of(app, operation, rule, rule.arguments).plan
     if plan is None or PrincipalSession not in plan.required:
         return
     view = app.view_functions[rule.endpoint]

@@ -47,7 +47,10 @@ from ligand_async.web.problems import (
     problem_of_answer,
     renderer_of,
 )
+from ligand_async.web.request import StreamedBody
+from ligand_async.web.request_limits import RouteLimits, find_route_limits
 from ligand_async.web.scrubbing import without_values
+from ligand_async.web.syntax import Syntax
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +64,19 @@ _unhandled_var: ContextVar[list[BaseException] | None] = ContextVar("ligand_unha
 
 class _HTTPConnection(ASGIHTTPConnection):
     """Quart's own ends a slow response without a word, and lets a `SystemExit` end the server."""
+
+    async def handle_messages(self, request: Request, receive: Any) -> None:
+        """Pass the body on as it comes; Quart's does not wait for a handler that takes it in parts."""
+        body = request.body
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body.append(message.get("body", b""))
+            if not message.get("more_body", False):
+                body.set_complete()
+            elif isinstance(body, StreamedBody) and body.room is not None:
+                await body.wait_for_room()
 
     async def handle_request(self, request: Request, send: Any) -> None:
         """Serve one request.
@@ -257,6 +273,7 @@ class LigandQuart(Quart):
         guard: Stands around everything, also around middleware that is put around `asgi_app`.
         is_started: Whether the app has been started and not been stopped.
         closers: Run when the start fails, because Quart runs no function after serving then.
+        route_limits: The limits of single routes; None before the start, and if there are none.
     """
 
     guard: Guard
@@ -268,6 +285,7 @@ class LigandQuart(Quart):
     def __init__(self, import_name: str, **options: Any) -> None:
         super().__init__(import_name, **options)
         self.url_map.converters = {**self.url_map.converters, "int": AsciiInteger, "float": AsciiFloat}
+        self.route_limits: RouteLimits | None = None
         self.guard = Guard([], request_timeout=None, max_body_bytes=2**63)
         self.is_started = False
         self.closers: list[Callable[[], Awaitable[None]]] = []
@@ -284,6 +302,14 @@ class LigandQuart(Quart):
     def signal(self, name: str) -> Signal:
         """Return a signal of the service's own, sent and heard for this app: `Signal(name)` is the same for all."""
         return Signal(name, app=self)
+
+    def collect_route_limits(self) -> None:
+        """Find the limits of single routes, and let the guard in what the largest of them takes."""
+        self.route_limits = limits = find_route_limits(self, self.guard.max_body_bytes)
+        self.guard.waits_for_routes = limits is not None
+        for stage in self.guard.stages:
+            if limits is not None and isinstance(stage, Syntax):
+                stage.max_body = limits.largest
 
     # Start and stop.
 
@@ -379,6 +405,8 @@ class LigandQuart(Quart):
 
     async def preprocess_request(self, request_context: RequestContext | None = None) -> Any:
         """Run the functions before the view, until the deadline."""
+        if self.route_limits is not None:
+            self.route_limits.apply((request_context or request_ctx).request)
         names = [None, *(request_context or request_ctx).request.blueprints]
         if not any(self.before_request_funcs[name] or self.url_value_preprocessors[name] for name in names):
             return None

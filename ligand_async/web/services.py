@@ -12,18 +12,18 @@ import inspect
 import logging
 from collections.abc import (
     Callable,
-    Collection,
     Hashable,
     Iterable,
     Mapping,
 )
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from quart import Quart
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ligand_async.annotations import without_none
+from ligand_async.annotations import metadata_of, without_none
 from ligand_async.context import service_of, state_of
 from ligand_async.data import Database
 from ligand_async.errors import Problem
@@ -41,7 +41,7 @@ from ligand_async.web.depends import (
     name_of,
     parameters_of,
 )
-from ligand_async.web.inputs import NAMED_INPUTS, Inputs, OperationError, read_inputs
+from ligand_async.web.inputs import NAMED_INPUTS, Binding
 from ligand_async.web.plan import Opened, Plan, Step, close_generators, generator_function
 
 logger = logging.getLogger(__name__)
@@ -84,6 +84,7 @@ class Services:
 
     Attributes:
         has_replacements: Whether `replace` was called: a fake need not take what the service takes.
+        bindings: Where the parameters of operations come from, under each rule; worked out anew after `replace`.
 
     Raises:
         TypeError: Something provided is none of these.
@@ -91,20 +92,20 @@ class Services:
 
     def __init__(
         self,
-        provide: Mapping[type, Any],
+        provide: Mapping[type, Any] = MappingProxyType({}),
         settings: Settings | None = None,
         find_functions: Callable[[], Iterable[Factory]] = tuple,
     ) -> None:
         self._settings = settings
         self._find_functions = find_functions
         self.has_replacements = False
+        self.bindings: dict[Any, Binding] = {}
         self._factories: dict[Any, Factory] = {}
         self._app_factories: dict[Any, Factory] = {}
         self._values: dict[Any, Any] = {}
         self._functions: dict[Factory, Factory] = {}
         self._made: dict[Any, Any] = {}
         self._opened: list[Opened] = []
-        self._plans: dict[Any, Plan] = {}
         self._is_running = False
         for kind, provided in provide.items():
             if not (isinstance(provided, AppScope) or _is_instance(provided, kind) or callable(provided)):
@@ -166,7 +167,7 @@ class Services:
                 raise RuntimeError(f"{name_of(kind)}: app_scope() makes a service at the start; replace it before")
             self._register(kind, provided, is_factory=is_factory and not _is_instance(provided, kind))
         self.has_replacements = True
-        self._plans.clear()
+        self.bindings.clear()
 
     def _register(self, kind: Any, provided: Any, *, is_factory: bool) -> None:
         for known in (self._factories, self._app_factories, self._values, self._made):
@@ -204,7 +205,7 @@ class Services:
             raise RuntimeError("the services are made when the app starts; use `async with app.running()`")
         given = dict(arguments or {})
         name = name_of(function)
-        plan = _Planner(self, dict.fromkeys(given)).plan(function, self._needs_of(function, given))
+        plan = _Planner(self, dict.fromkeys(given)).plan(name, self._needs_of(function, given))
         if plan.needs_principal and principal is None:
             raise ServiceError(
                 f"{name}: a service takes a Principal, and nobody calls here; pass principal=…, or let it take "
@@ -246,23 +247,19 @@ class Services:
 
     # -- at the request
 
-    def plan(self, handler: Factory, inputs: Inputs, path: Collection[str]) -> Plan:
-        """Return how the services of an operation are made; worked out once for the variables of each route.
+    def plan(self, handler: str, needs: Mapping[str, Any], given: Mapping[str, Any]) -> Plan:
+        """Return how the services of an operation are made.
 
         Args:
-            handler: The operation's.
-            inputs: What it reads from the request.
-            path: The names of the variables of the path.
+            handler: The operation's name, for errors.
+            needs: The annotations of the services that it takes, by parameter.
+            given: What it reads from the request, by name, with its annotation; None for a variable of the path that
+                it does not take itself.
 
         Raises:
             ServiceError: A service is missing or outlives what it needs, or two need each other.
         """
-        found = self._plans.get((handler, *path))
-        if found is None:
-            given = dict(inputs.annotations) | {name: inputs.others.get(name) for name in path}
-            needs = {name: hint for name, hint in inputs.others.items() if name not in path}
-            found = self._plans[handler, *path] = _Planner(self, given, inputs).plan(handler, needs)
-        return found
+        return _Planner(self, given, reads_request=True).plan(handler, needs)
 
     def known(self, session: AsyncSession | None, principal: Principal | None, inputs: Mapping[str, Any]) -> Any:
         """Return what a plan begins with."""
@@ -353,35 +350,26 @@ class _Planner:
     Args:
         services: What the app provides.
         given: What factories may take by name, with the annotation that it is read by, where that is known.
-        inputs: What the operation reads from the request; None for a call.
+        reads_request: Whether a factory may have inputs read that nothing else takes.
     """
 
-    def __init__(self, services: Services, given: Mapping[str, Any], inputs: Inputs | None = None) -> None:
+    def __init__(self, services: Services, given: Mapping[str, Any], *, reads_request: bool = False) -> None:
         self._services = services
         self._given = dict(given)
-        self._inputs = inputs
+        self._reads_request = reads_request
         self._steps: dict[Any, Step] = {}
         self._named: dict[str, Any] = {}
-        self._read: dict[str, Any] = {}
         self._raises: set[type[Problem]] = set()
         self._takes_session = False
         self._needs_principal = False
         self._required: set[Any] = set()
 
-    def plan(self, handler: Factory, needs: Mapping[str, Any]) -> Plan:
+    def plan(self, name: str, needs: Mapping[str, Any]) -> Plan:
         """Plan the services of a handler."""
-        name = name_of(handler)
         wanted = {parameter: self._find(parameter, hint, (name,)) for parameter, hint in needs.items()}
-        inputs = self._inputs
-        if self._read:
-            try:
-                inputs = read_inputs(handler, self._read)
-            except OperationError as error:
-                raise ServiceError(str(error)) from error
         return Plan(
             steps=tuple(self._steps.values()),
             wanted=wanted,
-            inputs=inputs,
             named=self._named,
             takes_session=self._takes_session,
             needs_principal=self._needs_principal,
@@ -434,19 +422,17 @@ class _Planner:
         Raises:
             ServiceError: It is read as something else.
         """
-        if self._inputs is not None and parameter in NAMED_INPUTS and parameter not in self._given:
-            self._given[parameter] = self._read[parameter] = hint
-        if parameter not in self._given:
+        if parameter not in self._given and not (self._reads_request and parameter in NAMED_INPUTS):
             return False
-        known = self._given[parameter]
-        if self._inputs is not None and known is None:
+        known = self._given.get(parameter)
+        if known is None and self._reads_request:
             self._given[parameter] = known = hint
-        if known is not None and without_none(known)[0] != without_none(hint)[0]:
+        if known is not None and not _is_read_as(known, hint):
             raise ServiceError(
                 f"{describe_way(way)}: parameter {parameter!r} is read once for the request, as {name_of(known)} and "
                 f"not as {name_of(hint)}; give it the same annotation everywhere, or another name"
             )
-        self._named[parameter] = hint
+        self._named[parameter] = known
         return True
 
     def _visit(self, key: Any, factory: Factory, way: Way, *, in_depends: bool = False) -> Any:
@@ -466,6 +452,11 @@ class _Planner:
                     needs.append((parameter, source))
             self._steps[key] = Step(key, generator_function(factory), tuple(needs))
         return key
+
+
+def _is_read_as(known: Any, hint: Any) -> bool:
+    """Return True if what is read by one annotation is what another one asks for."""
+    return without_none(known)[0] == without_none(hint)[0] and (known == hint or not metadata_of(hint))
 
 
 async def _pass(_: Any) -> None:

@@ -1,25 +1,18 @@
 """Checks at the start of an app that every operation fits its rules and the app."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
-from uuid import UUID
 
 from quart import Quart
+from quart.views import MethodView
 from werkzeug.routing import Rule
-from werkzeug.routing.converters import UUIDConverter
 
-from ligand_async.annotations import without_none
 from ligand_async.context import service_of
 from ligand_async.web.depends import ServiceError, functions_of_dependencies
-from ligand_async.web.endpoint import Operation, operation_of, plan_of
+from ligand_async.web.endpoint import Operation, binding_of, is_inside_operation, operation_of
 from ligand_async.web.features import FEATURES
-from ligand_async.web.inputs import OperationError
-from ligand_async.web.plan import Plan
-from ligand_async.web.quart import AsciiFloat, AsciiInteger
+from ligand_async.web.inputs import Binding, OperationError, TakenBody
 from ligand_async.web.services import services_of
-
-_CONVERTED = {AsciiInteger: int, AsciiFloat: float, UUIDConverter: UUID}
-_CONVERTER_NAMES = {int: "int", float: "float", UUID: "uuid"}
 
 
 def check_operations(app: Quart) -> None:
@@ -59,25 +52,28 @@ def _handlers_of(view: Callable[..., Any] | None, rule: Rule) -> Iterator[Callab
 def _mistakes_of_handler(app: Quart, rule: Rule, handler: Callable[..., Any]) -> Iterator[str]:
     """List what is wrong with one handler under one rule."""
     operation = operation_of(handler)
+    if operation is None and is_inside_operation(handler):
+        yield "@operation stands above the decorator of the route, which has registered the bare function; swap the two"
+        return
+    if operation is not None and rule.websocket:
+        yield "is a websocket, which has no body and no response; remove @operation, and read quart.websocket"
+        return
     if operation is not None:
         try:
-            plan = plan_of(app, operation, rule.arguments)
-        except ServiceError as error:
+            binding = binding_of(app, operation, rule, rule.arguments)
+        except (OperationError, ServiceError) as error:
             yield str(error)
             return
-        yield from _mistakes_of(app, rule, operation, plan)
+        yield from _mistakes_of(app, rule, operation, binding)
+        yield from _mistakes_of_body(app, rule, handler, binding.body)
     for feature in FEATURES:
         yield from feature.find_mistakes(app, rule, handler)
 
 
-def _mistakes_of(app: Quart, rule: Rule, operation: Operation, plan: Plan | None) -> Iterator[str]:
+def _mistakes_of(app: Quart, rule: Rule, operation: Operation, binding: Binding) -> Iterator[str]:
     """List what is wrong with one operation under one rule."""
-    inputs, location = operation.inputs, operation.location
-    of_services = {} if plan is None else plan.named
-    taken = {*inputs.others, *inputs.query_scalars, *of_services}
-    for name, hint in (of_services | inputs.others | inputs.query_scalars).items():
-        if name in rule.arguments:
-            yield from _mistakes_of_path_variable(name, hint, rule)
+    inputs, location, plan = operation.inputs, operation.location, binding.plan
+    taken = {*inputs.annotations, *(() if plan is None else plan.named)}
     for name in sorted(rule.arguments - taken if not services_of(app).has_replacements else ()):
         yield f"the handler has no parameter for the rule's variable {name!r}; add it, or remove it from the rule"
     takes_session = operation.takes_session or (plan is not None and plan.takes_session)
@@ -88,16 +84,19 @@ def _mistakes_of(app: Quart, rule: Rule, operation: Operation, plan: Plan | None
         yield f"location={location!r} is not an endpoint of the app; one of the same blueprint is written '.name'"
 
 
-def _mistakes_of_path_variable(name: str, hint: Any, rule: Rule) -> Iterator[str]:
-    converters: Mapping[str, Any] = rule._converters  # no public accessor in werkzeug 3.1
-    if name not in converters:
-        return  # a value that add_url_rule(defaults=…) gives
-    made = _CONVERTED.get(type(converters[name]))
-    wanted, _ = without_none(hint)
-    if made is not None and wanted is not made:
-        yield f"{name!r} is annotated {getattr(wanted, '__name__', wanted)}, and its converter makes {made.__name__}"
-    if made is None and wanted in _CONVERTER_NAMES:
-        yield f"{name!r} is annotated {wanted.__name__}; write <{_CONVERTER_NAMES[wanted]}:{name}> in the rule"
+_BODILESS_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def _mistakes_of_body(app: Quart, rule: Rule, handler: Callable[..., Any], body: TakenBody | None) -> Iterator[str]:
+    """Refuse a body under a rule without a method that has one (RFC 9110 section 9.3.1), unless it is marked."""
+    view_class = getattr(app.view_functions[rule.endpoint], "view_class", None)
+    is_method = view_class is not None and issubclass(view_class, MethodView)
+    methods = {handler.__name__.upper()} if is_method else set(rule.methods or ())
+    if body is not None and not body.is_marked and methods <= _BODILESS_METHODS:
+        yield (
+            f"parameter {body.names[0]!r} is the body, and GET has none; to read the query string by its model write "
+            f"query_args: {getattr(body.reader.schema, '__name__', body.reader.schema)}"
+        )
 
 
 def _endpoint_of(location: str, rule: Rule) -> str:

@@ -74,9 +74,6 @@ async def answer_is_early() -> Early:
 async def two_sessions(session: AsyncSession, other: AsyncSession) -> None: ...
 
 
-async def default_is_a_model(query: Query = Query()) -> None: ...  # noqa: B008  (the mistake)
-
-
 async def default_is_a_mystery(mystery: Mystery = Mystery()) -> None: ...  # noqa: B008  (the mistake)
 
 
@@ -112,8 +109,7 @@ def plain() -> None: ...
         (body_is_early, "body_is_early: parameter 'data' cannot be read from a body: .*Late"),
         (answer_is_early, "answer_is_early: its return annotation cannot be a response: .*Late"),
         (two_sessions, "two parameters are annotated AsyncSession"),
-        (default_is_a_model, "parameter 'query' has a default, so it is a query parameter"),
-        (default_is_a_mystery, "'mystery' cannot be read from a query string"),
+        (default_is_a_mystery, "parameter 'mystery' cannot be read from a query string"),
         (twice, "'limit' is a field of query_args and a parameter"),
         (pair_of_values, r"\(value, status\) or \(value, status, headers\)"),
         (open_tuple, r"\(value, status\) or \(value, status, headers\)"),

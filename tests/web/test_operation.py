@@ -386,8 +386,8 @@ def test_a_view_has_one_operation() -> None:
     assert (found.output.status, found.raises, found.location, found.session, found.retry_safe) == (
         201, (Conflict,), ".read", "write", True,
     )  # fmt: skip
-    assert found.inputs.data is not None
-    assert (found.output.type, found.inputs.data.media_types) == (ItemRead, ("application/json",))
+    assert found.inputs.body is not None
+    assert (found.output.type, found.inputs.body.reader.media_types) == (ItemRead, ("application/json",))
 
 
 def test_the_view_is_still_the_handler() -> None:

@@ -53,7 +53,7 @@ def _success_headers(endpoint: Endpoint, status: int, shown: Any) -> Iterator[tu
     if endpoint.operation is None or not any(_is_page(member) for member in members_of(shown)):
         return
     yield "Link", _LINK
-    query = None if endpoint.inputs is None else endpoint.inputs.query
+    query = None if endpoint.binding is None else endpoint.binding.query
     if query is not None and issubclass(query.model, OffsetParams | PageParams):
         yield "X-Pagination", _X_PAGINATION
 
