@@ -52,7 +52,8 @@ def title_of(status: int) -> str:
 class InvalidPart:
     """One part of a request that was refused. It never holds the value that was sent.
 
-    Exactly one of `pointer` (RFC 6901, into the body), `parameter` (path or query), `header` and `cookie` names it.
+    One of `pointer` (RFC 6901, into the body), `parameter` (path or query), `header` and `cookie` names it;
+    none does if it has no name, as a rule over several query parameters.
     """
 
     detail: str

@@ -87,6 +87,10 @@ class Requirement(ABC):
         """Return the scopes that a token needs; of alternatives, those of the first that has any."""
         return frozenset()
 
+    def __str__(self) -> str:
+        """Return the words for it in errors and in the OpenAPI document: the name of its class."""
+        return type(self).__name__
+
     def __and__(self, other: "Requirement") -> "Requirement":
         return AllOf(self, other) if isinstance(other, Requirement) else NotImplemented
 

@@ -233,3 +233,13 @@ def test_only_true_and_false_are_answers(answer: Any) -> None:
     for requirement in (odd, ~odd, odd & role("admin"), role("admin") & odd, odd | role("x"), role("x") | odd, ~~odd):
         with pytest.raises(TypeError, match=r"Answering.is_met\(\) must return True or False"):
             meets(ADMIN, requirement)
+
+
+def test_a_requirement_of_its_own_has_a_name() -> None:
+    """The name of its class, which is the same in every process, unless it says more."""
+
+    class Weekday(Requirement):
+        def is_met(self, principal: Principal) -> bool:
+            return bool(principal.subject)
+
+    assert str(Weekday() & ~role("a")) == "Weekday and not role a"

@@ -24,6 +24,7 @@ from quart_schema.validation import (
 from typing_extensions import is_typeddict
 from werkzeug.wrappers import Response as WerkzeugResponse
 
+from ligand_async.annotations import members_of
 from ligand_async.web import BODILESS, Endpoint, Operation, media_types_of
 
 _MEDIA_TYPES = {
@@ -95,7 +96,7 @@ def _in_order(
     more = None
     if operation is not None:
         more = _headers_model_of(operation.inputs.returns)
-        declared[operation.output.status] = (operation.output.type, more)
+        declared.update({status: (type_, more) for status, type_ in operation.output.types.items()})
     return tuple(
         (status, (_body_type(status, body), headers or (more if status < HTTPStatus.BAD_REQUEST else None)))
         for status, (body, headers) in sorted(declared.items())
@@ -113,8 +114,11 @@ def _body_type(status: int, declared: Any) -> Any:
 
 def _headers_model_of(returns: Any) -> Any:
     """Return the `TypedDict` of the headers in `tuple[schema, int, headers]`, or None."""
-    parts = get_args(returns) if get_origin(returns) is tuple else ()
-    return parts[2] if len(parts) == 3 and is_typeddict(parts[2]) else None
+    for member in members_of(returns):
+        parts = get_args(member) if get_origin(member) is tuple else ()
+        if len(parts) == 3 and is_typeddict(parts[2]):
+            return parts[2]
+    return None
 
 
 def stamp_on(endpoint: Endpoint, attribute: str) -> Any:

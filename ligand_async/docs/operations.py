@@ -26,6 +26,7 @@ from ligand_async.errors import (
     Unauthorized,
     UnsupportedMediaType,
     ValidationFailed,
+    problem_class,
     title_of,
 )
 from ligand_async.web import BODILESS, FEATURES, RETRY_AFTER, Endpoint, Place, alias_of, wire_name
@@ -62,6 +63,9 @@ def describe_responses(
 def _problems_of(endpoint: Endpoint, contract: Contract, access: Access | None) -> set[type[Problem]]:
     """Return the problems that an endpoint names, and those of its inputs, its access and its features."""
     named = set(endpoint.operation.raises) if endpoint.operation else set()
+    if endpoint.operation is not None:
+        known = {problem.code for problem in named}
+        named |= {problem_class(status) for status in endpoint.operation.output.errors if status not in known}
     if endpoint.plan is not None:
         named |= endpoint.plan.raises | ({Unauthorized} if endpoint.plan.needs_principal else set())
     return named.union(
@@ -231,7 +235,7 @@ def _without_null(schema: JsonSchemaValue) -> JsonSchemaValue:
 
 
 _INVALID_PART: JsonSchemaValue = {
-    "description": "One part of a request that was refused; one of pointer, parameter, header and cookie names it.",
+    "description": "One part of a request that was refused; pointer, parameter, header or cookie names it if it has a name.",
     "type": "object",
     "properties": {
         "detail": {"type": "string"},

@@ -14,6 +14,7 @@ from ligand_async.context import RequestState, request_state_var
 from ligand_async.draining import Draining
 from ligand_async.errors import PROBLEM_JSON, ContentTooLarge, Problem, problem_bytes, problem_for
 from ligand_async.tasks import NO_DEADLINE, ContainedExits, Deadline
+from ligand_async.web.output import BODILESS
 from ligand_async.web.problems import is_of_the_body, problem_of_http
 from ligand_async.web.stages import Headers, Reply, Stage
 
@@ -24,6 +25,7 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}")
 _JSON_TYPE = re.compile(rb"application/(?:[\w.+-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
 _NDJSON = b"application/x-ndjson"
 _EVENT_STREAM = b"text/event-stream"
+_OF_A_BODY = frozenset({b"content-length", b"content-type", b"transfer-encoding"})
 _ROUTE_SECONDS = 5.0  # that a body which is larger than the setting is held back until its route is known
 
 
@@ -49,6 +51,7 @@ class _Exchange:
     __slots__ = (
         "_content_type",
         "_held",
+        "_is_bodiless",
         "_max_body",
         "_receive",
         "_received",
@@ -86,6 +89,7 @@ class _Exchange:
         self._max_body, self._state, self._received = max_body, state, 0
         self._replaced = False  # the app's response was not fit to be sent; another was
         self._content_type = b""
+        self._is_bodiless = False
         self._held: Any = None  # the head of the app's response, until its body begins
 
     async def receive(self) -> Any:
@@ -120,6 +124,8 @@ class _Exchange:
             if self._replaced:
                 return
             await self._release()
+            if self._is_bodiless:
+                message = {**message, "body": b""}
             if not message.get("more_body", False):
                 self.ended = True
             await self._send(message)
@@ -150,6 +156,10 @@ class _Exchange:
             kept = [field for field in headers if not is_of_the_body(field[0].decode("latin-1"))]
             await self._write(status, problem_bytes(problem_for(status), request_id=self.request_id), kept)
             return
+        if status in BODILESS:
+            headers = [field for field in headers if field[0].lower() not in _OF_A_BODY]
+            headers += [(b"content-length", b"0")] if status == 205 else []  # RFC 9110 section 15.3.6
+            self._is_bodiless = True
         self._content_type = content_type
         self._complete(status, headers)
         # Until the body begins, a response that fails (such as a stream before its first part) can be replaced.

@@ -113,8 +113,8 @@ def json_pointer(location: Sequence[str | int]) -> str:
 
 
 def wire_path(location: Sequence[str | int], names: Mapping[str, str]) -> str | None:
-    """Write a location as the name that was sent, or return None if that is not plain."""
+    """Write a location as the name that was sent; None if that is not plain, or if the whole was refused."""
     if not location:
-        return ""
+        return None
     name = names.get(str(location[0]), str(location[0]))
     return name if _is_plain(name) else None

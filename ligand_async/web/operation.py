@@ -243,7 +243,7 @@ def _is_error(returned: Any) -> bool:
     match returned:
         case Response() | WerkzeugResponse():
             return returned.status_code >= 400
-        case (_, int() as status, *_):
+        case (_, int() as status, *_) if type(returned) is tuple:  # a NamedTuple is a value
             return status >= 400
         case _:
             return False

@@ -6,15 +6,17 @@ from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from types import NoneType
-from typing import Any, ClassVar, Protocol, Union, get_args, get_origin
+from typing import Any, ClassVar, Literal, Protocol, Union, get_args, get_origin
 from uuid import UUID
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 from quart import Response, current_app
+from typing_extensions import is_typeddict
+from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from ligand_async.annotations import bare, is_union, metadata_of, without_none
+from ligand_async.annotations import bare, is_union, metadata_of, plain, without_none
 from ligand_async.errors import problem_for
 from ligand_async.json_values import find_flaw
 from ligand_async.web.core_schemas import exact
@@ -55,34 +57,52 @@ class _Result:
     headers: Mapping[str, str]
 
 
+_Writer = tuple[TypeAdapter[Any], Any]
+
+
 class Output:
     """Turns return values into responses, by the return annotation.
 
     Args:
-        returns: A schema, `None`, `Response`, a union of these, or `tuple[schema, int, headers]`.
+        returns: A schema, `None`, `Response`, `tuple[schema, status]` or `tuple[schema, status, headers]`, or a union
+            of these. A status is `int`, or `Literal[202]` for one that is sent and documented.
         status: The status of success; None for 200, or 204 if nothing is returned.
         handler: The handler's name, for messages.
 
     Attributes:
-        type: The type of the body; `None` for an empty one, `Response` for responses that the handler makes itself.
-        status: The status of success.
+        types: The type of the body by status of success: `None` for an empty one, `Response` for responses that the
+            handler makes itself.
+        type: The type of the body with the status of a bare value.
+        status: The status of a bare value.
+        errors: The statuses of problems that the annotation names.
 
     Raises:
-        ValueError: The status is not a success, or has no body although the annotation has one.
+        ValueError: A status is not a success, or has no body although the annotation has one.
         TypeError: pydantic cannot serialize the annotation, or it is a tuple of another form.
     """
 
     def __init__(self, returns: Any, status: int | None, handler: str) -> None:
         self.handler = handler
-        self.type = _response_type(returns)
-        self.empty = self.type is None
-        self.status = int(status or (204 if self.empty else 200))
-        if not 200 <= self.status <= 399:
-            raise ValueError(f"status={status} is not a success (200 to 399); raise errors instead")
-        if self.status in BODILESS and not (self.empty or self.type is Response or without_none(self.type)[1]):
-            raise ValueError(f"{status} responses cannot have a body; annotate the handler `-> None`")
-        self._adapter: TypeAdapter[Any] | None = None if self.empty or self.type is Response else TypeAdapter(self.type)
-        self._exact = None if self._adapter is None else exact(self._adapter)
+        bare_type, stated = _read_returns(returns)
+        if not stated or bare_type is not _NOTHING:
+            self.status = int(status or (204 if bare_type is None else 200))
+        elif status is not None and status not in stated:
+            raise ValueError(f"status={status} is not one of those that the annotation names; leave it out")
+        else:
+            self.status = int(status or next((one for one in stated if one < 400), 200))
+        self.errors = frozenset(one for one in stated if one >= 400)
+        self.types = {one: type_ for one, type_ in stated.items() if one < 400}
+        if bare_type is not _NOTHING:
+            known = self.types.get(self.status, _NOTHING)
+            self.types[self.status] = bare_type if known is _NOTHING else _join([known, bare_type])
+        self._is_open = bare_type is not _NOTHING  # a bare value, or a status that is an `int`
+        for one, type_ in self.types.items():
+            if not 200 <= one <= 399:
+                raise ValueError(f"status={one} is not a success (200 to 399); raise errors instead")
+            if one in BODILESS and not (type_ is None or type_ is Response or without_none(type_)[1]):
+                raise ValueError(f"{one} responses cannot have a body; annotate the handler `-> None`")
+        self.type = self.types.get(self.status)
+        self._writers = {one: _make_writer(type_) for one, type_ in self.types.items()}
 
     def take_apart(self, returned: Any) -> _Result:
         """Split a return value into value, status and headers.
@@ -90,7 +110,7 @@ class Output:
         Raises:
             ResponseInvalid: It is a tuple, but neither `(value, status)` nor `(value, status, headers)`.
         """
-        if not isinstance(returned, tuple):
+        if type(returned) is not tuple:  # a NamedTuple is a value
             return _Result(returned, self.status, {})
         match returned:
             case (value, int() as status):
@@ -111,35 +131,45 @@ class Output:
         if result.status >= 400:
             detail = result.value if isinstance(result.value, str) else None
             raise problem_for(result.status, detail, headers=result.headers)
-        if result.status < 200 or (result.status in BODILESS and result.value is not None):
-            raise ResponseInvalid(f"{self.handler} returned a value with {result.status}, which cannot have a body")
-        if result.value is None and (self.empty or result.status in BODILESS):
+        if result.status < 200:
+            raise ResponseInvalid(f"{self.handler} returned {result.status}, which is not a final status")
+        known = self.types.get(result.status, _NOTHING)
+        if known is _NOTHING and not self._is_open:
+            raise ResponseInvalid(f"{self.handler} returned {result.status}, and its annotation does not name it")
+        is_empty = (self.type if known is _NOTHING else known) is None
+        if (result.value is None and is_empty) or (result.status in BODILESS and not is_empty):
             response = current_app.response_class(b"", status=result.status)
             response.headers.pop("Content-Type", None)
             if result.status in {204, 304}:  # RFC 9110 section 8.6; 205 has a length, zero
                 response.headers.pop("Content-Length", None)
         else:
             response = current_app.response_class(
-                self.to_json(result.value), status=result.status, content_type="application/json"
+                self.to_json(result.value, result.status), status=result.status, content_type="application/json"
             )
         response.headers.update(result.headers)
         return response
 
-    def to_json(self, value: Any) -> bytes:
+    def to_json(self, value: Any, status: int | None = None) -> bytes:
         """Validate a value and write it as JSON.
+
+        Args:
+            value: The value.
+            status: The status that it is returned with; None for that of a bare value.
 
         Raises:
             ResponseInvalid: It does not fit the annotation, or JSON cannot hold it.
         """
-        if self._adapter is None or self._exact is None:
+        writer = self._writers.get(self.status if status is None else status, self._writers.get(self.status))
+        if writer is None:
             annotation = getattr(self.type, "__name__", None)
             raise ResponseInvalid(f"{self.handler} returned {type(value).__name__} but is annotated `-> {annotation}`")
+        adapter, exact_ = writer
         try:
-            valid = self._adapter.validate_python(value)
-            if self._exact.check is not None:
-                self._exact.check(valid)
-            written = self._adapter.dump_json(valid, by_alias=True, warnings="error")
-            if self._exact.is_sure or not self._holds_flaw(valid):
+            valid = adapter.validate_python(value)
+            if exact_.check is not None:
+                exact_.check(valid)
+            written = adapter.dump_json(valid, by_alias=True, warnings="error")
+            if exact_.is_sure or not _holds_flaw(adapter, valid):
                 return written
             raise ResponseInvalid(f"{self.handler} returned NaN or Infinity, which JSON does not have")
         except ValidationError as error:
@@ -150,28 +180,91 @@ class Output:
         except PydanticSerializationError:
             raise ResponseInvalid(f"{self.handler} returned a value that cannot be written as JSON") from None
 
-    def _holds_flaw(self, valid: Any) -> bool:
-        """Return whether NaN or Infinity is where the check cannot look, such as in a computed field."""
-        written = None if self._adapter is None else self._adapter.dump_python(valid, warnings=False)
-        return find_flaw(written, in_text=False) is not None
 
-
-def _response_type(returns: Any) -> Any:
-    """Return the type of the body, None for an empty one, or `Response` if the handler makes its responses itself."""
-    if _is_response(bare(returns)):
-        return Response
-    if returns is None or returns is NoneType:
+def _make_writer(type_: Any) -> _Writer | None:
+    if type_ is None or type_ is Response:
         return None
-    if get_origin(returns) is tuple:
-        value, *more = get_args(returns)
-        if not 1 <= len(more) <= 2 or more[0] is Ellipsis:
-            raise TypeError("a tuple must be (value, status) or (value, status, headers); annotate JSON arrays as list")
-        return _response_type(value)
-    if is_union(returns):
-        rest = [part for part in get_args(returns) if not _is_response(part)]
-        if len(rest) < len(get_args(returns)):
-            return _response_type(Union[tuple(rest)]) if rest else Response  # noqa: UP007  (built at run time)
-    return returns
+    adapter = TypeAdapter(type_)
+    return adapter, exact(adapter)
+
+
+def _holds_flaw(adapter: TypeAdapter[Any], valid: Any) -> bool:
+    """Return whether NaN or Infinity is where the check cannot look, such as in a computed field."""
+    return find_flaw(adapter.dump_python(valid, warnings=False), in_text=False) is not None
+
+
+_NOTHING: Any = object()  # no type, where None is the type of an empty body
+
+
+def _read_returns(returns: Any) -> tuple[Any, dict[int, Any]]:
+    """Return the type of a body without a status of its own, and those by status.
+
+    Raises:
+        TypeError: A tuple is neither `(value, status)` nor `(value, status, headers)`.
+    """
+    bare_types: list[Any] = []
+    stated: dict[int, list[Any]] = {}
+    members = get_args(bare(returns)) if is_union(bare(returns)) else ()
+    is_mixed = any(_is_tuple(part) or _is_response(bare(part)) for part in members)
+    for part in members if is_mixed else [returns]:  # the metadata of a union, such as a discriminator, stays
+        kind = bare(part)
+        if _is_tuple(kind):
+            type_, statuses = _read_tuple(kind)
+            for status in statuses:
+                stated.setdefault(status, []).append(type_)
+            bare_types += [] if statuses else [type_]
+        else:
+            bare_types.append(_body_type(part))
+    if len(bare_types) == 1 and not stated:
+        return bare_types[0], {}
+    return _join(bare_types), {status: _join(types) for status, types in stated.items()}
+
+
+def _is_tuple(part: Any) -> bool:
+    return bare(part) is tuple or get_origin(bare(part)) is tuple
+
+
+def _body_type(part: Any) -> Any:
+    if _is_response(bare(part)):
+        return Response
+    return None if part in (None, NoneType) else part
+
+
+def _join(types: Sequence[Any]) -> Any:
+    """Join the types of one status. Responses that a handler makes itself are documented only if nothing else is."""
+    rest = [type_ for type_ in types if type_ is not Response]
+    if not rest:
+        return Response if types else _NOTHING
+    return rest[0] if len(rest) == 1 else Union[tuple(rest)]  # noqa: UP007  (built at run time)
+
+
+def _read_tuple(kind: Any) -> tuple[Any, tuple[int, ...]]:
+    """Return the type of the value and the statuses of a tuple; no status for an `int`."""
+    parts = get_args(kind)
+    statuses = _read_status(parts[1]) if len(parts) in {2, 3} else None
+    if statuses is None or (len(parts) == 3 and not _is_headers(parts[2])):
+        written = str(kind).replace("typing.", "")
+        raise TypeError(
+            f"{written} must be (value, status) or (value, status, headers), where the status is an int or a Literal; "
+            "annotate a JSON array as a list, or as a NamedTuple"
+        )
+    return _body_type(parts[0]), statuses
+
+
+def _read_status(part: Any) -> tuple[int, ...] | None:
+    """Return the statuses of an annotation: none for an `int`, and None if it is not a status."""
+    kind = plain(part)
+    if get_origin(kind) is Literal:
+        found = get_args(kind)
+        is_status = all(isinstance(one, int) and not isinstance(one, bool) for one in found)
+        return tuple(int(one) for one in found) if is_status else None
+    return () if isinstance(kind, type) and issubclass(kind, int) and kind is not bool else None
+
+
+def _is_headers(part: Any) -> bool:
+    kind = plain(part)
+    kind = get_origin(kind) or kind
+    return kind is Any or is_typeddict(kind) or (isinstance(kind, type) and issubclass(kind, Mapping | Headers))
 
 
 def _is_response(part: Any) -> bool:

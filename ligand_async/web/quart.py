@@ -307,8 +307,11 @@ class LigandQuart(Quart):
         """Find the limits of single routes, and let the guard in what the largest of them takes."""
         self.route_limits = limits = find_route_limits(self, self.guard.max_body_bytes)
         self.guard.waits_for_routes = limits is not None
+        if limits is None:
+            return
+        self.config["MAX_CONTENT_LENGTH"] = limits.largest  # Quart makes the body before the route is known
         for stage in self.guard.stages:
-            if limits is not None and isinstance(stage, Syntax):
+            if isinstance(stage, Syntax):
                 stage.max_body = limits.largest
 
     # Start and stop.

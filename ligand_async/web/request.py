@@ -43,14 +43,12 @@ class StreamedBody(Body):
     room: asyncio.Event | None = None  # of a body that is taken in parts
 
     def allow(self, most: int) -> None:
-        """Let the body have so many bytes, whatever it was made with.
+        """Let the body have so many bytes at most.
 
         Raises:
             ContentTooLarge: It has more already.
         """
         self._max_content_length = most
-        if not self._complete.is_set():
-            self._must_raise = None
         if len(self._data) > most:
             raise ContentTooLarge(f"the body may have {most} bytes", headers={"Connection": "close"})
 
@@ -71,7 +69,7 @@ class StreamedBody(Body):
 class StrictRequest(Request):
     """A request that refuses a malformed, compressed or excessive body, whoever reads it."""
 
-    body_class = StreamedBody  # type: ignore[assignment]  # Quart leaves the class open, and annotates its own
+    body_class = StreamedBody
     _scanned = False
 
     async def get_data(self, cache: bool = True, as_text: bool = False, parse_form_data: bool = False) -> Any:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NewType
 from uuid import UUID
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 from quart import Blueprint, Request, Response
 from quart.datastructures import FileStorage
 from quart.views import MethodView
@@ -647,3 +647,31 @@ async def test_methods_of_a_class_are_looked_at_each() -> None:
 
     assert "Items.get" in (words := await start(app))
     assert "Items.put" not in words
+
+
+class Range(BaseModel):
+    """A query string with a rule over two of its parameters."""
+
+    low: int = 0
+    high: int = 9
+
+    @model_validator(mode="after")
+    def check(self) -> "Range":
+        if self.low > self.high:
+            raise ValueError("low must not be above high")
+        return self
+
+
+@operation
+async def of_range(query_args: Range) -> int:
+    return query_args.low
+
+
+async def test_a_rule_over_several_parameters_names_none() -> None:
+    """The error has its sentence, and no name that was not sent."""
+    answer = await ask(of_range, "/?low=5&high=3")
+
+    assert (answer.status, answer.json["errors"]) == (
+        422,
+        [{"detail": "Value error, low must not be above high", "code": "value_error"}],
+    )

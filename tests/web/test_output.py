@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
 import pytest
@@ -16,7 +16,8 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
-from ligand_async import Conflict, Page, operation
+from ligand_async import Conflict, Page, operation, public
+from ligand_async.web import OperationError
 from tests.services import Item, app_of, ask, db, make_app, routes, running
 
 T = TypeVar("T")
@@ -244,7 +245,6 @@ BROKEN: dict[str, tuple[Any, Callable[[], Any]]] = {
     "something": (None, lambda: Toy(name="s3cret")),
     "a pair of values": (Toy, lambda: (Toy(name="s3cret"), Toy(name="b"))),
     "four values": (Toy, lambda: (Toy(name="s3cret"), 200, {}, 1)),
-    "a body where there is none": (tuple[Toy, int], lambda: (Toy(name="s3cret"), 204)),
     "a status that is none": (tuple[Toy, int], lambda: (Toy(name="s3cret"), 99)),
     "a value where a response was promised": (Response, lambda: Toy(name="s3cret")),
 }
@@ -374,3 +374,119 @@ async def test_a_returned_error_keeps_nothing(database_url: str) -> None:
             rows = await session.scalar(select(func.count()).select_from(Item))
 
     assert (statuses, rows) == ([409, 409, 409, 403], 0)
+
+
+class Pair(NamedTuple):
+    """A value of two numbers, which looks like a value and a status."""
+
+    x: float
+    y: int
+
+
+class Wait(BaseModel):
+    """Another schema."""
+
+    seconds: int
+
+
+ByStatus = tuple[Toy, Literal[200]] | tuple[Wait, Literal[202], dict[str, str]] | tuple[str, Literal[409]]
+
+
+async def test_a_named_tuple_is_a_value() -> None:
+    """It is an array, whatever its members look like."""
+    single, many = [await ask(returning(*one)) for one in ((Pair, Pair(1, 404)), (list[Pair], [Pair(1, 404)]))]
+
+    assert (single.status, single.json, many.json) == (200, [1.0, 404], [[1.0, 404]])
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        tuple[float, float],
+        tuple[Toy, str],
+        tuple[Toy, Literal["202"]],
+        tuple[Toy, bool],
+        tuple[Toy, int, int],
+        tuple[Toy, ...],
+        tuple[Toy, int] | tuple[float, float],
+        tuple,
+    ],
+    ids=str,
+)
+def test_a_tuple_of_another_form_is_refused(annotation: Any) -> None:
+    """At import, with what to write instead."""
+    with pytest.raises(OperationError, match=r"\(value, status\) or \(value, status, headers\).* or as a NamedTuple"):
+        returning(annotation, None)
+
+
+@pytest.mark.parametrize(
+    ("value", "status", "body"),
+    [
+        ((Toy(name="a"), 200), 200, {"name": "a", "weight": 0.0, "price": 0}),
+        ((Wait(seconds=1), 202, {"X-Wait": "1"}), 202, {"seconds": 1}),
+    ],
+)
+async def test_each_status_has_its_own_schema(value: Any, status: int, body: Any) -> None:
+    """A value is written by the schema of its status."""
+    answer = await ask(returning(ByStatus, value))
+
+    assert (answer.status, answer.json) == (status, body)
+
+
+async def test_an_error_by_status_is_a_problem() -> None:
+    """Its text is the detail."""
+    answer = await ask(returning(ByStatus, ("taken", 409)))
+
+    assert (answer.status, answer.json["detail"]) == (409, "taken")
+
+
+@pytest.mark.parametrize("value", [(Toy(name="a"), 202), (Toy(name="a"), 201), Wait(seconds=1)], ids=str)
+async def test_a_status_keeps_its_promise(value: Any) -> None:
+    """A value of another status, or a status that is not named, is a fault of the service."""
+    assert (await ask(returning(ByStatus, value))).status == 500
+
+
+async def test_statuses_are_documented() -> None:
+    """Each with its schema; an error as a problem."""
+    views = [returning(ByStatus, None), returning(tuple[Toy, Literal[202]], None), returning(Toy | ByStatus, None)]
+    app = app_of()
+    for number, view in enumerate(views):
+        app.add_url_rule(f"/{number}", f"view_{number}", public(view))
+    async with running(app, tables=False) as client:
+        paths = (await (await client.get("/openapi.json")).get_json())["paths"]
+
+    def schemas(path: str) -> dict[str, Any]:
+        responses = paths[path]["get"]["responses"]
+        return {
+            status: next(iter(one["content"].values()))["schema"]
+            for status, one in responses.items()
+            if status != "304"
+        }
+
+    toy, wait, problem = ({"$ref": f"#/components/schemas/{name}"} for name in ("Toy", "Wait", "Problem"))
+    assert schemas("/0") == {"200": toy, "202": wait, "409": problem, "422": problem, "default": problem}
+    assert schemas("/1") == {"202": toy, "422": problem, "default": problem}
+    assert schemas("/2") == schemas("/0")
+
+
+@pytest.mark.parametrize(("status", "length"), [(204, None), (205, "0"), (304, None)])
+@pytest.mark.parametrize("how", ["value", "response", "plain"])
+async def test_an_empty_status_has_no_body(status: int, length: str | None, how: str) -> None:
+    """Whatever was returned: a value, a response, or the text of a plain view."""
+
+    async def plain_view() -> Any:
+        return "text", status
+
+    views = {
+        "value": returning(tuple[Toy, int], (Toy(name="a"), status)),
+        "response": returning(Response, lambda: Response("text", status)),
+        "plain": plain_view,
+    }
+    app = app_of(("GET", "/", views[how]))
+    connection: Any  # a response that the client makes of it adds headers of its own
+    async with running(app, tables=False) as client, client.request("/") as connection:
+        await connection.send_complete()
+
+    assert (connection.status_code, bytes(connection.response_data)) == (status, b"")
+    assert "Content-Type" not in connection.headers
+    assert connection.headers.get("Content-Length") == length
