@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import importlib.util
+import io
 import itertools
 import json
 import re
@@ -20,6 +21,7 @@ import httpx2
 import pytest
 from blinker import NamedSignal
 from click.testing import CliRunner
+from quart.datastructures import FileStorage
 from sqlalchemy import insert, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -70,6 +72,57 @@ async def test_operations_guide_serves(guide: ModuleType, sqlite_url: str) -> No
         assert await (await client.get("/books/greeting?times=2")).get_json() == "hello Quart hello Quart "
         assert (await client.put(f"{created.headers['Location']}/lending")).status_code == 202
         assert (await client.post(f"{created.headers['Location']}/reminders")).status_code == 202
+
+
+@pytest.mark.parametrize("guide", ["inputs"], indirect=True)
+async def test_inputs_guide_is_true(guide: ModuleType, sqlite_url: str) -> None:
+    """Each input of the guide is read as the guide says."""
+    app = guide.make_stock(Settings.load("testing", database_url=sqlite_url))
+    async with app.test_app():
+        client = app.test_client()
+
+        async def ask(path: str, method: str = "GET", **sent: Any) -> Any:
+            response = await client.open(f"/stock{path}", method=method, **sent)
+            return await response.get_json() if response.status_code < 300 else response.status_code
+
+        octets = {"Content-Type": "application/octet-stream"}
+        item = {"name": "tea", "price": "2.50"}
+        asked: list[tuple[Any, Any]] = [
+            (
+                await ask("/A/3?since=2026-01-01&size=2"),
+                {"shelf": "A", "level": 3, "since": "2026-01-01", "sizes": ["LARGE"], "currency": "EUR"},
+            ),
+            (
+                [await ask(path) for path in ("/A/10?since=2026-01-01", "/A/3", "/A/b?since=2026-01-01")],
+                [422, 422, 404],
+            ),
+            ([await ask(path) for path in ("/counts", "/counts?year=3", "/counts/4")], [2026, 3, 4]),
+            (await ask("/items", "POST", json=item), "tea from <local>"),
+            ([await ask("/items/tea", "PUT", json=item), await ask("/items/tea", "PUT")], [True, False]),
+            (await ask("/imports", "POST", json={"name": "a", "count": "5", "more": 1}), 5),
+            (await ask("/items/tea/photo", "PUT", data=b"png", headers={"Content-Type": "image/png"}), 3),
+            (await ask("/items/tea/photo", "PUT", data=b"gif", headers={"Content-Type": "image/gif"}), 415),
+            (await ask("/backup", "PUT", data=b"x" * 2**21, headers=octets), 2**21),
+            (await ask("/backup", "PUT", data=b"x" * (2**23 + 1), headers=octets), 413),
+            (await ask("/login", "POST", form={"name": "ada"}), "ada"),
+            (
+                await ask("/labels", "POST", form={"text": "a", "sizes": "1"}, files={"logo": file(b"x")}),
+                ["a", True, 1],
+            ),
+            (
+                await ask("/deliveries", "POST", form={"note": json.dumps(item)}, files={"picture": file(b"x")}),
+                "tea",
+            ),
+            ([await ask(f"/orders/{amount}", "POST") for amount in (1, 50)], [{"number": 1}, {"seconds": 60}]),
+            (await ask("/place"), [47.5, 7.6]),
+        ]
+
+    assert [found for found, _ in asked] == [expected for _, expected in asked]
+
+
+def file(content: bytes) -> FileStorage:
+    """Make an upload."""
+    return FileStorage(io.BytesIO(content), filename="f")
 
 
 @pytest.mark.parametrize("guide", ["tenants"], indirect=True)
@@ -564,6 +617,7 @@ def test_every_guide_is_linked_from_the_readme() -> None:
         Path(name)
         for name in (
             "operations",
+            "inputs",
             "database",
             "errors",
             "security",
