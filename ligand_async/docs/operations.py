@@ -235,7 +235,7 @@ def _without_null(schema: JsonSchemaValue) -> JsonSchemaValue:
 
 
 _INVALID_PART: JsonSchemaValue = {
-    "description": "A part of a request that was refused. Pointer, parameter, header or cookie names it, if it has a name.",
+    "description": "A part of a request that was refused. Pointer, parameter, header or cookie names it, if anything.",
     "type": "object",
     "properties": {
         "detail": {"type": "string"},
