@@ -24,6 +24,7 @@ from ligand_async.data import DatabaseUnreachable, problem_of
 from ligand_async.errors import PROBLEM_JSON, InternalServerError, Problem, problem_bytes, problem_for
 from ligand_async.protocols import ProblemRenderer
 from ligand_async.web.invalid import Place, refuse
+from ligand_async.web.pointers import locate
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ def init_problems(app: Quart, *, metadata: MetaData, renderer: ProblemRenderer =
         if problem.status >= 500:
             reason = str(error) if isinstance(error, DatabaseUnreachable) else type(error).__name__
             logger.warning("database: %s (%s)", problem.detail, reason)
-        return await answer(problem)
+        return await answer(await locate(problem, error, app))
 
     async def answer(problem: Problem) -> ResponseReturnValue:
         own = _handler_of(app, problem)

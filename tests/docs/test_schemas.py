@@ -1,7 +1,7 @@
 """The schemas of the document."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import uuid4
 
 import pytest
@@ -12,11 +12,13 @@ from quart import Blueprint
 from typing_extensions import TypedDict
 
 from ligand_async import operation
+from ligand_async.docs.schemas import Schemas
 from ligand_async.errors import Conflict, InvalidPart
 from tests.docs import namesakes, sample
 from tests.docs.documents import answer_schema, describe, make_docs_app, operations
 
 TOY = "tests__docs__sample__Toy"
+T = TypeVar("T")
 
 
 def schemas_in(value: Any) -> Iterator[dict[str, Any]]:
@@ -306,3 +308,44 @@ def test_a_title_that_somebody_wrote_stays() -> None:
         pass
 
     assert describe(make_docs_app(posters))["components"]["schemas"]["Poster"]["title"] == "A poster for the wall"
+
+
+class Tea(BaseModel):
+    kind: Literal["tea"] = "tea"
+
+
+class Mug(BaseModel):
+    kind: Literal["mug"] = "mug"
+
+
+class Crate(BaseModel, Generic[T]):
+    content: T
+
+
+def test_generic_models_have_short_names() -> None:
+    """A name tells the arguments, never their metadata; two of one name are numbered, in the order of their use."""
+    ware = Annotated[Tea | Mug, Field(discriminator="kind")]
+    crates = [
+        Crate[ware],
+        Crate[Tea | Mug],
+        Crate[list[ware]],
+        Crate[Crate[ware]],
+        Crate[Tea | None],
+        Crate[Literal[1]],
+    ]
+
+    def names() -> set[str]:
+        return {name for name in Schemas([(crate, "validation") for crate in crates]).components if "Crate" in name}
+
+    assert (
+        names()
+        == names()
+        == {
+            "Crate_Tea_or_Mug",
+            "Crate_Tea_or_Mug_2",
+            "Crate_list_Tea_or_Mug",
+            "Crate_Crate_Tea_or_Mug",
+            "Crate_Tea_or_None",
+            "Crate_Literal_1",
+        }
+    )
