@@ -1,8 +1,8 @@
 """Where the value of a column stood in the request, for errors that only the database has found.
 
 The database names columns. The client knows members: an alias, a member of a nested object, an item of an array.
-A column leads to the members that the schema of the body has for it. If there are several, as in a bulk import, the values
-that the database names tell which one it is. What cannot be told is left out.
+A column leads to the members that the schema of the body has for it. If there are several, as in a bulk import, the
+values that the database names tell which one it is. What cannot be told is left out.
 """
 
 from collections.abc import Iterator, Sequence
@@ -47,16 +47,17 @@ async def locate(problem: Problem, error: SQLAlchemyError, app: Quart) -> Proble
     columns = [(part.pointer or "").removeprefix("/") for part in problem.errors]
     row = _choose(_rows_of(app, columns, await _find_members(app)), columns, error)
     problem.errors = tuple(
-        _place(part, column, row.get(column)) for part, column in zip(problem.errors, columns, strict=True)
+        _place(part, _attributes_of(app, column), row.get(column))
+        for part, column in zip(problem.errors, columns, strict=True)
     )
     return problem
 
 
-def _place(part: InvalidPart, column: str, member: _Member | None) -> InvalidPart:
+def _place(part: InvalidPart, names: set[str], member: _Member | None) -> InvalidPart:
     if member is not None:
         return replace(part, pointer=json_pointer(member.path))
-    is_parameter = column in (request.view_args or {}) or column in request.args
-    return replace(part, pointer=None, parameter=column if is_parameter else None)
+    parameters = sorted(names & {*(request.view_args or {}), *request.args})
+    return replace(part, pointer=None, parameter=next(iter(parameters), None))
 
 
 async def _find_members(app: Quart) -> list[_Member]:
