@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from sqlalchemy import MetaData, select
+from sqlalchemy import JSON, MetaData, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from ligand_async import Database, Identified, Model, ReadSchema, get_or_404
+from ligand_async import CreateSchema, Database, Identified, Model, ReadSchema, get_or_404
 from ligand_async.data.schemas import UnknownColumnType, column_annotation
 from ligand_async.docs import SchemaGenerator
 from ligand_async.web import Output
@@ -130,3 +130,41 @@ def test_what_is_stored_can_be_read() -> None:
     given: type[BaseModel] = read_schema("String")
 
     assert given.model_validate({"value": "longer than five"}).model_dump() == {"value": "longer than five"}
+
+
+class CrateBase(Model, DeclarativeBase):
+    """The tables of crates."""
+
+
+class Crate(Identified, CrateBase):
+    """Columns of JSON that are declared as objects and lists."""
+
+    __tablename__ = "typed_json_crate"
+
+    labels: Mapped[dict[str, Any]] = mapped_column(JSON)
+    notes: Mapped["dict[str, str] | None"] = mapped_column(JSON)
+    parts: Mapped[list[int]] = mapped_column(JSON)
+    anything: Mapped[Any] = mapped_column(JSON)
+
+
+class CrateCreate(CreateSchema, model=Crate): ...
+
+
+@pytest.mark.parametrize(
+    ("body", "places"),
+    [
+        ({"labels": {"a": [1]}, "notes": None, "parts": [1], "anything": 5}, []),
+        ({"labels": [], "parts": {}, "anything": []}, ["labels", "parts"]),
+        ({"labels": "a", "notes": {"a": 1}, "parts": ["1"], "anything": {}}, ["labels", "notes", "parts"]),
+        ({"labels": None, "parts": [], "anything": 1}, ["labels"]),
+    ],
+)
+def test_json_columns_take_what_they_are_declared_as(body: dict[str, Any], places: list[str]) -> None:
+    """`Mapped[dict[str, Any]]` takes objects only, and `Mapped[list[int]]` lists of integers."""
+    try:
+        CrateCreate.model_validate_json(json.dumps(body), strict=True)
+        found = []
+    except ValidationError as error:
+        found = [str(item["loc"][0]) for item in error.errors()]
+
+    assert found == places

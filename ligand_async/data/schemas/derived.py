@@ -2,16 +2,18 @@
 
 import sys
 from collections.abc import Collection, Mapping
-from typing import Any, ClassVar, Self, Unpack, get_origin
+from typing import Any, ClassVar, Self, Unpack, get_args, get_origin, get_type_hints
 
 from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped
 
+from ligand_async.annotations import without_none
 from ligand_async.data.schemas.columns import MappedColumn, columns_of
 from ligand_async.data.schemas.loading import load_shown
 from ligand_async.data.schemas.types import wire_of
-from ligand_async.data.schemas.wire import Wire, or_null
+from ligand_async.data.schemas.wire import JSON, Wire, json_as, or_null
 from ligand_async.data.versions import remember_entity
 
 if sys.version_info >= (3, 14):
@@ -140,7 +142,26 @@ def _declared_by_bases(cls: type) -> set[str]:
 def wire_of_column(column: MappedColumn) -> Wire:
     """Return how a column's values travel, null among them where it can be."""
     wire = wire_of(column.type, f"{column.model.__name__}.{column.name}")
+    if wire is JSON and (container := _declared_container(column)) is not None:
+        wire = Wire(json_as(container).taken, JSON.given)
     return or_null(wire) if column.is_nullable else wire
+
+
+def _declared_container(column: MappedColumn) -> Any:
+    """Return the type of a JSON column that is declared as `Mapped[dict[...]]` or `Mapped[list[...]]`, else None."""
+    for cls in column.model.__mro__:
+        hint = _own_annotations(cls).get(column.name)
+        if hint is None:
+            continue
+        bearer = type("Bearer", (), {"__annotations__": {column.name: hint}, "__module__": cls.__module__})
+        try:
+            declared = get_type_hints(bearer, include_extras=True)[column.name]
+        except (NameError, TypeError):  # a name that only type checkers import
+            return None
+        arguments = get_args(declared) if get_origin(declared) is Mapped else (declared,)
+        kind, _ = without_none(arguments[0])
+        return kind if (get_origin(kind) or kind) in {dict, list} else None
+    return None
 
 
 class ReadSchema(DerivedSchema):
