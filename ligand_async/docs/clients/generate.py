@@ -101,7 +101,8 @@ def _command_for(kind: str, package: Package, document: Path, target: Path) -> l
 def _openapi_python_client(package: Package, document: Path, target: Path) -> list[str]:
     """Return the command for Python, whose warnings are failures: it would leave out what it does not understand."""
     locate("openapi_python_client")
-    told = json.loads(document.read_text(encoding="utf-8"))
+    told = _with_texts_as_bytes(json.loads(document.read_text(encoding="utf-8")))
+    document.write_text(json.dumps(told), encoding="utf-8")
     options = document.with_name("options.json")
     options.write_text(
         json.dumps(
@@ -119,10 +120,25 @@ def _openapi_python_client(package: Package, document: Path, target: Path) -> li
 
 
 def _binary_media_types(document: dict[str, Any]) -> list[str]:
-    """Return the media types of answers that are bytes: openapi-python-client 0.29 has only one by itself."""
-    responses = [response for operation in _operations_of(document) for response in operation["responses"].values()]
-    contents = chain.from_iterable(response.get("content", {}).items() for response in responses)
-    return sorted({name for name, content in contents if content.get("schema", {}).get("format") == "binary"})
+    """Return the media types of bodies that are bytes: openapi-python-client 0.29 has only one by itself."""
+    bodies = chain.from_iterable(
+        content
+        for operation in _operations_of(document)
+        for content in (
+            operation.get("requestBody", {}).get("content", {}).items(),
+            *(response.get("content", {}).items() for response in operation["responses"].values()),
+        )
+    )
+    return sorted({name for name, content in bodies if content.get("schema", {}).get("format") == "binary"})
+
+
+def _with_texts_as_bytes(document: dict[str, Any]) -> dict[str, Any]:
+    """Let bodies of text be sent as bytes: openapi-python-client 0.29 has no bodies of text."""
+    for operation in _operations_of(document):
+        for name, content in operation.get("requestBody", {}).get("content", {}).items():
+            if name.startswith("text/"):
+                content["schema"] = {"type": "string", "format": "binary"}
+    return document
 
 
 def _openapi_generator(generator: str, package: Package, document: Path, target: Path) -> list[str]:
