@@ -100,8 +100,8 @@ async def test_what_was_only_added_is_flushed_before_the_answer(database_url: st
         first, second = await client.post("/"), await client.post("/")
         assert (first.status_code, second.status_code) == (201, 409)
         assert (await second.get_json())["errors"] == [
-            {"detail": "already taken", "pointer": "/name", "code": "unique"}
-        ]
+            {"detail": "already taken", "code": "unique"}
+        ]  # no body was sent
         assert await stored() == {"cup"}
 
 
