@@ -305,6 +305,7 @@ async def test_pages_guide_serves(guide: ModuleType, database_url: str) -> None:
         async with guide.db.transaction() as session:
             ann, bob = guide.Author(name="Ann"), guide.Author(name="Bob")
             films = [guide.Film(title=f"Part {n}", year=1990 + n if n else None, author=ann) for n in range(5)]
+            films[1].tags, films[3].summary = [guide.Tag(name="sad")], "Sadly over"
             session.add_all([ann, bob, *films])
         client = app.test_client()
 
@@ -318,6 +319,9 @@ async def test_pages_guide_serves(guide: ModuleType, database_url: str) -> None:
         assert await titles("?undated=true") == ("0", None)
         assert await titles("by-year?limit=2") == ("43", 5)
         assert (await client.get("/films/?page=1&cursor=x")).status_code == 422
+        assert sorted((await titles("search?not_tagged=sad&author=Ann"))[0]) == ["0", "2", "3", "4"]
+        assert len((await titles("search?author_tags=sad"))[0]) == 5
+        assert [(await titles(f"search?{query}"))[0] for query in ("q=SAD", "any=SAD")] == ["3", "1"]
         assert len((await titles("latest"))[0]) == 3
         assert len((await titles("credits"))[0]) == 5
         authors = await (await client.get("/films/authors")).get_json()

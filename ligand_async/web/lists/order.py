@@ -66,11 +66,40 @@ def order_of(statement: Select[Any], named: Mapping[str, Any], unique: Sequence[
         key = _read_clause(clause, source, named)
         if not any(key.expression.compare(other.expression) for other in keys):
             keys.append(key)
+    named_columns = [*(key.expression for key in keys), *map(_expression_of, unique)]
+    missing = find_unread(statement, (table for column in named_columns for table in column._from_objects))
+    if missing is not None:
+        raise PageNotPossible(
+            f"the rows are sorted by a column of {missing}, which the statement does not select from; join it, as in "
+            "select(Pet).join(Pet.owner).order_by(Owner.name), or sort by a label with a subquery"
+        )
     descending = keys[-1].descending if keys else False
     for column in [_expression_of(column) for column in unique] or source.primary_key():
         if not _holds([key.expression for key in keys], column):
             keys.append(_make_key(column, source, descending, None))
     return tuple(keys)
+
+
+def find_unread(statement: Select[Any], tables: Iterable[FromClause]) -> str | None:
+    """Return the name of a table that a statement does not select from, or None.
+
+    A condition on such a table, or a column of it, would repeat every row of the statement for each of its rows.
+
+    Args:
+        statement: The statement, before the condition or the column is added.
+        tables: What they are about.
+    """
+    wanted = {hash(table): table for table in tables}  # by hash, as in `_is_among`
+    if not wanted:
+        return None
+    targets = [target for target, *_ in statement._setup_joins]
+    joined = [target.entity.selectable if isinstance(target, QueryableAttribute) else target for target in targets]
+    parts = [*statement._raw_columns, *joined, *statement._from_obj, *(statement._correlate or ())]
+    parts += [] if statement.whereclause is None else [statement.whereclause]
+    unread = wanted.keys() - {hash(table) for part in parts for table in part._from_objects}
+    if unread:  # SQLAlchemy has the last word. It compiles the statement, which takes longer than to read a page.
+        unread -= {hash(table) for part in statement.get_final_froms() for table in part._from_objects}
+    return next((str(getattr(wanted[one], "name", "a subquery")) for one in wanted if one in unread), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,15 @@
 """One page of a list, as it is sent."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Generic, Self, TypeVar
 
 from pydantic import BaseModel, Field, PrivateAttr
+from quart import Quart
+from werkzeug.routing import Rule
 
 from ligand_async.annotations import members_of
-from ligand_async.web.endpoint import Endpoint, Feature
+from ligand_async.web.endpoint import Endpoint, Feature, binding_of, operation_of
+from ligand_async.web.lists.filters import find_filter_mistakes
 from ligand_async.web.lists.params import OffsetParams, PageParams
 
 S = TypeVar("S", bound=BaseModel)
@@ -62,4 +65,10 @@ def _is_page(shown: Any) -> bool:
     return isinstance(shown, type) and issubclass(shown, Page)
 
 
-PAGES = Feature(headers=_success_headers)
+def _find_mistakes(app: Quart, rule: Rule, handler: Callable[..., Any]) -> Iterator[str]:
+    operation = operation_of(handler)
+    query = None if operation is None else binding_of(app, operation, rule, rule.arguments).query
+    return iter(()) if query is None else find_filter_mistakes(query.model)
+
+
+PAGES = Feature(find_mistakes=_find_mistakes, headers=_success_headers)
