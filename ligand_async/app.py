@@ -10,7 +10,7 @@ from sqlalchemy import MetaData
 from ligand_async.auth import check_access, init_auth
 from ligand_async.context import Service, init_state
 from ligand_async.data import Database
-from ligand_async.docs import OperationNames, document_of, init_docs, make_types_blueprint
+from ligand_async.docs import Docs, OperationNames, check_paths, document_of, init_docs, make_types_blueprint
 from ligand_async.draining import draining_of
 from ligand_async.ops import init_health, init_logs
 from ligand_async.protocols import Authenticator, DenyList, ProblemRenderer
@@ -53,6 +53,7 @@ def create_app(
     deny_list: DenyList | None = None,
     config: Mapping[str, Any] | None = None,
     problem_renderer: ProblemRenderer = render_problem,
+    docs: Docs | None = None,
 ) -> LigandQuart:
     """Make a service: a `quart.Quart` with settings, database, authentication, documentation and health checks.
 
@@ -71,6 +72,7 @@ def create_app(
         deny_list: Checked on every request; it can refuse a principal whose token is valid.
         config: More keys of `app.config` for Quart and its extensions, in upper case.
         problem_renderer: Makes the response of each problem.
+        docs: Where document and docs page are, `/openapi.json` and `/docs` by default, and contact, licence and terms.
 
     Raises:
         SettingsError: Settings are missing, wrong or unsafe for their environment; it lists all of them.
@@ -111,7 +113,15 @@ def create_app(
     app.closers = [services.stop, *([] if database is None else [functools.partial(database.stop, app)])]
 
     servers = _servers_of(settings)
-    init_docs(app, title=title, version=version, description=description, servers=servers, role=settings.docs_role)
+    init_docs(
+        app,
+        title=title,
+        version=version,
+        description=description,
+        servers=servers,
+        role=settings.docs_role,
+        docs=docs or Docs(),
+    )
     init_problems(app, metadata=database.metadata if database else MetaData(), renderer=problem_renderer)
     app.register_blueprint(make_types_blueprint())
     # Authentication runs before all other functions before requests; limits count by principal.
@@ -133,7 +143,9 @@ def create_app(
 
 def _make_stages(settings: Settings, title: str) -> list[Stage]:
     # The client's address comes first: it stands in the log line of a refusal too.
-    stages: list[Stage] = [TrustedProxies(settings.trusted_proxies), Syntax(settings, realm=title)]
+    public_url, private_url = (getattr(settings, f"service_{name}_url", None) for name in ("public", "private"))
+    proxies = TrustedProxies(settings.trusted_proxies, public_url=public_url, private_url=private_url)
+    stages: list[Stage] = [proxies, Syntax(settings, realm=title)]
     if settings.cors_origins:
         stages.append(CORS(settings.cors_origins, settings.cors_headers))
     return [*stages, SecurityHeaders()]
@@ -152,5 +164,6 @@ async def _check_routes(app: LigandQuart) -> None:
     # At the start of the app, because blueprints may be registered after `create_app`.
     check_access(app)
     check_operations(app)
+    check_paths(app)
     app.collect_route_limits()
     document_of(app)

@@ -596,6 +596,11 @@ async def test_openapi_guide_documents(guide: ModuleType) -> None:
 
     assert (record.headers["X-Shelf"], sleeve.content_type, closed.status_code) == ("B", "image/png", 401)
     assert old.headers["Sunset"] == "Thu, 31 Dec 2026 00:00:00 GMT"
+    moved = guide.make_support_app()
+    async with moved.test_app():
+        info = (await (await moved.test_client().get("/internal/openapi.json")).get_json())["info"]
+        assert (await moved.test_client().get("/internal/docs")).status_code == 200
+    assert (info["contact"]["name"], info["license"]["identifier"]) == ("Support", "Apache-2.0")
     assert document["tags"] == [{"name": "records", "description": "Records, and their sleeves."}]
     assert document["paths"]["/records/{record_id}"]["get"]["description"] == "The header says where it stands."
 

@@ -2,6 +2,7 @@
 
 - `_LigandJSONProvider`: the stock one refuses objects with `__html__`, and raises a `PydanticSerializationError` where
   Flask's raises a `TypeError`.
+- `_Info`: the stock one cannot write its contact and its licence.
 - `_restore_responses`: the stock `app.make_response` answers 500 for a `MultiDict` and for most other subclasses of
   dict, and makes a pydantic adapter for each response (20 µs).
 
@@ -18,11 +19,14 @@ from quart import Quart
 from quart.json.provider import DefaultJSONProvider
 from quart_schema import QuartSchema
 from quart_schema.conversion import convert_response_return_value
-from quart_schema.openapi import Info, Server
+from quart_schema.openapi import Contact, Info, License, Server
 
+from ligand_async.context import state_of
 from ligand_async.docs.clients.views import add_client_routes
 from ligand_async.docs.provider import LigandOpenAPIProvider
-from ligand_async.docs.views import make_docs_blueprint
+from ligand_async.docs.views import Docs, make_docs_blueprint
+
+_DEFAULT = Docs()
 
 
 def init_docs(
@@ -33,8 +37,9 @@ def init_docs(
     description: str | None = None,
     servers: Mapping[str, str] | None = None,
     role: str | None = None,
+    docs: Docs = _DEFAULT,
 ) -> None:
-    """Add `/openapi.json` and `/docs` to an app, and the extension that quart-schema's decorators need.
+    """Add the OpenAPI document, the page that shows it, and the extension that quart-schema's decorators need.
 
     Call it before anything else wraps `app.make_response` or sets `app.json` and `app.test_client_class`.
 
@@ -45,6 +50,7 @@ def init_docs(
         description: The description of the service, in CommonMark.
         servers: The descriptions of the service's URLs. Without any, paths are relative to the document.
         role: The role that may read the document and the page; None for anyone.
+        docs: Their paths, contact, licence and terms.
     """
     make_response = app.make_response
     QuartSchema(
@@ -53,7 +59,14 @@ def init_docs(
         redoc_ui_path=None,
         scalar_ui_path=None,
         swagger_ui_path=None,
-        info=Info(title=title, version=version, description=description),
+        info=_Info(
+            title=title,
+            version=version,
+            description=description,
+            contact=docs.contact,
+            license=docs.license,
+            terms_of_service=docs.terms_of_service,
+        ),
         servers=[Server(url=url, description=text) for url, text in (servers or {}).items()] or None,
         conversion_preference="pydantic",
         pydantic_dump_options={"by_alias": True},
@@ -61,9 +74,24 @@ def init_docs(
     )
     app.json = _LigandJSONProvider(app)
     _restore_responses(app, make_response)
-    blueprint = make_docs_blueprint(role)
+    state_of(app).put(docs)
+    if docs.document_path is None:
+        return
+    blueprint = make_docs_blueprint(docs, role)
     add_client_routes(blueprint)
     app.register_blueprint(blueprint)
+
+
+class _Info(Info):
+    """Writes contact and licence, which quart-schema's leaves as objects that JSON cannot hold."""
+
+    def schema(self, *, camelize: bool = False) -> dict[str, Any]:
+        """Return the object `info` of the document."""
+        written: dict[str, Any] = super().schema(camelize=camelize)
+        return {
+            name: value.schema(camelize=camelize) if isinstance(value, Contact | License) else value
+            for name, value in written.items()
+        }
 
 
 class _LigandJSONProvider(DefaultJSONProvider):

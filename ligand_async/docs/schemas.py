@@ -1,15 +1,13 @@
 """Every schema of one document, made in one pass, so that two models never share a name."""
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from types import NoneType
-from typing import Any, Literal, get_args, get_origin
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from pydantic import MISSING, TypeAdapter
-from pydantic.json_schema import DefsRef, GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
 from pydantic_core import core_schema
 
-from ligand_async.annotations import bare, is_union
+from ligand_async.docs.schema_names import CLASS, name_schemas
 
 PREFIX = "#/components/schemas/"
 
@@ -27,14 +25,13 @@ class Schemas:
 
     def __init__(self, types: Iterable[tuple[Any, JsonSchemaMode]], *, closed: Iterable[Any] = ()) -> None:
         wanted = {(_key_of(type_), mode): type_ for type_, mode in types}
-        generator = type("ClosingGenerator", (SchemaGenerator,), {"closed": _models_within(closed)})
+        generator = type("ClosingGenerator", (_MarkingGenerator,), {"closed": _models_within(closed)})
         refs, definitions = TypeAdapter.json_schemas(
             [(key, mode, TypeAdapter(type_)) for (key, mode), type_ in wanted.items()],
             ref_template=PREFIX + "{model}",
             schema_generator=generator,
         )
-        self._refs = refs
-        self.components: dict[str, JsonSchemaValue] = dict(sorted(definitions.get("$defs", {}).items()))
+        self.components, self._refs = name_schemas(definitions.get("$defs", {}), refs, PREFIX)
         for component in self.components.values():
             if component.keys() & {"enum", "const"}:
                 component.pop("title", None)  # pydantic sets it after it has called the generator
@@ -129,7 +126,6 @@ class SchemaGenerator(GenerateJsonSchema):
     is a string. A model named like one of ours is called `…Model`.
     """
 
-    _generics: dict[str, Any] = {}  # noqa: RUF012  (replaced, never changed)
     closed: frozenset[type] = frozenset()
     """The models that refuse unknown members although their configuration does not have `extra`."""
 
@@ -137,35 +133,9 @@ class SchemaGenerator(GenerateJsonSchema):
         """Leave fields without a title: it would repeat their name."""
         return False
 
-    def generate_definitions(
-        self, inputs: Sequence[tuple[Any, JsonSchemaMode, core_schema.CoreSchema]]
-    ) -> tuple[Any, dict[Any, JsonSchemaValue]]:
-        """Find the classes that are generic, which `get_defs_ref` names, then generate."""
-        self._generics = dict(_generics_in([schema for *_, schema in inputs]))
-        return super().generate_definitions(inputs)
-
-    def get_defs_ref(self, core_mode_ref: Any) -> Any:
-        """Name a component: `Page[PetRead]` is `Page_PetRead`, and so is `Page[Annotated[PetRead, Field(...)]]`.
-
-        pydantic writes the metadata of `Annotated` into the name.
-        """
-        found = super().get_defs_ref(core_mode_ref)
-        generic = self._generics.get(core_mode_ref[0])
-        if generic is not None:
-            choices = self._prioritized_defsref_choices[found]
-            name = self.normalize_name(_name_of(generic))
-            same = [ref for ref, one in self._generics.items() if _name_of(one) == _name_of(generic)]
-            number = same.index(core_mode_ref[0]) + 1  # of several, such as with another discriminator
-            numbered = name if number == 1 else f"{name}_{number}"
-            mode = choices[1].removeprefix(choices[0])
-            self._prioritized_defsref_choices[found] = [*map(DefsRef, (numbered, numbered + mode)), *choices[2:]]
-        return found
-
     def normalize_name(self, name: str) -> str:
-        """Name a component in the characters that OpenAPI allows; ours keep their names."""
+        """Keep our own names for ourselves."""
         normal = super().normalize_name(name)
-        if name.endswith("]"):
-            normal = re.sub("_+", "_", normal).rstrip("_")
         return f"{normal}Model" if normal in _RESERVED_NAMES else normal
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
@@ -228,30 +198,11 @@ class SchemaGenerator(GenerateJsonSchema):
         return described
 
 
-def _generics_in(schema: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the classes in core schemas that have type arguments, by their references."""
-    if isinstance(schema, dict):
-        metadata = getattr(schema.get("cls"), "__pydantic_generic_metadata__", None)
-        if metadata and metadata["args"] and "ref" in schema:
-            yield schema["ref"], schema["cls"]
-    for part in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list | tuple) else ():
-        yield from _generics_in(part)
+class _MarkingGenerator(SchemaGenerator):
+    """Keeps the class of each model in its schema, for `name_schemas`."""
 
-
-def _name_of(argument: Any) -> str:
-    """Return the name of a type argument: of a class, an alias, or of what they are joined of."""
-    argument = bare(argument)
-    metadata = getattr(argument, "__pydantic_generic_metadata__", None)
-    if metadata and metadata["args"]:
-        return "_".join([metadata["origin"].__name__, *map(_name_of, metadata["args"])])
-    if is_union(argument):
-        return "_or_".join(map(_name_of, get_args(argument)))
-    if get_origin(argument) is Literal:
-        return "_".join(["Literal", *(str(getattr(value, "name", value)) for value in get_args(argument))])
-    if get_origin(argument) is not None:
-        origin = get_origin(argument)
-        return "_".join([getattr(origin, "__name__", str(origin)), *map(_name_of, get_args(argument))])
-    return "None" if argument in (None, NoneType) else str(getattr(argument, "__name__", argument))
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        return super().model_schema(schema) | {CLASS: schema["cls"]}
 
 
 def _may_be_missing(schema: Any) -> bool:

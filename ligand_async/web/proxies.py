@@ -1,9 +1,13 @@
-"""The client's address, scheme and host behind trusted proxies: `X-Forwarded-For`, `-Proto` and `-Host`."""
+"""The client's address, and the scheme, host and path prefix that it used, behind trusted proxies.
+
+They come from `X-Forwarded-For`, `-Proto`, `-Host` and `-Prefix`.
+"""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
+from urllib.parse import urlsplit
 
 from ligand_async.web.stages import Headers, Reply
 
@@ -15,6 +19,8 @@ _CONSUMED = frozenset(
 )
 _PREFIX = b"x-forwarded-"
 _WITH_PORT = re.compile(r"\[([^\]]*)\](?::[0-9]+)?|([0-9.]+):[0-9]+")
+# Segments of a path (RFC 3986) without escapes. None is empty: an address that begins with `//` would name a host.
+_PATH_PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~!$&'()*+;=:@-]+)*")
 _WEBSOCKET_SCHEMES = {"http": "ws", "https": "wss"}
 
 
@@ -22,9 +28,13 @@ class TrustedProxies:
     """The stage that finds the client behind the proxies, and takes every forwarded header out of the request.
 
     Proxies append to `X-Forwarded-For`: the nearest proxy wrote the rightmost value, and a client can have written the
-    leftmost. So it is read from the right, and only as far as the proxies are trusted. Of `X-Forwarded-Proto` and
-    `X-Forwarded-Host` the last value counts, that of the nearest proxy. RFC 7239's `Forwarded` is not read: with two
-    sources for one fact an attacker can use one against the other, and the proxies in use write the others.
+    leftmost. So it is read from the right, and only as far as the proxies are trusted. Of `X-Forwarded-Proto`, `-Host`
+    and `-Prefix` the last value counts, that of the nearest proxy. RFC 7239's `Forwarded` is not read: with two sources
+    for one fact an attacker can use one against the other, and the proxies in use write the others.
+
+    The prefix is what a proxy has cut off from the path. It becomes the `root_path` of the scope (ASGI), before which
+    the server's own stays, so that every address that the service writes has it. Where neither a proxy nor the server
+    says one, the path of the service's URL is it: of the private URL for requests to its host, else of the public one.
 
     Without trust, or from a peer that is not trusted, the connection's own address, scheme and host count. In either
     case handlers and extensions never see the headers: `request.remote_addr`, `request.scheme` and `request.host` are
@@ -32,12 +42,19 @@ class TrustedProxies:
 
     Args:
         trusted: One hop count, or networks; empty for no trust at all (the setting `trusted_proxies`).
+        public_url: Where clients outside find the service; None if that is not known.
+        private_url: Where clients inside the network find it.
     """
 
-    def __init__(self, trusted: Sequence[str]) -> None:
+    def __init__(
+        self, trusted: Sequence[str], *, public_url: str | None = None, private_url: str | None = None
+    ) -> None:
         is_count = len(trusted) == 1 and trusted[0].isdecimal()
         self.hops = int(trusted[0]) if is_count else 0
         self.networks = () if is_count else tuple(map(ip_network, trusted))
+        public_host, self.prefix = _split_url(public_url)
+        private_host, prefix = _split_url(private_url)
+        self.prefixes = {} if private_host == public_host else {private_host: prefix}
 
     def before(self, scope: MutableMapping[str, Any]) -> Reply | None:
         """Put the client's address, the scheme and the host into the scope.
@@ -50,6 +67,7 @@ class TrustedProxies:
         if len(chain) < self.hops or not (self.hops or self.is_trusted(peer)):
             # The peer is not a proxy of ours, or the request did not pass as many as the hop count says.
             scope["headers"] = [field for field in fields if not _is_forwarded(field[0])]
+            self.mount(scope, None)
             return None
         scope["headers"] = [field for field in fields if field[0].lower() not in _CONSUMED]
         client = self.find_client(peer, chain)
@@ -62,7 +80,24 @@ class TrustedProxies:
         for host in _values_of(fields, b"x-forwarded-host")[-1:]:
             others = [field for field in scope["headers"] if field[0].lower() != b"host"]
             scope["headers"] = [(b"host", host.encode("latin-1")), *others]
+        self.mount(scope, next(iter(_values_of(fields, b"x-forwarded-prefix")[-1:]), None))
         return None
+
+    def mount(self, scope: MutableMapping[str, Any], forwarded: str | None) -> None:
+        """Put the prefix of the path into the scope.
+
+        Args:
+            scope: The scope, with the headers that are left.
+            forwarded: The prefix that a trusted proxy has sent; one that is not a path is ignored.
+        """
+        root = scope.get("root_path") or ""
+        prefix = None if forwarded is None else read_prefix(forwarded)
+        if prefix is None and not root and (self.prefix or self.prefixes):
+            host = next((value for name, value in scope["headers"] if name.lower() == b"host"), b"")
+            prefix = self.prefixes.get(host.decode("latin-1").lower(), self.prefix)
+        is_path = (scope.get("raw_path") or b"/").startswith(b"/")  # the other forms of RFC 9112 section 3.2 have none
+        if prefix and prefix != root and is_path:
+            scope["root_path"], scope["path"] = prefix + root, prefix + scope["path"]
 
     def after(self, scope: Mapping[str, Any], status: int, headers: Headers) -> None:
         """Leave the response as it is."""
@@ -89,6 +124,18 @@ class TrustedProxies:
                 break
             client = address
         return client
+
+
+def read_prefix(text: str) -> str | None:
+    """Read the prefix of a path; None if it is malformed, and empty for `/`."""
+    path = text.removesuffix("/")
+    return path if _PATH_PREFIX.fullmatch(path) else None
+
+
+def _split_url(url: str | None) -> tuple[str, str]:
+    """Return the host of a URL, with its port, and its path as a prefix."""
+    parts = urlsplit(url or "")
+    return parts.netloc.lower(), read_prefix(parts.path) or ""
 
 
 def _is_forwarded(name: bytes) -> bool:

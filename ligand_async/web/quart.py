@@ -2,7 +2,7 @@
 
 Each override is for Quart 0.22 and says what Quart does there. `tests/web/test_quart_overrides.py` has a test of each
 against a stock Quart, which fails once the override is not needed any more. The request class and the parser of forms
-are in `request.py`.
+are in `request.py`, the response class in `response.py`.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from quart.signals import appcontext_tearing_down, request_tearing_down, websock
 from quart.testing import QuartClient
 from quart.testing.connections import TestHTTPConnection
 from quart.typing import ResponseTypes
+from quart.wrappers.response import FileBody
 from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.routing import FloatConverter, IntegerConverter, MapAdapter, RequestRedirect
 
@@ -49,6 +50,7 @@ from ligand_async.web.problems import (
 )
 from ligand_async.web.request import StreamedBody
 from ligand_async.web.request_limits import RouteLimits, find_route_limits
+from ligand_async.web.response import RangeResponse
 from ligand_async.web.scrubbing import without_values
 from ligand_async.web.syntax import Syntax
 
@@ -280,6 +282,7 @@ class LigandQuart(Quart):
     asgi_http_class = _HTTPConnection
     asgi_websocket_class = _WebsocketConnection
     websocket_class = LigandWebsocket
+    response_class = RangeResponse
     test_client_class = LigandClient  # type: ignore[assignment]  # Quart's protocol leaves the constructor open
 
     def __init__(self, import_name: str, **options: Any) -> None:
@@ -418,13 +421,21 @@ class LigandQuart(Quart):
                 return await super().preprocess_request(request_context)
 
     async def dispatch_request(self, request_context: RequestContext | None = None) -> Any:
-        """Run the view, until the deadline. For a missing slash Quart redirects to the `Host` that the client wrote."""
+        """Run the view, until the deadline.
+
+        For a missing slash Quart redirects to the `Host` that the client wrote. It sends a static file as a whole to
+        clients that have it, or that ask for a part.
+        """
         request = (request_context or request_ctx).request
         if isinstance(request.routing_exception, RequestRedirect):
             return self._redirect(request.routing_exception, request.host)
         with ContainedExits():
             async with current_deadline().limit():
-                return await super().dispatch_request(request_context)
+                result = await super().dispatch_request(request_context)
+                if isinstance(result, Response) and isinstance(result.response, FileBody) and _is_static(self, request):
+                    length = result.content_length
+                    return await result.make_conditional(request, accept_ranges=True, complete_length=length)
+                return result
 
     def _redirect(self, redirect: RequestRedirect, host: str) -> Any:
         # Another host in the redirect is the service's own (`redirect_to`, SERVER_NAME), and stays.
@@ -616,6 +627,10 @@ class AsciiFloat(FloatConverter):
 def _newest_first(functions: Any, blueprints: Iterable[str]) -> Iterator[Callable[..., Any]]:
     for name in [*blueprints, None]:
         yield from reversed(functions[name])
+
+
+def _is_static(app: Quart, request: Request) -> bool:
+    return getattr(app.view_functions.get(request.endpoint or ""), "__name__", "") == "send_static_file"
 
 
 def _complete_operation(app: Quart, request: Request, status: int) -> None:

@@ -8,17 +8,22 @@ import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import JsonSchemaMode
 from quart import Blueprint
 from typing_extensions import TypedDict
 
-from ligand_async import operation
-from ligand_async.docs.schemas import Schemas
+from ligand_async import Page, operation
+from ligand_async.docs.schemas import PREFIX, Schemas
 from ligand_async.errors import Conflict, InvalidPart
 from tests.docs import namesakes, sample
 from tests.docs.documents import answer_schema, describe, make_docs_app, operations
 
 TOY = "tests__docs__sample__Toy"
 T = TypeVar("T")
+
+
+class Wrapped(BaseModel, Generic[T]):
+    data: T
 
 
 def schemas_in(value: Any) -> Iterator[dict[str, Any]]:
@@ -39,13 +44,86 @@ def test_every_model_has_a_name(documented: dict[str, Any]) -> None:
 
 def test_a_generic_model_is_named_by_its_parts(components: dict[str, Any]) -> None:
     """A page of toys is not a page of anything else."""
-    assert components["ToyPage_Toy"]["properties"]["items"]["items"] == {"$ref": f"#/components/schemas/{TOY}"}
+    toys = components["ToyPage_tests_docs_sample_Toy"]["properties"]["items"]
+    assert toys["items"] == {"$ref": f"#/components/schemas/{TOY}"}
 
 
 def test_models_of_one_name_stay_apart(components: dict[str, Any]) -> None:
     """Models of one name in two modules are two schemas."""
     assert set(components["tests__docs__namesakes__Toy"]["properties"]) == {"kind"}
     assert "made_at" in components[TOY]["properties"]
+
+
+class Lynx(BaseModel):
+    kind: Literal["lynx"]
+
+
+class Wolf(BaseModel):
+    kind: Literal["wolf"]
+
+
+class Orders:
+    class Read(BaseModel):
+        number: int
+
+
+Animal = Annotated[Lynx | Wolf, Field(discriminator="kind")]
+NAMES: dict[str, tuple[Any, str]] = {
+    "a page": (Page[Lynx], "Page_Lynx"),
+    "a union": (Page[Lynx | Wolf], "Page_Lynx_or_Wolf"),
+    "a discriminated union": (Page[Animal], "Page_Lynx_or_Wolf"),
+    "metadata": (Page[Annotated[Lynx, Field(description="It says so.")]], "Page_Lynx"),
+    "a page of pages": (Page[Page[Lynx]], "Page_Page_Lynx"),
+    "a nested class": (Page[Orders.Read], "Page_Read"),
+    "an argument that may be null": (Wrapped[Lynx | None], "Wrapped_Lynx_or_None"),
+    "a list": (Wrapped[list[Lynx]], "Wrapped_list_Lynx"),
+    "a mapping": (Wrapped[dict[str, int]], "Wrapped_dict_str_int"),
+    "a bounded text": (Wrapped[Annotated[str, Field(max_length=3)]], "Wrapped_str"),
+    "a literal": (Wrapped[Literal["a b", "c"]], "Wrapped_Literal_a_b_or_c"),
+    "many": (Wrapped[Literal["a", "b", "c", "d", "e"]], "Wrapped_Literal_a_or_b_or_3_others"),
+}
+
+
+@pytest.mark.parametrize("case", NAMES)
+def test_names_of_generic_models_are_short(case: str) -> None:
+    """The class and its parts, without metadata, modules or numbers."""
+    type_, name = NAMES[case]
+    components = Schemas([(type_, "serialization")]).components
+
+    assert name in components
+    assert not [found for found in components if "Annotated" in found or "FieldInfo" in found or "Union" in found]
+    assert "x-ligand-class" not in str(components)
+
+
+def test_generic_models_of_one_name_stay_apart() -> None:
+    """By the modules of their parts, as those parts are named; by a number where metadata alone differs."""
+    pages = [Page[sample.Toy], Page[namesakes.Toy], Page[Lynx], Page[Annotated[Lynx, Field(description="One.")]]]
+    schemas = Schemas([(page, "serialization") for page in pages])
+
+    assert [schemas.schema_of(page, "serialization")["$ref"].removeprefix(PREFIX) for page in pages] == [
+        "Page_tests_docs_sample_Toy",
+        "Page_tests_docs_namesakes_Toy",
+        "Page_Lynx",
+        "Page_Lynx_2",
+    ]
+    for page in pages[:2]:
+        items = schemas.resolved(page, "serialization")["properties"]["items"]["items"]
+        assert items["$ref"].removeprefix(PREFIX) in {TOY, "tests__docs__namesakes__Toy"}
+
+
+def test_the_order_of_routes_does_not_name_schemas() -> None:
+    """A document keeps its names when a route is added before the others."""
+    types: list[tuple[Any, JsonSchemaMode]] = [(type_, "serialization") for type_, _ in NAMES.values()]
+
+    assert Schemas(types).components == Schemas(types[::-1]).components
+
+
+def test_inputs_and_outputs_of_one_model_are_told_apart() -> None:
+    """Where they differ, each has its suffix, as its parts have."""
+    page = Schemas([(Page[Lynx], "validation"), (Page[Lynx], "serialization")])
+
+    assert [name for name in page.components if name.startswith("Page")] == ["Page_Lynx-Input", "Page_Lynx-Output"]
+    assert page.schema_of(Page[Lynx], "validation") == {"$ref": f"{PREFIX}Page_Lynx-Input"}
 
 
 def test_a_service_s_own_problem_does_not_replace_ours() -> None:

@@ -396,4 +396,4 @@ async def test_the_page_knows_its_client(client_id: str) -> None:
     app = app_of(None, settings={**ISSUER, **OAUTH, "oauth_docs_client_id": client_id})
     page = Page(await (await app.test_client().get("/docs")).get_data(as_text=True))
 
-    assert page.data == {"data-client-id": client_id}
+    assert page.data == {"data-client-id": client_id, "data-service": "../", "data-document": "openapi.json"}

@@ -2,22 +2,25 @@
 
 import json
 import re
+from functools import wraps
 from html.parser import HTMLParser
 from importlib.resources import files
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from pydantic import BaseModel
 from quart import Blueprint, Quart
+from quart_schema import Contact, License
 
 from ligand_async import Principal, operation, public
 from ligand_async.auth import AccessError, BasicAuthenticator, BasicCredentials
-from ligand_async.docs import DocumentError
+from ligand_async.docs import Docs, DocumentError, PathTaken
 from ligand_async.docs.views import MEDIA_TYPES
 from ligand_async.testing import authorization
 from tests.docs import sample
 from tests.docs.documents import make_docs_app
-from tests.services import NEVER_OPENED, make_app, running
+from tests.services import NEVER_OPENED, app_of, make_app, running, send
 
 POLICY = {
     "default-src": "'none'",
@@ -107,6 +110,124 @@ async def test_all_addresses_of_the_page_are_relative_and_found(app: Quart) -> N
     addresses = Page(await (await client.get("/docs")).get_data(as_text=True)).addresses
     assert not [address for address in addresses if re.match(r"/|[a-z]+:", address)]
     assert {(await client.get(f"/{address}")).status_code for address in addresses} == {200}
+
+
+PLACES = [Docs(page_path="/internal/api/docs", document_path="/v1/api.json"), Docs(page_path="/help")]
+
+
+@pytest.mark.parametrize("docs", PLACES)
+async def test_document_and_page_can_be_moved(docs: Docs) -> None:
+    """What the page refers to is where it says, and what was theirs is free."""
+    app = app_of(("GET", "/docs", read_manual), docs=docs)
+    async with app.test_app():
+        client = app.test_client()
+        assert await (await client.get("/docs")).get_json() == "the manual"
+        answer = await client.get(str(docs.page_path))
+        page = Page(await answer.get_data(as_text=True))
+        found = [urljoin(f"http://x{docs.page_path}", address) for address in page.addresses]
+        script = next(address for address in found if "init.js" in address)
+        root = urljoin(script, page.data["data-service"] or "")
+        found += [urljoin(root, page.data["data-document"] or "")]
+        statuses = [(await client.get(address.removeprefix("http://x"))).status_code for address in found]
+
+    assert (answer.status_code, set(statuses)) == (200, {200})
+    assert (root, found[-1]) == ("http://x/", f"http://x{docs.document_path}")
+
+
+@operation
+async def read_manual() -> str:
+    return "the manual"
+
+
+async def test_document_and_page_can_be_switched_off() -> None:
+    """The page alone, or both with the clients that are made from the document."""
+    for docs, found in ((Docs(page_path=None), 200), (Docs(page_path=None, document_path=None), 404)):
+        app = app_of(("GET", "/docs", read_manual), docs=docs)
+        async with app.test_app():
+            client = app.test_client()
+            answers = [await client.get(path) for path in ("/openapi.json", "/docs", "/docs/init.js")]
+            client_answer = await (await client.get("/openapi/clients/python")).get_json()
+        assert [answer.status_code for answer in answers] == [found, 200, 404]
+        assert ("no python client was built" in str(client_answer)) == (found == 200)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"document_path": None},
+        {"page_path": "docs"},
+        {"page_path": "/docs/"},
+        {"page_path": "/"},
+        {"page_path": "/<x>"},
+    ],
+)
+def test_paths_of_the_docs_are_paths(options: dict[str, Any]) -> None:
+    """And a page needs a document."""
+    with pytest.raises(ValueError, match=r"must be a path|the docs page shows the document"):
+        Docs(**options)
+
+
+SHADOWED = {
+    "/docs": "/docs is of the docs",
+    "/docs/": "/docs is of the docs",
+    "/docs/<page>": "/docs/<name> is of the docs",
+    "/docs/<path:page>": "/docs/<name> is of the docs",
+    "/openapi.json": "/openapi.json is of the docs",
+    "/problems/<kind>": "/problems/<slug> is the framework's",
+    "/livez": "/livez is the framework's",
+}
+
+
+@pytest.mark.parametrize("rule", SHADOWED)
+async def test_no_route_is_hidden_in_silence(rule: str) -> None:
+    """A route of the service that the framework would answer stops the start, and the message says what to write."""
+
+    @operation
+    async def read_page(page: str = "", kind: str = "") -> str:
+        return page or kind
+
+    with pytest.raises(PathTaken, match=f"{re.escape(rule)} .*: {re.escape(SHADOWED[rule])}"):
+        await app_of(("GET", rule, read_page)).startup()
+
+
+async def test_other_routes_may_be_beside_the_docs() -> None:
+    """Another method, a longer path, a fixed name below, and one that catches all."""
+
+    @operation
+    async def read_page(page: str = "") -> str:
+        return page
+
+    rules = (("POST", "/docs"), ("GET", "/docs/a/b"), ("GET", "/docs/intro"), ("GET", "/<path:page>"))
+    app = app_of(*((method, rule, named(read_page, str(n))) for n, (method, rule) in enumerate(rules)))
+    async with app.test_app():
+        client = app.test_client()
+        assert await (await client.get("/docs/intro")).get_json() == ""
+        assert await (await client.get("/docs/a")).get_json() != "a"
+
+
+def named(view: Any, name: str) -> Any:
+    """Return a view under another name, as a blueprint needs."""
+
+    @wraps(view)
+    async def renamed(*arguments: Any, **more: Any) -> Any:
+        return await view(*arguments, **more)
+
+    renamed.__name__ = f"view_{name}"
+    return renamed
+
+
+async def test_the_document_says_whom_to_ask_and_on_which_terms() -> None:
+    """Contact, licence and terms of service stand in `info`."""
+    docs = Docs(
+        contact=Contact(name="Support", email="api@example.org", url="https://example.org"),
+        license=License(name="Apache 2.0", identifier="Apache-2.0"),
+        terms_of_service="https://example.org/terms",
+    )
+    info = (await send(app_of(docs=docs), "GET", "/openapi.json")).json["info"]
+
+    assert info["contact"] == {"name": "Support", "email": "api@example.org", "url": "https://example.org"}
+    assert info["license"] == {"name": "Apache 2.0", "identifier": "Apache-2.0"}
+    assert info["termsOfService"] == "https://example.org/terms"
 
 
 async def test_the_title_is_text() -> None:

@@ -311,7 +311,7 @@ async def test_clients_raise_what_is_their_own() -> None:
         )
 
     kinds = [type(one) for one in found]
-    assert kinds == [KeyError, Response, KeyError, Response]
+    assert kinds == [KeyError, app.response_class, KeyError, app.response_class]
 
 
 async def test_the_client_is_still_quart_schema_s() -> None:

@@ -3,7 +3,8 @@
 (() => {
   // All addresses are relative to this script: the page works wherever the service is mounted.
   const { src: here, dataset } = document.currentScript;
-  const service = new URL("..", here).href.replace(/\/$/, "");
+  const root = new URL(dataset.service, here);
+  const service = root.href.replace(/\/$/, "");
 
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const followSystem = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
@@ -22,7 +23,7 @@
   });
 
   window.ui = SwaggerUIBundle({
-    url: new URL("../openapi.json", here).href,
+    url: new URL(dataset.document, root).href,
     dom_id: "#swagger-ui",
     deepLinking: true,
     displayRequestDuration: true,
