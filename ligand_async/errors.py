@@ -89,7 +89,10 @@ class Problem(exceptions.HTTPException):
     # None on this class alone, so that Quart files `@app.errorhandler(Problem)` under every status and not under one.
     code: int = None  # type: ignore[assignment]  # every instance has a status
     type: ClassVar[str] = "about:blank"
-    title: ClassVar[str | None] = None
+    title: str | None = None
+    """A class's own title; an instance has one in any case, by default the phrase of its status."""
+    request_id: str | None = None
+    """The id of the request, once the problem is being answered."""
 
     def __init__(
         self,
@@ -106,6 +109,7 @@ class Problem(exceptions.HTTPException):
         self.description = detail  # not werkzeug's stock sentence where there is none
         if self.code is None:
             self.code = 500
+        self.title = self.title or title_of(self.code)
         self.errors = tuple(errors)
         self.headers = Headers(headers or {})
         self.members = members
@@ -129,9 +133,10 @@ class Problem(exceptions.HTTPException):
         """Return the problem document as JSON values.
 
         Args:
-            request_id: The request's. As a URN (RFC 9562) it is the `instance` too, if it is a UUID. The path is not:
-                it is what the client sent, and that is not repeated.
+            request_id: The request's, if the problem has none yet. As a URN (RFC 9562) it is the `instance` too, if it
+                is a UUID. The path is not: it is what the client sent, and that is not repeated.
         """
+        request_id = request_id or self.request_id
         document: dict[str, Any] = {"type": self.type, "title": self.name, "status": self.code}
         if self.description is not None:
             document["detail"] = self.description

@@ -9,6 +9,7 @@ from ligand_async.data.engines import is_sqlite, parse_database_url
 from ligand_async.data.errors import (
     ConnectionLost,
     DatabaseUnreachable,
+    KeyNotCounted,
     LazyLoadRefused,
     SessionMisused,
     StatementTimedOut,
@@ -45,6 +46,7 @@ __all__ = [
     "FieldNotWritable",
     "Identified",
     "IntoNotPossible",
+    "KeyNotCounted",
     "LazyLoadRefused",
     "Model",
     "Origin",

@@ -1,5 +1,6 @@
 """The database of a service: its engines, and units of work for requests and for everything else."""
 
+import asyncio
 import functools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -111,7 +112,7 @@ class Database:
         if opened is None:
             raise RuntimeError(f"app {app.name!r} does not use this database; pass it to create_app(database=…)")
         self._aggregates = Aggregates(self.base)
-        opened.engines = Engines(opened.settings)
+        opened.engines, opened.loop = Engines(opened.settings), asyncio.get_running_loop()
         if self._aggregates:
             self._aggregates.listen(opened.engines.write)
         if digests.has_digests(self.base):
@@ -147,7 +148,7 @@ class Database:
         """Return the engines of the current app.
 
         Raises:
-            RuntimeError: There is no current app, or it has not been started.
+            RuntimeError: There is no current app, or it has not been started, or it was in another event loop.
         """
         app = this_app()
         opened = self._opened_in(app)
@@ -155,6 +156,12 @@ class Database:
             raise RuntimeError(
                 f"the database of app {app.name!r} is not open: engines live from start to stop. "
                 "In a test, use `async with app.test_app()`; in a script, `async with app.running()`"
+            )
+        if opened.loop is not asyncio.get_running_loop():
+            raise RuntimeError(
+                f"the database of app {app.name!r} was opened in another event loop, and its connections belong to "
+                "that one. Start the app in the loop that uses it: in a test, give the fixture that starts it the "
+                "loop_scope of the tests; from another thread, use asyncio.run_coroutine_threadsafe()"
             )
         return opened.engines
 
@@ -269,6 +276,7 @@ class _Opened:
 
     settings: Settings
     engines: Engines | None = None
+    loop: asyncio.AbstractEventLoop | None = None
 
 
 class _Databases(dict[Database, _Opened]):

@@ -26,6 +26,7 @@ from ligand_async.data.errors import (
     StatementTimedOut,
     ValueRefused,
     WriteOnReadSession,
+    name_uncounted_key,
     note_written,
 )
 from ligand_async.data.postgresql import PostgresPool, bound_new_connections, check_parameters, postgresql_options
@@ -324,6 +325,7 @@ def _listen_on_sqlite(engine: AsyncEngine, *, reads: bool, statement_timeout: fl
         event.listen(sync_engine, "reset", _roll_back_failed_commit)
         event.listen(sync_engine, "reset", _close_changed_connection)
         event.listen(sync_engine, "handle_error", note_written)
+        event.listen(sync_engine, "handle_error", name_uncounted_key)
     event.listen(sync_engine, "do_connect", _open_or_name_the_failure)
     if statement_timeout:
         _listen_on_time(engine, statement_timeout)

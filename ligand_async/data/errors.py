@@ -4,7 +4,17 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Constraint, ExceptionContext, ForeignKeyConstraint, Index, Insert, MetaData, Table, Update
+from sqlalchemy import (
+    Constraint,
+    ExceptionContext,
+    ForeignKeyConstraint,
+    Index,
+    Insert,
+    MetaData,
+    Table,
+    UniqueConstraint,
+    Update,
+)
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -138,13 +148,42 @@ def _unavailable(detail: str, *, retry_after: int) -> DatabaseUnavailable:
 
 def _invalid_parts(error: DBAPIError, metadata: MetaData, detail: str, code: str) -> list[InvalidPart]:
     driver_error: Any = getattr(error.orig, "__cause__", None)
-    columns = columns_of(driver_error, str(error.orig), metadata, getattr(error.orig, _WRITTEN, None))
-    return [InvalidPart(detail, code, pointer=f"/{column}") for column in columns]
+    words = str(error.orig)
+    constraint = _constraint_of(driver_error, words, metadata)
+    said = {} if constraint is None else constraint.info
+    fields = said.get("field") or columns_of(driver_error, words, metadata, getattr(error.orig, _WRITTEN, None))
+    detail = said.get("message", detail)
+    if not fields and "message" in said:
+        return [InvalidPart(detail, code)]
+    return [
+        InvalidPart(detail, code, pointer=f"/{field}") for field in ([fields] if isinstance(fields, str) else fields)
+    ]
+
+
+def _constraint_of(driver_error: Any, words: str, metadata: MetaData) -> Constraint | Index | None:
+    """Find a constraint by its name, or on SQLite a unique one by its columns."""
+    table_name = getattr(driver_error, "table_name", None)
+    name, columns = getattr(driver_error, "constraint_name", None), None
+    if driver_error is None or table_name is None:
+        if match := _SQLITE_NAME.search(words):
+            name = match[1]
+        elif match := _SQLITE_UNIQUE.search(words):
+            parts = [part.strip().rpartition(".") for part in match[1].split(",")]
+            table_name, columns = parts[0][0], {column for _, _, column in parts}
+    for table in metadata.tables.values() if name is not None or columns is not None else ():
+        items: list[Constraint | Index] = [*table.constraints, *table.indexes]
+        for item in items if table_name in {None, table.name} else []:
+            is_unique = isinstance(item, UniqueConstraint) or (isinstance(item, Index) and item.unique)
+            names = {part.name for part in getattr(item, "columns", ())}
+            if name in _names_of(item) or (is_unique and names == columns):
+                return item
+    return None
 
 
 _SQLITE_NAME = re.compile(r"(?:CHECK constraint failed: |UNIQUE constraint failed: index ')(\w+)")
 _SQLITE_REFERENCE = "FOREIGN KEY constraint failed"
 _WRITTEN = "ligand_written"  # the attribute of an error of SQLite's driver
+_SQLITE_UNIQUE = re.compile(r"UNIQUE constraint failed: ([\w., ]+)")
 _SQLITE_COLUMNS = re.compile(r"(?:UNIQUE|NOT NULL) constraint failed: ([\w., ]+)")
 
 
@@ -313,3 +352,27 @@ class SessionMisused(SQLAlchemyError):
 
 class LazyLoadRefused(SQLAlchemyError):
     """An attribute that was never loaded was read outside an await."""
+
+
+class KeyNotCounted(SQLAlchemyError):
+    """A row has no primary key, and SQLite does not count one of this type up; the message says what to write."""
+
+
+_SQLITE_NULL = re.compile(r"NOT NULL constraint failed: (\w+)\.(\w+)")
+
+
+def name_uncounted_key(context: ExceptionContext) -> KeyNotCounted | None:
+    """Return the error for a key that SQLite was expected to count up, or None if it is about something else."""
+    match = _SQLITE_NULL.search(str(context.original_exception))
+    compiled: Any = None if context.execution_context is None else getattr(context.execution_context, "compiled", None)
+    table = getattr(getattr(compiled, "statement", None), "table", None)
+    if match is None or not isinstance(table, Table) or table.name != match[1]:
+        return None
+    column = table.autoincrement_column
+    if column is None or column.name != match[2]:
+        return None
+    kind = type(column.type).__name__
+    return KeyNotCounted(
+        f"{table.name}.{column.name} has no value: SQLite counts up a primary key of type Integer, and this one is "
+        f'{kind}. Write mapped_column({kind}().with_variant(Integer, "sqlite"), primary_key=True)'
+    )

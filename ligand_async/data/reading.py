@@ -29,10 +29,14 @@ S = TypeVar("S", bound=BaseModel)
 
 
 @overload
-async def get_or_404(session: AsyncSession, entity: type[E], key: Any) -> E: ...
+async def get_or_404(session: AsyncSession, entity: type[E], key: Any, *, detail: str | None = None) -> E: ...
 @overload
-async def get_or_404(session: AsyncSession, entity: type[E], key: Any, *, into: type[S]) -> S: ...
-async def get_or_404(session: AsyncSession, entity: type[E], key: Any, *, into: type[S] | None = None) -> E | S:
+async def get_or_404(
+    session: AsyncSession, entity: type[E], key: Any, *, into: type[S], detail: str | None = None
+) -> S: ...
+async def get_or_404(
+    session: AsyncSession, entity: type[E], key: Any, *, into: type[S] | None = None, detail: str | None = None
+) -> E | S:
     """Return the entity with a primary key, or the schema made of it.
 
     Args:
@@ -40,6 +44,7 @@ async def get_or_404(session: AsyncSession, entity: type[E], key: Any, *, into: 
         entity: A mapped class.
         key: Its primary key; a tuple where it has several columns.
         into: A schema: only its columns are read, and what its entity tag is made of.
+        detail: The detail of the 404. By default it says which kind of thing there is not. Never name the key in it.
 
     Raises:
         NotFound: There is none.
@@ -47,20 +52,30 @@ async def get_or_404(session: AsyncSession, entity: type[E], key: Any, *, into: 
     if into is None:
         found = await session.get(entity, key)
         if found is None:
-            raise _not_found(entity)
+            raise _not_found(entity, detail)
         return found
     columns = inspect(entity).primary_key
     values = key if isinstance(key, tuple) else (key,)
     statement = select(entity).where(*(column == value for column, value in zip(columns, values, strict=True)))
-    return await first_or_404(session, statement, into=into)
+    return await first_or_404(session, statement, into=into, detail=detail)
 
 
 @overload
-async def first_or_404(session: AsyncSession, statement: Select[E]) -> E: ...
+async def first_or_404(session: AsyncSession, statement: Select[E], *, detail: str | None = None) -> E: ...
 @overload
-async def first_or_404(session: AsyncSession, statement: Select[Any], *, into: type[S]) -> S: ...
-async def first_or_404(session: AsyncSession, statement: Select[Any], *, into: type[S] | None = None) -> Any:
+async def first_or_404(
+    session: AsyncSession, statement: Select[Any], *, into: type[S], detail: str | None = None
+) -> S: ...
+async def first_or_404(
+    session: AsyncSession, statement: Select[Any], *, into: type[S] | None = None, detail: str | None = None
+) -> Any:
     """Return the first result of a statement.
+
+    Args:
+        session: The unit's session.
+        statement: Its order decides which is the first.
+        into: A schema: only its columns are read.
+        detail: The detail of the 404, as of `get_or_404`.
 
     Raises:
         NotFound: There is none.
@@ -68,16 +83,26 @@ async def first_or_404(session: AsyncSession, statement: Select[Any], *, into: t
     """
     results = await _read_at_most(session, statement, 1, into)
     if not results:
-        raise _not_found(statement)
+        raise _not_found(statement, detail)
     return results[0]
 
 
 @overload
-async def one_or_404(session: AsyncSession, statement: Select[E]) -> E: ...
+async def one_or_404(session: AsyncSession, statement: Select[E], *, detail: str | None = None) -> E: ...
 @overload
-async def one_or_404(session: AsyncSession, statement: Select[Any], *, into: type[S]) -> S: ...
-async def one_or_404(session: AsyncSession, statement: Select[Any], *, into: type[S] | None = None) -> Any:
+async def one_or_404(
+    session: AsyncSession, statement: Select[Any], *, into: type[S], detail: str | None = None
+) -> S: ...
+async def one_or_404(
+    session: AsyncSession, statement: Select[Any], *, into: type[S] | None = None, detail: str | None = None
+) -> Any:
     """Return the only result of a statement.
+
+    Args:
+        session: The unit's session.
+        statement: What selects it.
+        into: A schema: only its columns are read.
+        detail: The detail of the 404, as of `get_or_404`.
 
     Raises:
         NotFound: There is none.
@@ -86,7 +111,7 @@ async def one_or_404(session: AsyncSession, statement: Select[Any], *, into: typ
     """
     results = await _read_at_most(session, statement, 2, into)
     if not results:
-        raise _not_found(statement)
+        raise _not_found(statement, detail)
     if len(results) > 1:
         raise MultipleResultsFound("one_or_404() found several; narrow the statement or use first_or_404()")
     return results[0]
@@ -111,8 +136,10 @@ def _build_from(schema: type[S], read: Any, source: Any) -> S:
     return value
 
 
-def _not_found(subject: Any) -> NotFound:
+def _not_found(subject: Any, detail: str | None) -> NotFound:
     """Make the 404, naming what was looked for by its kind, never by its key."""
+    if detail is not None:
+        return NotFound(detail)
     entity = subject.column_descriptions[0].get("entity") if isinstance(subject, Select) else subject
     return NotFound(f"no such {getattr(entity, '__name__', 'resource').lower()}")
 

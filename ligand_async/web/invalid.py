@@ -66,6 +66,29 @@ def sentence(code: str, message: str, sent: Any) -> str:
     return _NEUTRAL if any(len(echo) >= _SHORTEST_ECHO and echo in text for echo in echoes) else message
 
 
+_LAZY = "LazyLoadRefused: "  # as pydantic writes the error of an attribute
+
+
+def advice_of(item: Any) -> str | None:
+    """Return what happened and what to write, for errors of entities that a model cannot read; None for others.
+
+    Args:
+        item: One of pydantic's errors, with its context. The advice holds no value.
+    """
+    context: Any = item.get("ctx", {})
+    if item["type"] == "get_attribute_error":
+        reason = str(context.get("error", ""))
+        return reason.removeprefix(_LAZY) if reason.startswith(_LAZY) else None
+    kind = type(item["input"])
+    if item["type"] in {"model_type", "dataclass_type"} and hasattr(kind, "__mapper__"):
+        name = context.get("class_name", "the model")
+        return (
+            f"{name} does not read the attributes of an entity such as {kind.__name__}; derive it from ReadSchema, "
+            f"give it ConfigDict(from_attributes=True), or write {name}.model_validate(entity, from_attributes=True)"
+        )
+    return None
+
+
 def _pieces(sent: Any) -> Iterator[str]:
     match sent:
         case str() | int() | float():

@@ -20,7 +20,7 @@ from ligand_async.annotations import bare, is_union, metadata_of, plain, without
 from ligand_async.errors import problem_for
 from ligand_async.json_values import find_flaw
 from ligand_async.web.core_schemas import exact
-from ligand_async.web.invalid import json_pointer
+from ligand_async.web.invalid import advice_of, json_pointer
 
 RESPONSES = (Response, WerkzeugResponse)
 BODILESS = frozenset({204, 205, 304})  # RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5
@@ -173,8 +173,10 @@ class Output:
                 return written
             raise ResponseInvalid(f"{self.handler} returned NaN or Infinity, which JSON does not have")
         except ValidationError as error:
-            errors = error.errors(include_url=False, include_context=False, include_input=False)[:5]
-            where = "; ".join(f"{json_pointer(item['loc']) or '/'}: {item['type']}" for item in errors)
+            errors = error.errors(include_url=False)[:5]
+            where = "; ".join(
+                f"{json_pointer(item['loc']) or '/'}: {advice_of(item) or item['type']}" for item in errors
+            )
             # Not chained: the error's text holds the values, and goes to the log.
             raise ResponseInvalid(f"{self.handler} returned a value unlike its annotation: {where}") from None
         except PydanticSerializationError:

@@ -1,5 +1,7 @@
 """Errors of a request, raised or returned, become problem documents and are reported to error trackers."""
 
+import functools
+import inspect
 import logging
 import sys
 from collections.abc import Callable, Iterator
@@ -104,7 +106,11 @@ def init_problems(app: Quart, *, metadata: MetaData, renderer: ProblemRenderer =
     Args:
         app: The app.
         metadata: The tables, to name the fields of a broken constraint.
-        renderer: Makes the response of each problem.
+        renderer: Makes the response of each problem. The problem has its title and the request's id, and the headers
+            of the problem that the response lacks are added to it.
+
+    Raises:
+        TypeError: The renderer is a coroutine function.
     """
 
     async def answer_http_exception(error: HTTPException) -> ResponseReturnValue:
@@ -126,9 +132,24 @@ def init_problems(app: Quart, *, metadata: MetaData, renderer: ProblemRenderer =
         result: ResponseReturnValue = await app.ensure_async(own)(problem)
         return result
 
+    if _is_async(renderer):
+        name = getattr(renderer, "__qualname__", type(renderer).__name__)
+        raise TypeError(f"problem_renderer={name} is a coroutine function; it must be a plain one: it only writes")
+
     def render(problem: Problem) -> Response:
         add_challenges(app, problem)
-        return renderer(problem)
+        problem.request_id = current_request_id()
+        response = renderer(problem)
+        if renderer is render_problem:
+            return response
+        if not isinstance(response, Response):
+            name = getattr(renderer, "__qualname__", type(renderer).__name__)
+            raise TypeError(f"problem_renderer={name} returned {type(response).__name__}; it must return a Response")
+        own = set(response.headers.keys())
+        for header, value in problem.headers:
+            if header not in own and not is_of_the_body(header):  # such as WWW-Authenticate, Allow and Retry-After
+                response.headers.add(header, value)
+        return response
 
     state_of(app).put(_Renderer(render))
     app.register_error_handler(HTTPException, answer_http_exception)
@@ -136,6 +157,11 @@ def init_problems(app: Quart, *, metadata: MetaData, renderer: ProblemRenderer =
     for status in HTTPStatus:
         if status >= HTTPStatus.BAD_REQUEST:  # quart.abort() knows fewer
             app.aborter.mapping.setdefault(status.value, type(status.name, (HTTPException,), {"code": status.value}))
+
+
+def _is_async(renderer: Any) -> bool:
+    called = renderer.func if isinstance(renderer, functools.partial) else renderer
+    return inspect.iscoroutinefunction(called) or inspect.iscoroutinefunction(getattr(called, "__call__", None))  # noqa: B004
 
 
 def _handler_of(app: Quart, problem: Problem) -> Callable[[Any], Any] | None:

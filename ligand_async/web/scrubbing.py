@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from quart_schema.validation import ResponseSchemaValidationError
 
-from ligand_async.web.invalid import json_pointer, plain_location, sentence
+from ligand_async.web.invalid import advice_of, json_pointer, plain_location, sentence
 from ligand_async.web.output import ResponseInvalid
 
 E = TypeVar("E", bound=BaseException)
@@ -52,11 +52,13 @@ def _clean(error: Any, seen: set[int]) -> Any:
 def _hidden(error: ValidationError) -> ValidationError:
     details: list[InitErrorDetails] = [
         {
-            "type": PydanticCustomError(item["type"], sentence(item["type"], item["msg"], item["input"])),
+            "type": PydanticCustomError(
+                item["type"], advice_of(item) or sentence(item["type"], item["msg"], item["input"])
+            ),
             "loc": plain_location(item["loc"]),
             "input": None,
         }
-        for item in error.errors(include_url=False, include_context=False)
+        for item in error.errors(include_url=False)
     ]
     written: ValidationError = _like(error, ValidationError.from_exception_data(error.title, details, hide_input=True))
     return written
