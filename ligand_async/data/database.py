@@ -209,6 +209,15 @@ class Database:
         async with UnitOfWork(engine, commits=False) as unit:
             yield unit.session
 
+    def variables_of_caller(self) -> Mapping[str, str]:
+        """Return the variables that sessions of the current caller have; none without `variables=`.
+
+        Raises:
+            TypeError: The service's function did not return a mapping of text to text.
+            ValueError: A name or a value cannot be set.
+        """
+        return {} if self._variables is None else self._variables.of_caller()
+
     def _with_variables(self, engine: AsyncEngine, values: Mapping[str, str] | None) -> AsyncEngine:
         if values is None:
             return engine

@@ -76,6 +76,15 @@ class Variables:
                 )
             event.listen(engine.sync_engine, "begin", self._set)
 
+    def of_caller(self) -> dict[str, str]:
+        """Return the variables that sessions of the current caller have.
+
+        Raises:
+            TypeError: The function did not return a mapping of text to text.
+            ValueError: A name or a value cannot be set.
+        """
+        return check_variables(self._function(current_principal()))
+
     def give(self, engine: AsyncEngine, values: Mapping[str, str]) -> AsyncEngine:
         """Return an engine whose sessions have these variables instead of those of the caller.
 
@@ -89,7 +98,7 @@ class Variables:
         options = connection.get_execution_options()
         values = options.get(_GIVEN)
         if values is None:
-            values = check_variables(self._function(current_principal()))
+            values = self.of_caller()
         if connection.dialect.name != "postgresql":
             return
         info = connection.info

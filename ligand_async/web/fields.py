@@ -85,6 +85,10 @@ class Fields:
         read = self.validate({name: values[name] for name in names}, extra=None)
         return {name: getattr(read, name) for name in names}
 
+    def sent(self, values: Headers | MultiDict[str, str]) -> list[tuple[str, list[str]]]:
+        """Return all values that a request has for the headers or cookies that the model declares, by their names."""
+        return [(name, values.getlist(name)) for name in sorted(self._keys)]
+
     def validate(self, values: dict[str, Any], *, extra: Literal["forbid"] | None) -> BaseModel:
         """Validate in pydantic's lax mode, which converts text."""
         keyed = {self._keys.get(name, name): value for name, value in values.items()}

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from werkzeug.routing import Rule
 from ligand_async.context import current_principal, service_of, state_of
 from ligand_async.data import Database, Reply, find_reply, store_reply, try_lock
 from ligand_async.errors import BadRequest, IdempotencyKeyReused, InvalidPart, Problem, RequestInProgress
+from ligand_async.settings import is_field_name
 from ligand_async.web.body import read_bytes
 from ligand_async.web.endpoint import (
     RETRY_AFTER,
@@ -29,13 +30,19 @@ from ligand_async.web.endpoint import (
     stamp_layers,
     takes_session,
 )
+from ligand_async.web.inputs import Binding
 
 _KEY = "Idempotency-Key"
 _REPLAYED = "Idempotency-Replayed"
 _MAX_KEY = 255  # characters
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])+)"')  # a String of RFC 9651
+_PORT = re.compile(r":[0-9]+\Z")
 _BARE = re.compile(r"[!#-+\--:<-~]+")
-_NOT_KEPT = frozenset({"set-cookie"})  # credentials are not for storing
+# Credentials are not for storing (RFC 6265, RFC 9110 section 11.6.3, RFC 8053).
+_NOT_KEPT = frozenset(
+    {"set-cookie", "authorization", "proxy-authorization", "authentication-info", "proxy-authentication-info"}
+    | {"optional-www-authenticate", "authentication-control"}
+)
 
 _IDEMPOTENT = "_ligand_idempotent"
 
@@ -49,17 +56,29 @@ class IdempotentMark:
     Attributes:
         required: Whether a request must have a key.
         expires: How long a reply is kept.
+        without_headers: The response headers that are not stored, in lower case, besides those of HTTP that hold
+            credentials.
     """
 
     required: bool = False
     expires: timedelta = timedelta(hours=24)
+    without_headers: frozenset[str] = frozenset()
 
 
 @overload
 def idempotent(view: V, /) -> V: ...
 @overload
-def idempotent(*, required: bool = False, expires: timedelta = ...) -> Callable[[V], V]: ...
-def idempotent(view: Any = None, /, *, required: bool = False, expires: timedelta = timedelta(hours=24)) -> Any:
+def idempotent(
+    *, required: bool = False, expires: timedelta = ..., without_headers: Collection[str] = ...
+) -> Callable[[V], V]: ...
+def idempotent(
+    view: Any = None,
+    /,
+    *,
+    required: bool = False,
+    expires: timedelta = timedelta(hours=24),
+    without_headers: Collection[str] = (),
+) -> Any:
     """Do the work of a POST or PATCH once, however often it is sent (draft-ietf-httpapi-idempotency-key-header).
 
     A decorator of an operation, a function or a method of a `MethodView`, above or below the others. The reply to a
@@ -70,14 +89,21 @@ def idempotent(view: Any = None, /, *, required: bool = False, expires: timedelt
         view: The operation; without it, as in `@idempotent(required=True)`, a decorator is returned.
         required: Refuse requests without a key.
         expires: How long the reply is kept.
+        without_headers: Response headers that hold credentials, such as `X-Upload-Token`. They are not stored, and a
+            repeated reply does not have them. `Set-Cookie`, `Authorization` and the like are never stored.
 
     Raises:
-        TypeError: The decorated object is not a function.
-        ValueError: `expires` is zero or negative.
+        TypeError: The decorated object is not a function, or `without_headers` is one string.
+        ValueError: `expires` is zero or negative, or a header's name is not one.
     """
     if expires <= timedelta():
         raise ValueError(f"expires={expires} must be longer than zero; 24 hours are usual")
-    mark = IdempotentMark(required, expires)
+    if isinstance(without_headers, str):
+        raise TypeError(f"without_headers takes a list of names; write [{without_headers!r}]")
+    for name in without_headers:
+        if not is_field_name(name):
+            raise ValueError(f"without_headers: {name!r} is not the name of a header, such as X-Upload-Token")
+    mark = IdempotentMark(required, expires, frozenset(name.lower() for name in without_headers))
 
     def stamp(view: V) -> V:
         return stamp_layers(view, _IDEMPOTENT, mark)
@@ -99,15 +125,16 @@ class _Attempt:
     """One request that names a key.
 
     Args:
-        key: A digest of the caller, the endpoint and the key.
+        key: A digest of the caller, the host, the endpoint and the key.
         digest: A digest of the request itself.
-        expires: How long its reply is kept.
+        mark: The arguments of `idempotent`.
     """
 
-    def __init__(self, key: str, digest: str, expires: timedelta) -> None:
+    def __init__(self, key: str, digest: str, mark: IdempotentMark) -> None:
         self.key = key
         self.digest = digest
-        self.expires = expires
+        self._expires = mark.expires
+        self._not_kept = _NOT_KEPT | mark.without_headers
 
     @contextmanager
     def in_flight(self) -> Iterator[None]:
@@ -142,7 +169,7 @@ class _Attempt:
             raise IdempotencyKeyReused("a new request needs a new idempotency key", errors=[part])
         response = current_app.response_class(reply.body, reply.status)
         response.headers.clear()
-        response.headers.extend([*reply.headers, (_REPLAYED, "true")])
+        response.headers.extend([*self._without_credentials(reply.headers), (_REPLAYED, "true")])
         return response
 
     async def keep_reply(self, session: AsyncSession, database: Database, response: Response) -> None:
@@ -153,16 +180,26 @@ class _Attempt:
         """
         if not isinstance(response.response, DataBody):
             raise RuntimeError("an @idempotent operation returned a stream, which cannot be stored; return a value")
-        headers = [(name, value) for name, value in response.headers if name.lower() not in _NOT_KEPT]
+        headers = self._without_credentials(response.headers)
         reply = Reply(self.digest, response.status_code, headers, response.response.data)
-        await store_reply(session, _table_of(database), self.key, reply, expires=self.expires)
+        await store_reply(session, _table_of(database), self.key, reply, expires=self._expires)
+
+    def _without_credentials(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        return [(name, value) for name, value in headers if name.lower() not in self._not_kept]
 
 
 attempt_var: ContextVar[_Attempt | None] = ContextVar("ligand_attempt", default=None)
 
 
-async def read_attempt(view: Any) -> _Attempt | None:
+async def read_attempt(view: Any, binding: Binding) -> _Attempt | None:
     """Return the attempt of the current request, or None if its view is not idempotent or it names no key.
+
+    The key belongs to a caller with the variables of its sessions, a host, an operation and a path. The request is all
+    that the operation reads: the query string, the declared headers and cookies, the media type and the body.
+
+    Args:
+        view: The view.
+        binding: What the operation and its services read.
 
     Raises:
         BadRequest: The key is malformed, or missing and required.
@@ -175,11 +212,21 @@ async def read_attempt(view: Any) -> _Attempt | None:
         return None
     principal = current_principal()
     caller = [principal.issuer, principal.subject] if principal is not None else None
-    content = _digest_of([request.mimetype, hashlib.blake2b(await read_bytes()).hexdigest()])
-    place = [request.method, request.endpoint, request.path]
-    return _Attempt(
-        _digest_of([caller, *place, name]), _digest_of([place, request.query_string.hex(), content]), mark.expires
-    )
+    content = [request.mimetype, hashlib.blake2b(await read_bytes()).hexdigest()]
+    host = _PORT.sub("", request.host)  # which the guard has brought into its normal form
+    place = [_variables_of_caller(), host, request.method, request.endpoint, request.path]
+    declared = [
+        request.query_string.hex(),
+        [] if binding.headers is None else binding.headers.sent(request.headers),
+        [] if binding.cookies is None else binding.cookies.sent(request.cookies),
+    ]
+    return _Attempt(_digest_of([caller, *place, name]), _digest_of([declared, content]), mark)
+
+
+def _variables_of_caller() -> Mapping[str, str]:
+    """Return the variables for row-level security: two tenants of one caller are two callers."""
+    database = service_of(current_app).database
+    return database.variables_of_caller() if isinstance(database, Database) else {}
 
 
 def _read_key(mark: IdempotentMark) -> str | None:
@@ -207,7 +254,7 @@ def _in_progress() -> RequestInProgress:
 
 
 def _digest_of(parts: list[object]) -> str:
-    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=32).hexdigest()
+    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=32).hexdigest()
 
 
 def _table_of(database: Database) -> Table:

@@ -119,24 +119,28 @@ async def _serve(
 ) -> Response:
     """Serve the current request; the decorators of features have marked the view."""
     preconditions_var.set(expect_preconditions() if getattr(view, IS_CONDITIONAL, False) else None)
-    attempt_var.set(None if request.method in SAFE_METHODS else await read_attempt(view))
     binding = binding_of(this_app(), operation, request.url_rule, path)
     plan = binding.plan
+    _check_caller(operation.inputs, plan)
+    attempt_var.set(None if request.method in SAFE_METHODS else await read_attempt(view, binding))
     arguments = await _read_arguments(operation.inputs, binding, path)
     if plan is None and not operation.takes_session:
         return _make_response(operation, await operation.handler(*instance, **arguments))
     return await run_until_deadline(_run_unit(operation, instance, arguments, plan), current_deadline())
 
 
-async def _read_arguments(inputs: Inputs, binding: Binding, path: dict[str, Any]) -> dict[str, Any]:
-    """Read principal, path, query string, headers, cookies and body, in this order: 401 comes before 422."""
-    arguments: dict[str, Any] = {}
-    if inputs.principal is not None:
-        arguments[inputs.principal] = current_principal()
-    plan = binding.plan
+def _check_caller(inputs: Inputs, plan: Plan | None) -> None:
+    """Refuse a request without a caller where one is needed: 401 comes before 400 and 422."""
     needs_principal = inputs.principal is not None and inputs.principal_required
     if (needs_principal or (plan is not None and plan.needs_principal)) and current_principal() is None:
         raise enforcement_of(this_app()).refuse()
+
+
+async def _read_arguments(inputs: Inputs, binding: Binding, path: dict[str, Any]) -> dict[str, Any]:
+    """Read principal, path, query string, headers, cookies and body, in this order."""
+    arguments: dict[str, Any] = {}
+    if inputs.principal is not None:
+        arguments[inputs.principal] = current_principal()
     if binding.path is not None:
         path = path | binding.path.read_path(path)
     if binding.query is not None:

@@ -2,9 +2,10 @@
 
 import asyncio
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from pydantic import AliasChoices, BaseModel, Field
 from quart import Response
 from quart.testing.app import LifespanError
 from quart.views import MethodView
@@ -14,9 +15,10 @@ from sqlalchemy.orm import DeclarativeBase
 
 from ligand_async import Database, Model, idempotent, on_commit, operation
 from ligand_async.data import utc_now
+from ligand_async.web import Depends
 from ligand_async.web.idempotency import IdempotentMark, idempotent_mark
-from tests.services import make_app
-from tests.web.orders import TABLE, add, count, new_key, orders, shop
+from tests.services import make_app, routes
+from tests.web.orders import TABLE, Base, add, count, new_key, orders, shop
 
 CUP = {"item": "cup"}
 
@@ -134,6 +136,128 @@ async def test_a_cookie_is_not_kept(sqlite_url: str) -> None:
         first, again = [await client.post("/orders", json=CUP, headers=key) for _ in range(2)]
 
     assert ("Set-Cookie" in first.headers, "Set-Cookie" in again.headers) == (True, False)
+
+
+async def test_credentials_are_not_kept(sqlite_url: str) -> None:
+    """Neither the headers of HTTP that hold some, nor those that the service names, in any case of letters."""
+    hidden = {"Authorization": "s3cret", "authentication-info": "s3cret", "x-upload-token": "s3cret"}
+
+    @idempotent(without_headers=["X-Upload-Token", "X-Other"])
+    @operation
+    async def upload(session: AsyncSession) -> tuple[str, int, dict[str, str]]:
+        return "done", 200, {"X-Kept": "yes", **hidden}
+
+    async with shop(sqlite_url, ("POST", "/uploads", upload)) as client:
+        key = new_key()
+        first, again = [await client.post("/uploads", headers=key) for _ in range(2)]
+        async with orders.read() as session:
+            row = (await session.execute(TABLE.select())).one()
+
+    assert all(first.headers[name] == "s3cret" for name in hidden)
+    assert (again.headers["Idempotency-Replayed"], again.headers["X-Kept"]) == ("true", "yes")
+    assert "s3cret" not in str(again.headers) + str(row)
+
+
+@pytest.mark.parametrize(("names", "error"), [("X-Token", TypeError), (["X Token"], ValueError), ([""], ValueError)])
+def test_names_of_headers_are_checked(names: Any, error: type[Exception]) -> None:
+    """A mistake in them would store what must not be stored."""
+    with pytest.raises(error, match="without_headers"):
+        idempotent(without_headers=names)
+
+
+class Headers(BaseModel):
+    x_tenant: str = ""
+    x_shop: Annotated[str, Field(validation_alias=AliasChoices("Shop", "Store"))] = ""
+
+
+class Cookies(BaseModel):
+    tenant: str = ""
+
+
+def read_locale(headers: Headers) -> str:
+    return headers.x_tenant
+
+
+Locale = Annotated[str, Depends(read_locale)]
+
+
+@idempotent
+@operation
+async def declared(session: AsyncSession, headers: Headers, cookies: Cookies) -> str:
+    return f"{headers.x_tenant}{headers.x_shop}{cookies.tenant}"
+
+
+@idempotent
+@operation
+async def served(session: AsyncSession, locale: Locale) -> str:
+    return locale
+
+
+@pytest.mark.parametrize(
+    ("view", "first", "second"),
+    [
+        (declared, {"X-Tenant": "one"}, {"X-Tenant": "two"}),
+        (declared, {}, {"X-Tenant": "two"}),
+        (declared, {"X-Tenant": "one"}, {}),
+        (declared, {"Shop": "one"}, {"Store": "one"}),
+        (declared, {"Cookie": "tenant=one"}, {"Cookie": "tenant=two"}),
+        (served, {"X-Tenant": "one"}, {"X-Tenant": "two"}),
+        (served, {"Shop": "one"}, {}),
+    ],
+)
+async def test_declared_headers_and_cookies_belong_to_the_request(
+    sqlite_url: str, view: Any, first: dict[str, str], second: dict[str, str]
+) -> None:
+    """Row 134: another value of an input that the operation, or one of its services, declares is another request."""
+    async with shop(sqlite_url, ("POST", "/declared", view)) as client:
+        key = new_key()
+        answers = [await client.post("/declared", headers=key | sent) for sent in (first, second, first)]
+
+    assert [answer.status_code for answer in answers] == [200, 422, 200]
+    assert answers[2].headers["Idempotency-Replayed"] == "true"
+    assert (await answers[1].get_json(force=True))["type"] == "/problems/idempotency-key-reused"
+
+
+async def test_undeclared_headers_do_not_belong_to_the_request(sqlite_url: str) -> None:
+    """A proxy may add some on the way, and a client that repeats a request has another trace."""
+    async with shop(sqlite_url, ("POST", "/declared", declared)) as client:
+        key = new_key()
+        for trace in ("1", "2"):
+            answer = await client.post("/declared", headers=key | {"X-Trace": trace, "Cookie": f"seen={trace}"})
+
+    assert answer.headers["Idempotency-Replayed"] == "true"
+
+
+async def test_a_key_belongs_to_its_host(sqlite_url: str) -> None:
+    """Row 134: two hosts are two tenants, and two spellings of a host are one."""
+    async with shop(sqlite_url) as client:
+        key = new_key()
+        hosts = ("one.example", "two.example", "ONE.example.:80")
+        answers = [await client.post("/orders", json=CUP, headers=key | {"Host": host}) for host in hosts]
+        replayed = [answer.headers.get("Idempotency-Replayed") for answer in answers]
+
+        assert (replayed, await count()) == ([None, None, "true"], 2)
+
+
+async def test_a_key_belongs_to_the_tenant_of_its_caller(sqlite_url: str) -> None:
+    """Row 134: one caller with other variables for row-level security does not get the reply of the other tenant."""
+    current = {"app.tenant": ""}
+    database = Database(Base, idempotency=True, variables=lambda _: current, ignore_variables_on_sqlite=True)
+
+    @idempotent
+    @operation
+    async def name_tenant(session: AsyncSession) -> str:
+        return current["app.tenant"]
+
+    app = make_app(sqlite_url, routes(("POST", "/tenant", name_tenant)), database=database)
+    async with app.test_app(), app.app_context():
+        await database.create_tables()
+        client, key, answers = app.test_client(), new_key(), []
+        for current["app.tenant"] in ("one", "two", "one"):
+            answer = await client.post("/tenant", headers=key)
+            answers.append((await answer.get_json(), answer.headers.get("Idempotency-Replayed")))
+
+    assert answers == [("one", None), ("two", None), ("one", "true")]
 
 
 @pytest.mark.parametrize(
