@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from ligand_async.paths import is_below, leads_down
+from ligand_async.paths import is_below, is_loopback, leads_down, name_of_host, normalise_host, origin_of
 
 DOTS = ["..", ".", "%2e%2e", ".%2E", "..;", "..;a=1", "%2e%2e%3b", "..%20"]
 SLASHES = ["/", "%2f", "\\", "%5c", "%252F"]
@@ -41,3 +41,65 @@ def test_a_path_is_below_by_whole_steps() -> None:
 
     assert all(is_below(path, base) for path, base in below)
     assert not any(is_below(path, base) for path, base in beside)
+
+
+@pytest.mark.parametrize(
+    ("host", "scheme", "normal"),
+    [
+        ("API.Example.org", "https", "api.example.org"),
+        ("api.example.org.", "", "api.example.org"),
+        ("api.example.org.:443", "https", "api.example.org"),
+        ("api.example.org:80", "http", "api.example.org"),
+        ("api.example.org:00080", "ws", "api.example.org"),
+        ("api.example.org:80", "https", "api.example.org:80"),
+        ("api.example.org:443", "", "api.example.org:443"),
+        ("[0:0::1]", "http", "[::1]"),
+        ("[2001:DB8::1]:8443", "https", "[2001:db8::1]:8443"),
+        ("a_b", "http", "a_b"),
+        ("a..b", "http", None),
+        ("a@b", "http", None),
+        ("a:99999", "http", None),
+        ("[::1", "http", None),
+        ("[1]", "http", None),
+        ("a" * 256, "http", None),
+        ("", "http", None),
+        ("a\n", "http", None),
+    ],
+)
+def test_a_host_has_one_spelling(host: str, scheme: str, normal: str | None) -> None:
+    """Lower case, no dot at the end, no default port, short addresses; what is not a host has none."""
+    assert normalise_host(host, scheme) == normal
+    assert normal is None or normalise_host(normal, scheme) == normal
+
+
+def test_a_host_is_parted_from_its_port() -> None:
+    """Colons in an address are none of a port."""
+    hosts = {"a": "a", "a:80": "a", "[::1]": "[::1]", "[::1]:80": "[::1]"}
+    assert {host: name_of_host(host) for host in hosts} == hosts
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://API.example.org:443/path?q", "https://api.example.org"),
+        ("http://api.example.org.:8000", "http://api.example.org:8000"),
+        ("https://b\u00fccher.example/", "https://xn--bcher-kva.example"),
+        ("https://[::0:1]/", "https://[::1]"),
+        ("ftp://api.example.org", None),
+        ("https://", None),
+        ("https://[", None),
+        ("https://\u00fc..example/", None),
+    ],
+)
+def test_origins_are_those_of_browsers(url: str, origin: str | None) -> None:
+    """Scheme, host and port as an `Origin` header has them."""
+    assert origin_of(url) == origin
+
+
+def test_loopback_is_this_machine() -> None:
+    """By name or by address, however it is written; not a name that only looks like it."""
+    here = ("localhost", "LOCALHOST.:8000", "127.0.0.1", "127.9.9.9:1", "[::1]", "[0:0::1]:80")
+    there = ("localhost.example", "a.localhost", "127.0.0.1.example", "127.1", "2130706433", "10.0.0.1", "[::]", "a@b")
+
+    assert all(map(is_loopback, here))
+    assert not any(map(is_loopback, there))

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from quart import current_app
 from quart.wrappers import Websocket
@@ -22,6 +21,7 @@ from ligand_async.auth.enforcement import enforcement_of
 from ligand_async.auth.errors import InvalidRequest, InvalidToken
 from ligand_async.context import current_principal, request_state, service_of
 from ligand_async.errors import Forbidden
+from ligand_async.paths import origin_of
 from ligand_async.principal import Principal
 from ligand_async.protocols import Authenticator, TokenVerifier
 from ligand_async.settings import is_field_name, is_origin
@@ -224,10 +224,8 @@ class SubprotocolAuthenticator(BrowserAuthenticator):
 
 @lru_cache(maxsize=16)
 def _allowed(public_url: str, origins: tuple[str, ...]) -> frozenset[str]:
-    url = urlsplit(public_url.lower())
-    default = {"http": 80, "https": 443}[url.scheme]
-    host = url.netloc.rpartition(":")[0] if url.port == default else url.netloc
-    return frozenset({f"{url.scheme}://{host}", *origins})
+    own = origin_of(public_url)
+    return frozenset(origins if own is None else {own, *origins})
 
 
 def _shared_verifier(authenticators: Sequence[Authenticator]) -> TokenVerifier:

@@ -1,11 +1,9 @@
 """Security in the document: the schemes, the operations that need one, and requirements in words."""
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, count
 from typing import Any
-from urllib.parse import urlsplit
 
 from quart import Quart
 
@@ -20,6 +18,7 @@ from ligand_async.auth import (
 )
 from ligand_async.auth.tokens import JWKSVerifier
 from ligand_async.context import service_of
+from ligand_async.paths import origin_of
 from ligand_async.principal import AllOf, AnyOf, HasClaim, HasRole, HasScope, Not, Requirement
 from ligand_async.web import Endpoint
 
@@ -107,7 +106,6 @@ def _code(value: str | int | bool) -> str:
 _Scheme = dict[str, Any]
 
 _DISCOVERY = "/.well-known/openid-configuration"
-_ORIGIN = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]+")
 _SCOPED = frozenset({"oauth2", "openIdConnect"})  # the types whose requirements list scopes; those of others list roles
 
 
@@ -226,8 +224,8 @@ def origins_of(app: Quart) -> list[str]:
     """Return the origins that a page which signs in talks to: of the issuers and of the OAuth URLs, sorted."""
     if not is_enforced(app) or not _takes_tokens(app):
         return []
-    urls = [urlsplit(url) for url in (*_issuers_of(app), *_oauth_urls(app))]
-    return sorted({origin for url in urls if _ORIGIN.fullmatch(origin := f"{url.scheme}://{url.netloc}".lower())})
+    origins = map(origin_of, (*_issuers_of(app), *_oauth_urls(app)))
+    return sorted({origin for origin in origins if origin is not None})
 
 
 def client_of(app: Quart) -> str | None:

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from quart import Quart, Request, Response, Websocket, got_request_exception, got_websocket_exception
 from quart.asgi import ASGIHTTPConnection, ASGIWebsocketConnection
@@ -426,9 +426,10 @@ class LigandQuart(Quart):
         For a missing slash Quart redirects to the `Host` that the client wrote. It sends a static file as a whole to
         clients that have it, or that ask for a part.
         """
-        request = (request_context or request_ctx).request
+        context = request_context or request_ctx
+        request = context.request
         if isinstance(request.routing_exception, RequestRedirect):
-            return self._redirect(request.routing_exception, request.host)
+            return self._redirect(request.routing_exception, context.url_adapter)
         with ContainedExits():
             async with current_deadline().limit():
                 result = await super().dispatch_request(request_context)
@@ -437,13 +438,14 @@ class LigandQuart(Quart):
                     return await result.make_conditional(request, accept_ranges=True, complete_length=length)
                 return result
 
-    def _redirect(self, redirect: RequestRedirect, host: str) -> Any:
-        # Another host in the redirect is the service's own (`redirect_to`, SERVER_NAME), and stays.
+    def _redirect(self, redirect: RequestRedirect, adapter: MapAdapter | None) -> Any:
+        # The router writes the request's host before each path, in its own spelling. A host that it did not write is
+        # one that the service has named (`redirect_to`, another subdomain of SERVER_NAME), and stays.
         url = urlsplit(redirect.new_url)
         location = redirect.new_url
-        if url.netloc == host:
+        if not url.netloc or (adapter is not None and url.netloc == adapter.get_host(None)):
             path = "/" + url.path.lstrip("/\\")  # two slashes would begin with a host
-            location = f"{path}?{url.query}" if url.query else path
+            location = urlunsplit(("", "", path, url.query, url.fragment))
         response = self.response_class(status=redirect.code, headers={"Location": location})
         del response.headers["Content-Type"]
         return response
@@ -561,7 +563,10 @@ class LigandQuart(Quart):
             return await super().preprocess_websocket(websocket_context)
 
     async def dispatch_websocket(self, websocket_context: WebsocketContext | None = None) -> Any:
-        """Run the websocket's view."""
+        """Run the websocket's view. For a missing slash Quart redirects as for a request."""
+        context = websocket_context or websocket_ctx
+        if isinstance(context.websocket.routing_exception, RequestRedirect):
+            return self._redirect(context.websocket.routing_exception, context.url_adapter)
         with ContainedExits():
             return await super().dispatch_websocket(websocket_context)
 

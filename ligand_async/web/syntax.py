@@ -8,6 +8,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from ligand_async.auth import InvalidRequest, bearer_challenge
 from ligand_async.errors import problem_for
+from ligand_async.paths import leads_down, name_of_host, normalise_host
 from ligand_async.settings import Settings
 from ligand_async.web.stages import Headers, Reply
 
@@ -24,8 +25,8 @@ _PLAIN_QUERY = re.compile(rb"[!-\"$&-~]*")
 _ESCAPED_TARGET = re.compile(rb"/(?:[!-\"$&-~]|%[0-9A-Fa-f]{2})*")
 _ESCAPED_QUERY = re.compile(rb"(?:[!-\"$&-~]|%[0-9A-Fa-f]{2})*")
 _ABSOLUTE_TARGET = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]+)(/.*)?")
+_MAY_LEAD_UP = re.compile(rb"%|\\|/\.")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_HOST = re.compile(rb"([A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
 _DIGITS = re.compile(rb"[0-9]{1,19}")
 
 
@@ -41,11 +42,11 @@ class Syntax:
         self.challenge = bearer_challenge(realm, error=InvalidRequest.error)
         self.max_body = settings.max_body_bytes
         self.any_host = not settings.trusted_hosts
-        self.hosts = frozenset(host.encode() for host in settings.trusted_hosts if not host.startswith("*"))
-        self.domains = tuple(host[1:].encode() for host in settings.trusted_hosts if host.startswith("*"))
+        self.hosts = frozenset(host for host in settings.trusted_hosts if not host.startswith("*"))
+        self.domains = tuple(host[1:] for host in settings.trusted_hosts if host.startswith("*"))
 
     def before(self, scope: MutableMapping[str, Any]) -> Reply | None:
-        """Check one request.
+        """Check one request, and write its host in the normal form, which everything behind this stage sees.
 
         Raises:
             Problem: 400, 413, 414, 421, 431, 501 or 505; the connection is closed.
@@ -106,18 +107,22 @@ class Syntax:
         scope["headers"] = [(b"host", host), *others]
         return host
 
-    def check_host(self, host: bytes | None, scope: Mapping[str, Any]) -> None:
+    def check_host(self, host: bytes | None, scope: MutableMapping[str, Any]) -> None:
         """Check the host against the setting `trusted_hosts`."""
         if host is None:
             if scope.get("http_version") == "1.0" and self.any_host:
                 return
             _refuse(400, "there is no Host header")
-        parts = _HOST.fullmatch(host)
-        if parts is None or (parts[2] is not None and int(parts[2]) > 65535):
+        written = host.decode("latin-1")
+        normal = normalise_host(written, scope.get("scheme", ""))
+        if normal is None:
             _refuse(400, "the Host header is not a host")
+        if normal != written:
+            others = [field for field in scope["headers"] if field[0] != b"host"]
+            scope["headers"] = [(b"host", normal.encode()), *others]
         if self.any_host:
             return
-        name = parts[1].lower().rstrip(b".")
+        name = name_of_host(normal)
         if name not in self.hosts and not name.endswith(self.domains):
             _refuse(421, "this service does not answer for that host")
 
@@ -133,9 +138,11 @@ def _target_of(scope: Mapping[str, Any]) -> bytes:
 
 
 def _check_target(path: bytes, query: bytes) -> None:
-    """Check path and query: printable, whole escapes, UTF-8, no NUL."""
+    """Check path and query: printable, whole escapes, UTF-8, no NUL, and no step that leads up."""
     if len(path) + len(query) > MAX_TARGET:
         _refuse(414, f"the request target may have {MAX_TARGET} bytes")
+    if _MAY_LEAD_UP.search(path) and not leads_down(path.decode("latin-1")):
+        _refuse(400, "the path has a step `.` or `..`, a backslash or a control character, perhaps percent-encoded")
     if _PLAIN_TARGET.fullmatch(path) and _PLAIN_QUERY.fullmatch(query):
         return
     if not _ESCAPED_TARGET.fullmatch(path) or not _ESCAPED_QUERY.fullmatch(query):

@@ -127,7 +127,11 @@ async def test_two_ways_to_say_a_length_are_400() -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["a b/c?d", "a/b", "a@b", "user:s3cret@b", "a:b", "a:99999", "", "<s3cret>", "[::1", "a,b", "é", "-a"]
+    "host",
+    [
+        *("a b/c?d", "a/b", "a@b", "user:s3cret@b", "a:b", "a:99999", "", "<s3cret>", "[::1", "a,b", "é", "-a", "a..b"),
+        *(".", "[1]", "[v1.a]", "[::1%25eth0]"),
+    ],
 )
 async def test_a_host_that_is_none_is_400(host: str) -> None:
     """Row 31: what is no host and port is a 400."""
@@ -158,6 +162,50 @@ async def test_another_host_is_421(host: str, status: int) -> None:
     """Row 32: a host outside `trusted_hosts` is a 421; `*.` stands for what is below, not for the domain itself."""
     answer = await ask(head("GET", "/slash/", host=host), trusted_hosts=("api.example.org", "*.example.net"))
     assert (answer.status, answer.is_problem) == (status, status != 200)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/path/../slash",
+        "/path/%2e%2e/slash",
+        "/path/..%2Fslash",
+        "/path/%252e%252e/slash",
+        "/path/..;/slash",
+        "/path/a%5Cb",
+        "/./slash/",
+        "/path/a%0Ab",
+        "/..",
+    ],
+)
+async def test_a_path_that_leads_up_is_400(target: str) -> None:
+    """Row 139: what a proxy in front may read as another path is a 400, by the rule for paths that go out."""
+    await refused(head("GET", target), 400)
+
+
+async def test_a_redirect_of_a_websocket_stays_on_the_origin() -> None:
+    """Rows 23 and 135: a handshake without its slash is redirected by the same rule."""
+
+    async def talk() -> None: ...
+
+    app = app_of()
+    app.add_websocket("/talk/", "talk", public(talk))
+    upgrade = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
+    raw = head("GET", "/talk?q=1", *upgrade, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", host="EVIL.example")
+    async with serving(app) as port:
+        answer = await exchange(port, raw)
+    assert (answer.status, answer.headers["location"]) == (308, "/talk/?q=1")
+
+
+async def test_the_host_has_one_spelling() -> None:
+    """Rows 134 and 135: handlers, links and digests see the normal form of the host."""
+
+    async def show() -> str:
+        return f"{request.host} {request.headers['Host']}"
+
+    async with serving(app_of(("GET", "/", show))) as port:
+        for host in ("API.Example", "api.example.", "api.example:80", "api.example:0080"):
+            assert (await exchange(port, head("GET", "/", host=host))).body == b"api.example api.example"
 
 
 @pytest.mark.parametrize("part", ["%ff", "%c3%28", "%ed%a0%80", "%f8%88%80%80%80", "%zz", "%", "%4", "a#b"])
@@ -246,16 +294,19 @@ async def test_a_slow_body_is_408() -> None:
 
 
 @pytest.mark.parametrize("target", ["/slash?q=1", "//slash?q=1", "/\\slash"])
-async def test_a_redirect_stays_on_the_origin(target: str) -> None:
-    """Row 23: where a slash is missing, the answer names a path and no host, and has no body."""
-    answer = await ask(head("GET", target, host="evil.example"))
+@pytest.mark.parametrize(
+    "host", ["evil.example", "EVIL.example", "evil.example.", "evil.example:080", "xn--BCHER-kva.example", "[0::1]:80"]
+)
+async def test_a_redirect_stays_on_the_origin(target: str, host: str) -> None:
+    """Rows 23 and 135: where a slash is missing, the answer names a path and no host, and has no body."""
+    answer = await ask(head("GET", target, host=host))
     if answer.status == 308:
         location = answer.headers["location"]
         assert location.startswith("/slash")
         assert (answer.body, "content-type" in answer.headers) == (b"", False)
         assert location.endswith("?q=1")
     else:
-        assert (answer.status, answer.is_problem) == (404, True)
+        assert (answer.status, answer.is_problem) == (400, True)
 
 
 async def test_a_path_that_begins_with_slashes_is_no_host() -> None:

@@ -11,6 +11,7 @@ import pytest
 from pydantic import TypeAdapter
 from quart import Quart, Response, abort, websocket
 from quart.testing import QuartClient
+from quart.testing.connections import WebsocketResponseError
 from werkzeug.exceptions import Conflict
 
 SECRET = "do-not-log-this"
@@ -193,6 +194,16 @@ async def test_redirect() -> None:
     app.add_url_rule("/pets/", "view", hello)
     response = await answer_of(app, "/pets", headers={"Host": "evil.example"})
     assert (response.status_code, response.headers["Location"]) == (308, "http://evil.example/pets/")
+
+
+async def test_redirect_of_a_websocket() -> None:
+    """And so does that of a handshake: `dispatch_websocket`."""
+    app = Quart(__name__, static_folder=None)
+    app.add_websocket("/talk/", "talk", hello)
+    with pytest.raises(WebsocketResponseError) as refused:
+        async with app.test_client().websocket("/talk", headers={"Host": "evil.example"}) as connection:
+            await connection.receive()
+    assert refused.value.response.headers["Location"] == "ws://evil.example/talk/"
 
 
 async def test_make_default_options_response() -> None:
