@@ -25,7 +25,9 @@ from werkzeug.datastructures import MultiDict
 from ligand_async.auth.errors import InvalidToken
 from ligand_async.auth.tokens.compact import read_compact
 from ligand_async.context import service_of, state_of
+from ligand_async.errors import problem_for
 from ligand_async.marks import limit, public
+from ligand_async.paths import is_loopback
 from ligand_async.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -197,6 +199,7 @@ def init_development_issuer(app: Quart, issuer: DevelopmentIssuer) -> None:
         blueprint.add_url_rule(path, "read_metadata", hide(_read_metadata))
     blueprint.add_url_rule(f"{PATH}/jwks", "read_keys", hide(_read_keys))
     blueprint.add_url_rule(f"{PATH}/token", "issue_token", hide(_issue_token), methods=["POST"])
+    blueprint.before_request(_check_host)
     app.register_blueprint(blueprint)
     app.before_serving(functools.partial(_warn, service_of(app).settings))
 
@@ -210,6 +213,12 @@ async def _warn(settings: Settings) -> None:
     level = logging.INFO if settings.environment == "testing" else logging.WARNING
     variable = settings.vocabulary().variable("oidc_issuer")
     logger.log(level, "the development issuer gives a token to everyone who asks; set %s to a real issuer", variable)
+
+
+async def _check_host() -> None:
+    # A page whose host name its owner turns to this machine would get a token with any role.
+    if not is_loopback(request.host):
+        raise problem_for(421, "the development issuer answers on this machine only, as localhost or 127.0.0.1")
 
 
 async def _read_metadata() -> Response:

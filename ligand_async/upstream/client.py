@@ -43,6 +43,7 @@ class ServiceClient:
 
     Raises:
         ValueError: The address is not valid.
+        RuntimeError: The caller's token would be forwarded without TLS in `prod`.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class ServiceClient:
     ) -> None:
         self.base_url = _checked_base_url(base_url)
         self.timeout = timeout
-        self._token = outgoing_token_of(credentials)
+        self._token = outgoing_token_of(credentials, self.base_url)
         brief = min(_CONNECT_TIMEOUT, timeout)
         http = HTTPClient(
             timeout=httpx2.Timeout(timeout, connect=brief, pool=brief),

@@ -8,18 +8,18 @@ from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
-from quart import has_request_context, has_websocket_context
+from quart import has_app_context, has_request_context, has_websocket_context
 
 from ligand_async.auth import current_caller_token
 from ligand_async.auth.tokens import AuthMethod, Fetcher, FetchError, OAuthClient, discover
+from ligand_async.context import find_service
 from ligand_async.errors import BadGateway, Problem, Unauthorized
+from ligand_async.paths import is_loopback
 from ligand_async.settings import Settings, SettingsError, is_issuer, metadata_path_of
-from ligand_async.tasks import Cooldown, SingleFlight
+from ligand_async.tasks import Cooldown, SingleFlight, this_app
 from ligand_async.upstream.failures import RETRY_AFTER, unavailable
 
 logger = logging.getLogger(__name__)
-
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class ForwardToken:
     """Call with the access token of the request being served.
 
     The other service sees the caller itself, so the token must also name that service in `aud`. Only a token that was
-    verified here is forwarded.
+    verified here is forwarded. In `prod` it is sent by https only, or to a proxy on this machine.
     """
 
 
@@ -89,7 +89,7 @@ class ClientCredentials:
     @property
     def may_be_plain(self) -> bool:
         """Whether plain http is allowed."""
-        return self.allow_http or urlsplit(self._called).hostname in _LOOPBACK
+        return self.allow_http or is_loopback(urlsplit(self._called).netloc)
 
     @property
     def _called(self) -> str:
@@ -316,31 +316,56 @@ class _NoToken:
 
 
 class _ForwardedToken(_NoToken):
-    """Calls carry the token of the request being served."""
+    """Calls carry the token of the request being served.
+
+    Args:
+        base_url: Where the token is sent.
+    """
+
+    def __init__(self, base_url: str) -> None:
+        parts = urlsplit(base_url)
+        self._is_plain = parts.scheme != "https" and not is_loopback(parts.netloc)
+        if has_app_context():  # made by a factory of the app, as it starts
+            self._check_is_safe()
+
+    def _check_is_safe(self) -> None:
+        if self._is_plain and (service := find_service(this_app())) and service.settings.environment == "prod":
+            raise RuntimeError(
+                "ForwardToken: in prod a caller's token is sent by https only; write base_url as https://…"
+            )
 
     async def get(self) -> str:
         """Return the caller's token.
 
         Raises:
             Unauthorized: The caller sent no token, or was authenticated in another way.
-            RuntimeError: No request is being served.
+            RuntimeError: No request is being served, or the address is plain http in `prod`.
         """
         token = current_caller_token()
         if token is not None:
+            self._check_is_safe()
             return token
         if not (has_request_context() or has_websocket_context()):
             raise RuntimeError("ForwardToken: no request is being served, so there is no token; use ClientCredentials")
         raise Unauthorized("an access token is required")
 
 
-def outgoing_token_of(credentials: ClientCredentials | ForwardToken | None) -> OutgoingToken:
-    """Return the source of the tokens for some credentials."""
+def outgoing_token_of(credentials: ClientCredentials | ForwardToken | None, base_url: str) -> OutgoingToken:
+    """Return the source of the tokens for some credentials.
+
+    Args:
+        credentials: The credentials, or None.
+        base_url: The address that is called with them.
+
+    Raises:
+        RuntimeError: A caller's token would be sent without TLS in `prod`.
+    """
     match credentials:
         case ClientCredentials():
             client = OAuthClient(credentials.client_id, credentials.secret, credentials.auth_method)
             fetcher = Fetcher(timeout=_ISSUER_TIMEOUT, allow_http=credentials.may_be_plain, client=client)
             return ClientToken(credentials, fetcher=fetcher)
         case ForwardToken():
-            return _ForwardedToken()
+            return _ForwardedToken(base_url)
         case None:
             return _NoToken()

@@ -143,6 +143,30 @@ async def test_its_tokens_open_what_they_should(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:8000", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:8000", 200),
+        ("LOCALHOST.", 200),
+        ("evil.example", 421),
+        ("localhost.evil.example", 421),
+        ("petstore:8000", 421),
+        ("0.0.0.0:8000", 421),
+    ],
+)
+async def test_it_answers_on_this_machine_only(client: Client, host: str, status: int) -> None:
+    """Row 139: a web page whose name leads to this machine gets no token, and no other document either."""
+    answers = [await client.post(TOKEN, form=GOOD, headers={"Host": host})]
+    answers += [
+        await client.get(f"{PATH}/{name}", headers={"Host": host})
+        for name in ("jwks", ".well-known/openid-configuration")
+    ]
+
+    assert [answer.status_code for answer in answers] == [status] * 3
+
+
+@pytest.mark.parametrize(
     ("claims", "status"),
     [
         ({}, 200),

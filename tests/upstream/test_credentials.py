@@ -4,14 +4,17 @@ import asyncio
 import gc
 import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
+import httpx2
 import pytest
 from pydantic import SecretStr
 
+import ligand_async
 from examples.petstore.app import create_app
-from ligand_async import Problem, Settings
+from ligand_async import Principal, Problem, Settings, operation
+from ligand_async.auth import BearerAuthenticator
 from ligand_async.auth.tokens import Fetcher, OAuthClient
 from ligand_async.errors import BadGateway, ServiceUnavailable
 from ligand_async.settings import SettingsError
@@ -361,6 +364,67 @@ async def test_nothing_is_forwarded_outside_a_request(upstream: Upstream) -> Non
             await client.get("/items")
 
     assert upstream.requests == []
+
+
+STRICT = {
+    "database_url": "postgresql://user:password@database.example/db",
+    "service_public_url": "https://api.example",
+    "service_private_url": "http://api.internal",
+    "secret_key": "0123456789abcdefghijklmnopqrstuvwxyz",
+}
+
+
+class _Knower:
+    """Believes every token."""
+
+    async def verify(self, token: str) -> Principal:
+        return Principal(subject=token, issuer="https://issuer.example")
+
+
+@pytest.mark.parametrize(
+    ("environment", "address", "is_sent"),
+    [
+        ("prod", "http://stock.internal", False),
+        ("prod", "http://127.0.0.1.example", False),
+        ("prod", "http://user.localhost", False),
+        ("prod", "https://stock.internal", True),
+        ("prod", "http://127.0.0.1:9000", True),
+        ("prod", "http://[::1]:9000", True),
+        ("stage", "http://stock.internal", True),
+    ],
+)
+async def test_a_token_is_forwarded_by_https_only(environment: str, address: str, is_sent: bool) -> None:
+    """Row 139: in `prod`, unless a proxy on this machine takes it; what a running app makes is refused when made."""
+    sent = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        sent.append(request.headers["Authorization"])
+        return httpx2.Response(204)
+
+    client = ServiceClient(address, credentials=ForwardToken(), transport=httpx2.MockTransport(answer))
+
+    @operation
+    async def call() -> str:
+        try:
+            await client.get("/")
+        except RuntimeError as error:
+            return str(error)
+        return "called"
+
+    app = ligand_async.create_app(
+        __name__,
+        title="S",
+        version="1",
+        settings=Settings.load(environment, **STRICT),
+        authenticators=[BearerAuthenticator(_Knower())],
+    )
+    app.add_url_rule("/", "call", call)
+    said = await (await app.test_client().get("/", headers={"Authorization": "Bearer ada"})).get_json()
+
+    assert (said == "called", sent) == (is_sent, ["Bearer ada"] * is_sent), said
+    async with app.app_context():
+        with nullcontext() if is_sent else pytest.raises(RuntimeError, match="by https only"):
+            ServiceClient(address, credentials=ForwardToken())
 
 
 pytestmark = pytest.mark.extended
