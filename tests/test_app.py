@@ -23,7 +23,7 @@ from tests.services import NEVER_OPENED, Item, app_of, db, make_app, names, rout
 
 STRICT: dict[str, Any] = {
     "database_url": "postgresql://user:pass@127.0.0.1:1/db",
-    "secret_key": "k" * 40,
+    "secret_key": "0123456789abcdefghijklmnopqrstuv",
     "service_public_url": "https://shop.example",
     "service_private_url": "https://shop.internal",
 }

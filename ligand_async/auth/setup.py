@@ -140,4 +140,5 @@ def _trusted_issuer(settings: Settings, options: IssuerOptions) -> TrustedIssuer
         leeway=settings.oidc_leeway,
         private_url=options.private_url or settings.oidc_private_url,
         client_subject=settings.oidc_client_subject if options.client_subject is None else options.client_subject,
+        takes_bound=settings.oidc_key_bound_tokens == "proxy",
     )

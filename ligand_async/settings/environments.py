@@ -3,6 +3,7 @@
 import atexit
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,6 +22,8 @@ ENVIRONMENTS: tuple[Environment, ...] = get_args(Environment)
 
 STRICT: frozenset[str] = frozenset({"prod", "stage"})
 MIN_SECRET_KEY = 32
+MIN_DISTINCT_BYTES = 10  # 32 random characters have 14 even in hexadecimal; a repeated word has fewer
+MIN_DISTINCT_OF_CLIENT = 6  # of a client's secret, which the issuer has made
 
 default_environment: ContextVar[Environment] = ContextVar("ligand_environment", default="prod")
 
@@ -76,9 +79,13 @@ def keep_secret_key(path: Path) -> str:
 
     Raises:
         OSError: The file cannot be made, read or written.
-        ValueError: The file does not hold a key.
+        ValueError: The file does not hold a key, or it is not a regular file of this user with one name.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_nlink != 1:
+        os.close(descriptor)  # somebody else may have put it there, or reads it by another name
+        raise ValueError("the file is not a regular file of this user with one name")
     with os.fdopen(descriptor, "r+", encoding="ascii") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         os.fchmod(file.fileno(), 0o600)

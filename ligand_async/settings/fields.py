@@ -238,6 +238,10 @@ class OIDCSettings(ServiceSettings):
     oidc_client_subject: bool = Field(
         default=False, description="Whether a token without `sub` is accepted; its subject is then its client."
     )
+    oidc_key_bound_tokens: Literal["refuse", "proxy"] = Field(
+        default="refuse",
+        description="Tokens bound to a key (`cnf`): `refuse`, or `proxy`, which has checked that the caller holds it.",
+    )
     oidc_algorithms: tuple[_Algorithm, ...] = Field(
         default=DEFAULT_ALGORITHMS, min_length=1, description="The signature algorithms that are accepted."
     )

@@ -148,6 +148,9 @@ class Settings(OIDCSettings):
             settings = cls(**{key: one.value for key, one in resolved.given.items()})
         except ValidationError as error:
             mistakes += _describe_invalid(vocabulary, resolved.given, error)
+        if settings is not None and not mistakes:  # an iterator is empty when it was looked at, and pydantic keeps it
+            values = {key: value for key, value in settings if key in settings.model_fields_set}
+            mistakes += rule_mistakes(vocabulary, resolved.environment, values)
         if settings is not None and resolved.key_file is not None and not mistakes:
             try:
                 key = SecretStr(keep_secret_key(resolved.key_file))

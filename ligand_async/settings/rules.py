@@ -1,16 +1,18 @@
 """The rules of the environments: required settings, safe values, defaults, and settings that need each other."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from ligand_async.settings.environments import (
     ENVIRONMENTS,
+    MIN_DISTINCT_BYTES,
+    MIN_DISTINCT_OF_CLIENT,
     MIN_SECRET_KEY,
     STRICT,
     default_environment,
@@ -53,14 +55,24 @@ def _unsafe(vocabulary: Vocabulary, environment: str, values: Mapping[str, Any])
     key = reveal(values.get("secret_key"))
     if isinstance(key, str) and len(key) < MIN_SECRET_KEY:
         problem = f"is shorter than {MIN_SECRET_KEY} characters"
-        found.append(
-            Mistake("secret_key", vocabulary.variable("secret_key"), problem, f"set it to what this prints: {_NEW_KEY}")
-        )
+        found.append(_weak_key(vocabulary, problem))
+    elif isinstance(key, str) and len(set(key.encode("utf-8", "surrogatepass"))) < MIN_DISTINCT_BYTES:
+        found.append(_weak_key(vocabulary, f"has fewer than {MIN_DISTINCT_BYTES} different characters"))
+    client_secret = reveal(values.get("oidc_client_secret"))
+    if isinstance(client_secret, str) and len(set(client_secret)) < MIN_DISTINCT_OF_CLIENT:
+        variable = vocabulary.variable("oidc_client_secret")
+        problem = f"has fewer than {MIN_DISTINCT_OF_CLIENT} different characters"
+        found.append(Mistake("oidc_client_secret", variable, problem, "let the issuer make a new one"))
     url = values.get("service_public_url")
     if environment == "prod" and isinstance(url, str) and url.lower().startswith("http:"):
         variable = vocabulary.variable("service_public_url")
         found.append(Mistake("service_public_url", variable, "is plain http", "serve the public over https"))
     return found + [debug_mistake() for _ in range(_is_debug_requested())]
+
+
+def _weak_key(vocabulary: Vocabulary, problem: str) -> Mistake:
+    remedy = f"set it to what this prints: {_NEW_KEY}"
+    return Mistake("secret_key", vocabulary.variable("secret_key"), problem, remedy)
 
 
 def _is_debug_requested() -> bool:
@@ -98,6 +110,7 @@ def _about_callers(vocabulary: Vocabulary, environment: str, values: Mapping[str
     if environment == "cli":
         return []
     keys = {*_HTTPS_IN_STRICT, *_FOR_INTROSPECTION, "oidc_audience", "oidc_tokens", "oidc_issuer_options"}
+    keys |= {"oidc_key_bound_tokens", "trusted_proxies"}
     values = {key: values.get(key, vocabulary.fields[key].default) for key in keys}
     plain = _HTTPS_IN_STRICT if environment in STRICT else ()
     found = [_plain_http(vocabulary, key) for key in plain if any(map(_is_plain_http, _items(values[key])))]
@@ -116,6 +129,10 @@ def _about_callers(vocabulary: Vocabulary, environment: str, values: Mapping[str
                 "oidc_audience", vocabulary.variable("oidc_audience"), f"is not set, which {issuer} asks for", remedy
             )
         )
+    if values["oidc_key_bound_tokens"] == "proxy" and not values["trusted_proxies"]:
+        variable, needed = (vocabulary.variable(key) for key in ("oidc_key_bound_tokens", "trusted_proxies"))
+        remedy = f"name in {needed} the proxies that check who holds the key, or leave {variable} at refuse"
+        found.append(Mistake("oidc_key_bound_tokens", variable, "is `proxy`, and no proxy is trusted", remedy))
     if values["oidc_tokens"] in ("opaque", "both"):
         found += [_for_introspection(vocabulary, key) for key in _FOR_INTROSPECTION if not values[key]]
     return found
@@ -146,7 +163,7 @@ def _member(options: Any, name: str) -> Any:
 
 def _items(value: Any) -> Iterator[Any]:
     """Yield what a setting of several holds, whether it is one text or a list."""
-    if isinstance(value, list | tuple):
+    if isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping | BaseModel):
         yield from value
     else:
         yield value

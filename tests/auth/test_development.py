@@ -23,7 +23,7 @@ from tests.auth.issuing import claims_of
 from tests.docs.documents import describe
 from tests.services import NEVER_OPENED
 
-KEY = "s" * 40
+KEY = "0123456789abcdefghijklmnopqrstuv"
 STRICT = {
     "database_url": "postgresql://user:password@database.example/db",
     "service_public_url": "https://api.example",

@@ -181,6 +181,7 @@ def test_options_are_read_from_a_variable(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("LIGAND_OIDC_ISSUER_OPTIONS", json.dumps(written))
     settings = Settings.load(
         "local",
+        secret_key=STRICT["secret_key"],
         oidc_issuer=["https://one.example", "https://two.example"],
         oidc_audience="shop",
         oidc_profile="okta",
@@ -334,6 +335,26 @@ async def test_a_token_without_subject_is_its_clients_by_setting(
         assert taken.status_code == (200 if is_taken else 401)
         if subject is not None:
             assert await taken.get_json() == {"subject": subject}
+
+
+@pytest.mark.parametrize("tokens", ["jwt", "opaque"])
+@pytest.mark.parametrize(
+    ("cnf", "status"),
+    [({"jkt": "x"}, 200), ({"x5t#S256": "x"}, 200), ({}, 401), ("x", 401), ([], 401)],
+    ids=repr,
+)
+async def test_a_proxy_may_check_who_holds_the_key(tokens: str, cnf: Any, status: int) -> None:
+    """Row 132: tokens bound to a key are refused, unless a setting says that the proxy in front has checked them."""
+    with IntrospectingIssuer() as issuer:
+        token = issuer.mint(cnf=cnf) if tokens == "jwt" else issuer.issue(cnf=cnf)
+        kept = settings_for(issuer, tokens)
+        proxy = {"oidc_key_bound_tokens": "proxy", "trusted_proxies": ("1",)}
+        statuses = []
+        for more in ({}, proxy):
+            async with running(make_service(NEVER_OPENED, issuer, **kept, **more), tables=False) as client:
+                statuses.append((await client.get("/who", headers=bearer(token))).status_code)
+
+    assert statuses == [401, status]
 
 
 async def test_a_token_with_subject_is_that_subjects(caplog: pytest.LogCaptureFixture) -> None:

@@ -68,7 +68,7 @@ PROD = {
     "LIGAND_DATABASE_URL": "sqlite+aiosqlite:///service.db",
     "LIGAND_SERVICE_PUBLIC_URL": "https://api.example.org",
     "LIGAND_SERVICE_PRIVATE_URL": "http://127.0.0.1",
-    "LIGAND_SECRET_KEY": "s" * 40,
+    "LIGAND_SECRET_KEY": "0123456789abcdefghijklmnopqrstuv",
 }
 
 

@@ -183,7 +183,7 @@ def test_elsewhere_there_is_none(environment: str, monkeypatch: pytest.MonkeyPat
     """In other environments the message says where to get a token, and the exit code is 2."""
     monkeypatch.setenv("LIGAND_ENVIRONMENT", environment)
     monkeypatch.setenv("LIGAND_DATABASE_URL", "sqlite:///shop.db")
-    monkeypatch.setenv("LIGAND_SECRET_KEY", "s" * 40)
+    monkeypatch.setenv("LIGAND_SECRET_KEY", "0123456789abcdefghijklmnopqrstuv")
     for name in ("PUBLIC", "PRIVATE"):
         monkeypatch.setenv(f"LIGAND_SERVICE_{name}_URL", "https://shop.example")
     monkeypatch.setenv("LIGAND_OIDC_ISSUER", "https://issuer.example")
@@ -216,7 +216,7 @@ def test_beside_an_authenticator_of_its_own_there_is_none() -> None:
 def test_in_testing_the_key_must_be_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process of `testing` makes a key of its own, so that a token from another one would be worth nothing."""
     monkeypatch.setenv("LIGAND_ENVIRONMENT", "testing")
-    monkeypatch.setenv("LIGAND_SECRET_KEY", "s" * 40)  # which testing does not read
+    monkeypatch.setenv("LIGAND_SECRET_KEY", "0123456789abcdefghijklmnopqrstuv")  # which testing does not read
     result = run()
     assert (result.exit_code, result.stdout) == (2, "")
     assert "give both the same secret_key in the code" in result.stderr

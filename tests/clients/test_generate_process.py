@@ -16,7 +16,7 @@ def run(program: str, directory: Path, *, timeout: float = 20) -> None:
 
 def test_it_sees_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """None of our variables, and no home but its own directory."""
-    monkeypatch.setenv("LIGAND_SECRET_KEY", "s" * 40)
+    monkeypatch.setenv("LIGAND_SECRET_KEY", "0123456789abcdefghijklmnopqrstuv")
     run("import json, os; json.dump(dict(os.environ), open('seen', 'w'))", tmp_path)
     seen = (tmp_path / "seen").read_text()
 

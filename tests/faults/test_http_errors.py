@@ -117,7 +117,7 @@ def settings_of(mode: str) -> Settings:
     if mode != "production":
         return Settings.load("testing")
     url = "https://failing.example"
-    more = {"service_public_url": url, "service_private_url": url, "secret_key": "k" * 64}
+    more = {"service_public_url": url, "service_private_url": url, "secret_key": "0123456789abcdefghijklmnopqrstuv"}
     return Settings.load("prod", database_url="postgresql://user:password@database.example/db", **more)
 
 

@@ -176,7 +176,7 @@ def access_log(tmp_path_factory: pytest.TempPathFactory) -> str:
         "LIGAND_DATABASE_URL": "sqlite+aiosqlite:///hostile.db",
         "LIGAND_SERVICE_PUBLIC_URL": "https://api.example.org",
         "LIGAND_SERVICE_PRIVATE_URL": "http://127.0.0.1",
-        "LIGAND_SECRET_KEY": "s" * 40,
+        "LIGAND_SECRET_KEY": "0123456789abcdefghijklmnopqrstuv",
     }
     with served(APP, directory, variables, by_ligand=True) as address:
         for one in (FORGING, IDENTIFIED, request("HEAD", "/"), b"hello\r\n\r\n"):

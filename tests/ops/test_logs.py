@@ -20,7 +20,7 @@ import ligand_async
 from ligand_async import Settings, create_app, operation, public
 
 strict = dict(
-    database_url="postgresql://user:pass@127.0.0.1:1/db", secret_key="k" * 40,
+    database_url="postgresql://user:pass@127.0.0.1:1/db", secret_key="0123456789abcdefghijklmnopqrstuv",
     service_public_url="https://x.example", service_private_url="https://x.internal",
 )
 environment = os.environ["LIGAND_ENVIRONMENT"]

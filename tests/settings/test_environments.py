@@ -12,7 +12,7 @@ from ligand_async.settings import Settings, SettingsError
 from tests.machine import leave_bare
 
 ROOT = Path(__file__).parents[2]
-KEY = "k" * 32
+KEY = "0123456789abcdefghijklmnopqrstuv"
 SAFE = {
     "database_url": "postgresql://pets@db/pets",
     "secret_key": KEY,
@@ -104,6 +104,19 @@ def test_first_line_uses_the_service_s_prefix() -> None:
 def test_strict_environment_refuses_a_short_key(key: str, environment: str) -> None:
     """prod and stage refuse a secret key under 32 characters, and an empty one."""
     assert refused_keys(environment, **SAFE | {"secret_key": key}) == {"secret_key"}
+
+
+@pytest.mark.parametrize("environment", ["prod", "stage"])
+@pytest.mark.parametrize("key", ["k" * 64, "changeme" * 8, "0123456789"[:9] * 8, "\u00e9" * 40])
+def test_strict_environment_refuses_a_key_of_few_characters(key: str, environment: str) -> None:
+    """A repeated word is long enough and guessed at once: a key has at least 10 different bytes."""
+    assert refused_keys(environment, **SAFE | {"secret_key": key}) == {"secret_key"}
+
+
+@pytest.mark.parametrize("key", ["0123456789abcdef" * 2, "f3a1b0c9d8e7f6a5b4c3d2e1f0a9b8c7"])
+def test_random_keys_in_hexadecimal_are_taken(key: str) -> None:
+    """The fewest characters that a random key is written in."""
+    assert Settings.load("prod", **SAFE | {"secret_key": key}).secret_key.get_secret_value() == key
 
 
 @pytest.mark.parametrize("url", ["http://pets.example", "HTTP://pets.example"])

@@ -121,7 +121,7 @@ def test_other_content_is_a_mistake(content: bytes) -> None:
     assert Path("ligand.db.secret_key").read_bytes() == content
 
 
-@pytest.mark.parametrize("obstacle", ["no directory", "a directory", "a link"])
+@pytest.mark.parametrize("obstacle", ["no directory", "a directory", "a link", "a second name", "a pipe", "another's"])
 def test_key_that_cannot_be_kept_is_a_mistake(obstacle: str) -> None:
     """Where no file can be made, the remedy names the variable; a link is not followed."""
     url = "sqlite+aiosqlite:///pets.db"
@@ -129,8 +129,18 @@ def test_key_that_cannot_be_kept_is_a_mistake(obstacle: str) -> None:
         url = "sqlite+aiosqlite:///missing/pets.db"
     elif obstacle == "a directory":
         Path("pets.db.secret_key").mkdir()
-    else:
+    elif obstacle == "a link":
         Path("pets.db.secret_key").symlink_to("elsewhere")
+    elif obstacle == "a second name":
+        Path("pets.db.secret_key").write_text(f"{'0123456789abcdef' * 2}\n")
+        Path("other").hardlink_to("pets.db.secret_key")
+    elif obstacle == "a pipe":
+        os.mkfifo("pets.db.secret_key")
+    else:
+        if os.geteuid() != 0:
+            pytest.skip("only root can give a file away")
+        Path("pets.db.secret_key").touch()
+        os.chown("pets.db.secret_key", 12345, -1)
 
     with pytest.raises(SettingsError, match="set LIGAND_SECRET_KEY"):
         Settings.load("local", database_url=url)

@@ -11,7 +11,7 @@ from tests.machine import leave_bare
 
 PASSWORD = "correct-horse-battery"
 URL = f"postgresql://pets:{PASSWORD}@db.example/pets"
-KEY = "k" * 40
+KEY = "0123456789abcdefghijklmnopqrstuv"
 SAFE = {
     "database_url": URL,
     "secret_key": KEY,

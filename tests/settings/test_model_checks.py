@@ -9,7 +9,7 @@ from tests.machine import leave_bare
 
 SAFE = {
     "database_url": "postgresql://pets@db/pets",
-    "secret_key": "k" * 32,
+    "secret_key": "0123456789abcdefghijklmnopqrstuv",
     "service_public_url": "https://pets.example",
     "service_private_url": "http://pets:8000",
 }

@@ -1,5 +1,6 @@
 """The settings about callers fit together, or nothing starts."""
 
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,16 @@ from tests.machine import leave_bare
 from tests.settings.test_environments import SAFE, refused_keys
 
 ISSUER = {"oidc_issuer": "https://id.example", "oidc_audience": "https://api.example"}
-CLIENT = {"oidc_client_id": "api", "oidc_client_secret": "s"}
+CLIENT = {"oidc_client_id": "api", "oidc_client_secret": "s3cret-of-the-client"}
+
+
+class Each:
+    """An iterator over issuers, new for each test."""
+
+    def __init__(self, *issuers: str) -> None:
+        self.issuers = issuers
+
+
 SERVICES = ["prod", "stage", "local", "testing"]
 
 
@@ -47,13 +57,36 @@ def test_issuer_in_the_class_needs_an_audience_too() -> None:
         ("oidc_issuer", "http://id.example"),
         ("oidc_issuer", "HTTP://id.example"),
         ("oidc_issuer", ("https://id.example", "http://other.example")),
+        ("oidc_issuer", ["https://id.example", "http://other.example"]),
+        ("oidc_issuer", {"http://id.example"}),
+        ("oidc_issuer", frozenset({"http://id.example"})),
+        ("oidc_issuer", deque(["http://id.example"])),
+        ("oidc_issuer", dict.fromkeys(["http://id.example"]).keys()),
+        ("oidc_issuer", Each("http://id.example")),
         ("oauth_authorization_url", "http://id.example/authorize"),
         ("oauth_token_url", "http://id.example/token"),
     ],
 )
 def test_strict_environment_refuses_an_issuer_without_tls(environment: str, key: str, value: Any) -> None:
     """An issuer over plain http is refused: anybody on the way could replace its keys."""
-    assert refused_keys(environment, **SAFE | ISSUER | {key: value}) == {key}
+    sent = iter(value.issuers) if isinstance(value, Each) else value
+    assert refused_keys(environment, **SAFE | ISSUER | {key: sent}) == {key}
+
+
+def test_tokens_bound_to_a_key_need_a_proxy() -> None:
+    """Row 132: a proxy that checks keys is a proxy that is trusted."""
+    bound = {"oidc_key_bound_tokens": "proxy"}
+
+    assert refused_keys("prod", **SAFE | ISSUER | bound) == {"oidc_key_bound_tokens"}
+    assert Settings.load("prod", **SAFE | ISSUER | bound | {"trusted_proxies": 1}).oidc_key_bound_tokens == "proxy"
+
+
+@pytest.mark.parametrize("environment", ["prod", "stage"])
+def test_strict_environment_refuses_a_client_s_secret_of_few_characters(environment: str) -> None:
+    """Such a secret is an example that somebody left there."""
+    client = CLIENT | {"oidc_client_secret": "secret"}
+
+    assert refused_keys(environment, **SAFE | ISSUER | client) == {"oidc_client_secret"}
 
 
 def test_all_issuers_of_a_variable_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

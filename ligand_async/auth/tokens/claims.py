@@ -146,6 +146,7 @@ def check_claims(
     audience: Collection[str],
     now: float,
     leeway: float = 0.0,
+    takes_bound: bool = False,
 ) -> None:
     """Check that a token is an access token for this service, and valid now.
 
@@ -156,6 +157,7 @@ def check_claims(
         audience: The names of this service, of which the token must have one.
         now: Seconds since 1970.
         leeway: Seconds by which the issuer's clock may differ.
+        takes_bound: Whether a proxy has checked that the caller holds the key that the token is bound to, if any.
 
     Raises:
         InvalidToken: It is not.
@@ -175,7 +177,8 @@ def check_claims(
             raise InvalidToken("not_yet")
     if not _is_access_token(claims, profile):
         raise InvalidToken("not_an_access_token")
-    if "cnf" in claims:  # RFC 7800: only who proves to have the key may use it (RFC 8705, RFC 9449)
+    # RFC 7800: only who proves to have the key may use it (RFC 8705, RFC 9449).
+    if "cnf" in claims and not (takes_bound and isinstance(claims["cnf"], Mapping) and claims["cnf"]):
         raise InvalidToken("key_bound")
 
 

@@ -301,7 +301,7 @@ def _read_answer(answer: Mapping[str, Any], issuer: TrustedIssuer, *, now: float
     """
     if answer["active"] is not True:
         raise InvalidToken("inactive")
-    if not _is_bearer(answer):
+    if not _is_bearer(answer, takes_bound=issuer.takes_bound):
         raise InvalidToken("token_type")
     claims = {name: value for name, value in answer.items() if name != "active" and value is not None}
     claims.setdefault("iss", issuer.issuer)
@@ -313,14 +313,16 @@ def _read_answer(answer: Mapping[str, Any], issuer: TrustedIssuer, *, now: float
         audience=issuer.audience,
         now=now,
         leeway=issuer.leeway,
+        takes_bound=issuer.takes_bound,
     )
     return principal_of(claims, profile, issuer=issuer.issuer, client_subject=issuer.client_subject)
 
 
-def _is_bearer(answer: Mapping[str, Any]) -> bool:
+def _is_bearer(answer: Mapping[str, Any], *, takes_bound: bool) -> bool:
     """Return whether it is a bearer token, not bound to a key (RFC 9449), and an access token, not a refresh token."""
+    kinds = {"bearer", "dpop"} if takes_bound else {"bearer"}
     kind, use = answer.get("token_type"), answer.get("token_use")
-    is_plain = kind is None or (isinstance(kind, str) and kind.lower() == "bearer")
+    is_plain = kind is None or (isinstance(kind, str) and kind.lower() in kinds)
     return is_plain and (use is None or (isinstance(use, str) and use in _ACCESS))
 
 

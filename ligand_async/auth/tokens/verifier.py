@@ -30,6 +30,7 @@ class TrustedIssuer:
         jwks_uri: The address of its keys, instead of the one in its metadata.
         private_url: The address at which this service reaches it, if that is not its identifier.
         client_subject: Whether a token without `sub` is accepted, with its client as the subject.
+        takes_bound: Whether a token bound to a key (`cnf`) is accepted, because a proxy checks who holds the key.
     """
 
     issuer: str
@@ -41,6 +42,7 @@ class TrustedIssuer:
     jwks_uri: str | None = None
     private_url: str | None = None
     client_subject: bool = False
+    takes_bound: bool = False
 
     def __post_init__(self) -> None:
         for url in filter(None, (self.issuer, self.private_url)):
@@ -121,6 +123,7 @@ class JWKSVerifier:
             audience=issuer.audience,
             now=self.clock(),
             leeway=issuer.leeway,
+            takes_bound=issuer.takes_bound,
         )
         principal = principal_of(
             compact.claims, issuer.profile, issuer=issuer.issuer, client_subject=issuer.client_subject
