@@ -14,7 +14,15 @@ from ligand_async.docs import Docs, OperationNames, check_paths, document_of, in
 from ligand_async.draining import draining_of
 from ligand_async.ops import init_health, init_logs
 from ligand_async.protocols import Authenticator, DenyList, ProblemRenderer
-from ligand_async.settings import Settings, check_config, check_production, check_serving, check_settings
+from ligand_async.settings import (
+    Settings,
+    check_config,
+    check_cookie,
+    check_production,
+    check_serving,
+    check_settings,
+    cookie_config,
+)
 from ligand_async.web import (
     CORS,
     Guard,
@@ -82,7 +90,9 @@ def create_app(
     app.cli = ServiceCommands(app)
     app.request_class = StrictRequest
     app.config.from_mapping(settings.config_copy())
+    app.config.from_mapping(cookie_config(settings))
     app.config.from_mapping(check_config(config or {}, settings))
+    check_cookie(settings, app.config)
     app.config.update(
         PROPAGATE_EXCEPTIONS=False, MAX_CONTENT_LENGTH=settings.max_body_bytes, BODY_TIMEOUT=settings.body_timeout
     )
@@ -95,6 +105,7 @@ def create_app(
     @app.before_serving
     async def check_again() -> None:
         check_serving(settings)
+        check_cookie(settings, app.config)
         # Quart's command line turns debug on after the factory has returned.
         check_production(settings, debug=app.debug, testing=app.testing)
 
@@ -123,7 +134,7 @@ def create_app(
         docs=docs or Docs(),
     )
     init_problems(app, metadata=database.metadata if database else MetaData(), renderer=problem_renderer)
-    app.register_blueprint(make_types_blueprint())
+    app.register_blueprint(make_types_blueprint(settings.docs_role))
     # Authentication runs before all other functions before requests; limits count by principal.
     sessions = init_principal_sessions(app, settings)
     checks = init_auth(app, settings, authenticators, deny_list=sessions.watch(deny_list))

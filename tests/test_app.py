@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 from pydantic import BaseModel
-from quart import Blueprint, Quart, Response, current_app
+from quart import Blueprint, Quart, Response, current_app, session
 from quart_schema import validate_querystring, validate_response
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -281,3 +281,54 @@ async def test_the_facade_is_enough() -> None:
     document = (await send(app, "GET", "/openapi.json")).json
 
     assert (document["info"]["title"], document["info"]["version"]) == ("T", "1")
+
+
+async def write_session() -> str:
+    """Write the session cookie."""
+    session["who"] = "ada"
+    return "written"
+
+
+@pytest.mark.parametrize("environment", ["prod", "stage"])
+async def test_session_cookies_are_safe(environment: str) -> None:
+    """In `prod` and `stage`: only by https, not for scripts, not from other sites, and of this host alone."""
+    app = create_app(__name__, title="S", version="1", settings=Settings.load(environment, **STRICT))
+    app.add_url_rule("/", "write", public(write_session))
+    cookie = (await app.test_client().get("/")).headers["Set-Cookie"]
+    name, _, rest = cookie.partition("=")
+
+    assert name == "__Host-session"
+    assert {*rest.split("; ")[1:]} == {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"}
+
+
+UNSAFE_COOKIES: list[dict[str, Any]] = [
+    {"SESSION_COOKIE_SECURE": False},
+    {"SESSION_COOKIE_SECURE": 1},
+    {"SESSION_COOKIE_HTTPONLY": False},
+    {"SESSION_COOKIE_SAMESITE": "None"},
+    {"SESSION_COOKIE_SAMESITE": None},
+    {"SESSION_COOKIE_NAME": "session"},
+    {"SESSION_COOKIE_PATH": "/shop"},
+    {"SESSION_COOKIE_DOMAIN": "shop.example"},
+]
+
+
+@pytest.mark.parametrize("unsafe", UNSAFE_COOKIES, ids=str)
+async def test_session_cookies_stay_safe(unsafe: dict[str, Any]) -> None:
+    """A less safe cookie is refused when the app is made, and when it starts with a config changed in between."""
+    (key,) = unsafe
+    with pytest.raises(SettingsError, match=f"{key} in config makes the session cookie less safe"):
+        create_app(__name__, title="S", version="1", settings=Settings.load("prod", **STRICT), config=unsafe)
+    app = create_app(__name__, title="S", version="1", settings=Settings.load("prod", **STRICT))
+    app.config.update(unsafe)
+    with pytest.raises(SettingsError, match=key):
+        await app.startup()
+    create_app(__name__, title="S", version="1", settings=Settings.load("testing"), config=unsafe)
+
+
+def test_session_cookies_may_be_stricter() -> None:
+    """Another name of this host alone, and no other site at all."""
+    config = {"SESSION_COOKIE_NAME": "__Host-shop", "SESSION_COOKIE_SAMESITE": "Strict"}
+    app = create_app(__name__, title="S", version="1", settings=Settings.load("prod", **STRICT), config=config)
+
+    assert app.config["SESSION_COOKIE_NAME"] == "__Host-shop"

@@ -9,7 +9,8 @@ from quart import Blueprint, Response, request
 from quart_schema import hide
 
 from ligand_async.errors import PREFIX, NotFound, Problem, documented_types, title_of
-from ligand_async.marks import public
+from ligand_async.marks import public, requires
+from ligand_async.principal import HasRole
 
 _POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 _PAGE = (
@@ -18,9 +19,14 @@ _PAGE = (
 )
 
 
-def make_types_blueprint() -> Blueprint:
-    """Make the blueprint: `/problems/` and `/problems/<slug>`, neither of them in the OpenAPI document."""
-    blueprint = public(Blueprint("problems", __name__))
+def make_types_blueprint(role: str | None = None) -> Blueprint:
+    """Make the blueprint: `/problems/` and `/problems/<slug>`, neither of them in the OpenAPI document.
+
+    Args:
+        role: The role that may read the pages; None for anyone.
+    """
+    blueprint = Blueprint("problems", __name__)
+    blueprint = public(blueprint) if role is None else requires(HasRole(role))(blueprint)
     blueprint.add_url_rule(PREFIX, "list_types", hide(_list_types))
     blueprint.add_url_rule(f"{PREFIX}<slug>", "read_type", hide(_read_type))
     return blueprint

@@ -4,7 +4,15 @@ from ligand_async.settings.environments import ENVIRONMENTS, without_choice
 from ligand_async.settings.fields import DEFAULT_ALGORITHMS, IssuerOptions
 from ligand_async.settings.libpq import SYSTEM_ROOTS, TLS, PostgresURL, RefusedParameter, Target, read_postgres_url
 from ligand_async.settings.mistakes import Mistake, SettingsError
-from ligand_async.settings.model import Settings, check_config, check_production, check_serving, check_settings
+from ligand_async.settings.model import (
+    Settings,
+    check_config,
+    check_cookie,
+    check_production,
+    check_serving,
+    check_settings,
+    cookie_config,
+)
 from ligand_async.settings.sources import DOTENV_FILES, parts
 from ligand_async.settings.types import (
     ANY_ORIGIN,
@@ -43,9 +51,11 @@ __all__ = [
     "SettingsError",
     "Target",
     "check_config",
+    "check_cookie",
     "check_production",
     "check_serving",
     "check_settings",
+    "cookie_config",
     "is_base_url",
     "is_field_name",
     "is_issuer",

@@ -284,6 +284,56 @@ def check_production(settings: Settings, *, debug: bool, testing: bool) -> None:
         raise SettingsError.listing(mistakes, hint=hint)
 
 
+# Of Quart, for the cookie that holds the session (RFC 6265bis sections 4.1.2 and 4.1.3.2).
+_SAFE_COOKIE: Mapping[str, Any] = MappingProxyType(
+    {
+        "SESSION_COOKIE_NAME": "__Host-session",
+        "SESSION_COOKIE_SECURE": True,
+        "SESSION_COOKIE_HTTPONLY": True,
+        "SESSION_COOKIE_SAMESITE": "Lax",
+        "SESSION_COOKIE_PATH": "/",
+        "SESSION_COOKIE_DOMAIN": None,
+    }
+)
+
+
+def cookie_config(settings: Settings) -> dict[str, Any]:
+    """Return what `app.config` says about the session cookie in `prod` and `stage`; elsewhere Quart's own holds."""
+    return dict(_SAFE_COOKIE) if settings.environment in STRICT else {}
+
+
+def check_cookie(settings: Settings, config: Mapping[str, Any]) -> None:
+    """Refuse a session cookie that is less safe than that of `cookie_config`.
+
+    It may have another name with `__Host-`, and `SameSite=Strict`. Called when the app is made and again when it
+    starts: `app.config` can be changed in between.
+
+    Args:
+        settings: The service's settings.
+        config: The config of the app.
+
+    Raises:
+        SettingsError: With every key that is not safe.
+    """
+    if settings.environment not in STRICT:
+        return
+    mistakes = [
+        Mistake(key, None, "in config makes the session cookie less safe", f"leave it out, or set it to {safe!r}")
+        for key, safe in _SAFE_COOKIE.items()
+        if not _is_safe(key, config.get(key), safe)
+    ]
+    if mistakes:
+        raise SettingsError.listing(mistakes, hint=start_hint(settings.environment, settings.vocabulary().prefix))
+
+
+def _is_safe(key: str, value: Any, safe: Any) -> bool:
+    if key == "SESSION_COOKIE_NAME":
+        return isinstance(value, str) and value.startswith("__Host-")
+    if key == "SESSION_COOKIE_SAMESITE":
+        return value in {"Lax", "Strict"}
+    return value == safe and type(value) is type(safe)
+
+
 def check_config(config: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     """Return `create_app(config=...)`, whose keys must be upper-case and must not hide a setting.
 

@@ -197,8 +197,18 @@ class _RateLimits:
             candidates = ((name, limit_mark(owner)) for name, owner in owners_of(self.app, endpoint, method))
             found = next(((name, mark) for name, mark in candidates if mark is not None), None)
             name, mark = found or ("default", LimitMark(self.default))
-            self.decided[key] = (name, mark.quotas)
+            self.decided[key] = (self._first_name_of(name), mark.quotas)
         return self.decided[key]
+
+    def _first_name_of(self, name: str) -> str:
+        """Return the name under the first registration of its blueprint: a limit counts once for all of them."""
+        steps = name.split(".")
+        for depth in range(len(steps), 0, -1):
+            blueprint = self.app.blueprints.get(".".join(steps[:depth]))
+            if blueprint is not None:
+                first = next(path for path, one in self.app.blueprints.items() if one is blueprint)
+                return ".".join([first, *steps[depth:]])
+        return name
 
     async def add_headers(self, response: Response) -> Response:
         """Add the headers of the quotas, to a 429 too (draft-ietf-httpapi-ratelimit-headers-10)."""

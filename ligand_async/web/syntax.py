@@ -18,6 +18,7 @@ MAX_FIELDS = 100
 
 _VERSIONS = frozenset({"1.0", "1.1", "2", "3"})
 _UNKNOWN_METHODS = frozenset({"CONNECT", "TRACK"})  # TRACE is routed, and so a 405
+_PROBES = frozenset({"/livez", "/readyz"})
 _SINGLE = frozenset({b"host", b"authorization", b"content-type", b"content-length", b"idempotency-key"})
 
 _PLAIN_TARGET = re.compile(rb"/[!-\"$&-~]*")  # printable, neither % nor #
@@ -120,7 +121,8 @@ class Syntax:
         if normal != written:
             others = [field for field in scope["headers"] if field[0] != b"host"]
             scope["headers"] = [(b"host", normal.encode()), *others]
-        if self.any_host:
+        # A probe calls the address of the machine, and the answer says nothing of the host.
+        if self.any_host or scope["path"] in _PROBES:
             return
         name = name_of_host(normal)
         if name not in self.hosts and not name.endswith(self.domains):

@@ -164,6 +164,14 @@ async def test_another_host_is_421(host: str, status: int) -> None:
     assert (answer.status, answer.is_problem) == (status, status != 200)
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "10.1.2.3", "[::1]:8000"])
+async def test_probes_may_call_any_host(host: str) -> None:
+    """Row 32: the health check of an image, and a kubelet, call the address: it is no host of `trusted_hosts`."""
+    for target, status in (("/livez", 200), ("/readyz", 200), ("/slash/", 421), ("/livez/", 421), ("//livez", 421)):
+        answer = await ask(head("GET", target, host=host), trusted_hosts=("api.example.org",))
+        assert (target, answer.status) == (target, status)
+
+
 @pytest.mark.parametrize(
     "target",
     [

@@ -196,6 +196,24 @@ async def test_the_nearest_mark_decides() -> None:
         assert await statuses(client, "/outside", 5) == [200] * 4 + [429]
 
 
+@pytest.mark.parametrize("marked", ["blueprint", "view", "child"])
+async def test_a_limit_counts_once_for_every_registration(marked: str) -> None:
+    """A blueprint that is mounted twice does not double the quota of its callers, nor does one inside it."""
+    child = public(Blueprint("child", __name__))
+    child.add_url_rule("/x", "x", dear if marked == "view" else free)
+    parent = Blueprint("parent", __name__)
+    if marked != "view":
+        limit("2/minute")(child if marked == "child" else parent)
+    parent.register_blueprint(child)
+    app = app_of()
+    app.register_blueprint(parent, url_prefix="/one")
+    app.register_blueprint(parent, url_prefix="/two", name="again")
+    async with running(app, tables=False) as client:
+        first, second = await statuses(client, "/one/x", 2), await statuses(client, "/two/x", 1)
+
+    assert (first, second) == ([200, 200], [429])
+
+
 async def test_probes_preflights_and_wrong_paths_are_not_counted() -> None:
     """Only what reaches a handler is; and no probe is ever refused."""
     app = app_of(("POST", "/", free), settings={"rate_limit": "1/minute"})

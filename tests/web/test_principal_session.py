@@ -580,7 +580,11 @@ async def test_sessions_in_memory_are_reported_in_prod(
     environment: str, warnings: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Once, when the first is opened: several workers would not see the same."""
-    given = {"secret_key": "0123456789abcdefghijklmnopqrstuv", "service_public_url": "https://a.example", "service_private_url": "http://a"}
+    given = {
+        "secret_key": "0123456789abcdefghijklmnopqrstuv",
+        "service_public_url": "https://a.example",
+        "service_private_url": "http://a",
+    }
     sessions = state_of(make_shop(given, environment=environment)).get(PrincipalSessions)
     for _ in range(3):
         sessions.open(Principal("ada", "i"))
