@@ -276,7 +276,8 @@ class OIDCSettings(ServiceSettings):
         default=(), description="Claims that, with issuer and subject, say whose session it is, such as `tenant`."
     )
     docs_role: str | None = Field(
-        default=None, description="The role that may read the OpenAPI document, the docs page and `/problems/`; none: anyone."
+        default=None,
+        description="The role that may read the OpenAPI document, docs page and `/problems/`; none: anyone.",
     )
     allowed_roles: _Words = Field(
         default=(), description="The roles that exist; a route that requires another one is a mistake. None: any."
