@@ -7,7 +7,7 @@ from typing import Any
 from quart import Blueprint
 from sqlalchemy import MetaData
 
-from ligand_async.auth import check_access, init_auth
+from ligand_async.auth import check_access, enforcement_of, init_auth
 from ligand_async.context import Service, init_state
 from ligand_async.data import Database
 from ligand_async.docs import Docs, OperationNames, check_paths, document_of, init_docs, make_types_blueprint
@@ -135,9 +135,10 @@ def create_app(
     )
     init_problems(app, metadata=database.metadata if database else MetaData(), renderer=problem_renderer)
     app.register_blueprint(make_types_blueprint(settings.docs_role))
-    # Authentication runs before all other functions before requests; limits count by principal.
+    # The app authenticates before it runs any function of the service; limits count by principal.
     sessions = init_principal_sessions(app, settings)
     checks = init_auth(app, settings, authenticators, deny_list=sessions.watch(deny_list))
+    app.enforcement = enforcement_of(app)
     init_limits(app, settings)
     init_deprecation(app)
     init_health(app, [*([database] if database else []), *checks, *sessions.checks])

@@ -8,7 +8,8 @@ from typing import Any, Protocol, TypeVar
 
 from quart import Quart, current_app, has_request_context, request
 
-from ligand_async.principal import Principal
+from ligand_async.errors import Problem
+from ligand_async.principal import Principal, Requirement
 from ligand_async.settings import Settings
 from ligand_async.tasks import NO_DEADLINE, Deadline
 
@@ -130,6 +131,8 @@ class RequestState:
         request_id: The caller's `X-Request-ID`, or a new UUIDv7.
         deadline: When the work on it is stopped.
         principal: The caller, once authenticated.
+        decided: The access marks that enforcement has decided for the request; none before it. None outside a request.
+        forbid: Makes the problem for a principal that does not meet a requirement; None before enforcement.
         started_at: The reading of `time.perf_counter()` when it reached the app, if a receiver wants the duration.
         failed_functions: The `after_request` functions that raised; they do not run again for the error's response.
         close_code: The code that closes the websocket; Quart 0.22 closes all with 1000.
@@ -141,6 +144,8 @@ class RequestState:
     request_id: str | None = None
     deadline: Deadline = NO_DEADLINE
     principal: Principal | None = None
+    decided: frozenset[Any] | None = None
+    forbid: Callable[[Principal, Requirement], Problem] | None = None
     started_at: float | None = None
     failed_functions: set[Callable[..., Any]] = field(default_factory=set)
     close_code: int | None = None

@@ -1,12 +1,12 @@
 """The access of routes: the nearest access decorator decides; without one a principal is needed."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from quart import Quart
 
-from ligand_async.marks import access_mark, owners_of
+from ligand_async.marks import AccessMark, access_mark, marks_of, owners_of
 from ligand_async.principal import Requirement
 
 
@@ -21,10 +21,12 @@ class Access:
     Attributes:
         is_public: Whether anyone may call it, authenticated or not.
         requirement: The requirement on the principal; None if any principal may call it.
+        marks: The marks of all that the route leads to, the one that decides and those that it outweighs.
     """
 
     is_public: bool = False
     requirement: Requirement | None = None
+    marks: frozenset[AccessMark] = field(default=frozenset(), compare=False, repr=False)
 
     def __str__(self) -> str:
         if self.is_public:
@@ -49,10 +51,9 @@ def access_of(app: Quart, endpoint: str, method: str) -> Access:
     """
     view = app.view_functions[endpoint]
     check_class(view)
-    for _, owner in owners_of(app, endpoint, method):
-        mark = access_mark(owner)
-        if mark is not None:
-            return Access(mark.requirement is None, mark.requirement)
+    marks = [mark for _, owner in owners_of(app, endpoint, method) for mark in marks_of(owner)]
+    if marks:
+        return Access(marks[0].requirement is None, marks[0].requirement, frozenset(marks))
     return _ANYONE if _is_static(view) else _ANY_PRINCIPAL
 
 
@@ -66,7 +67,9 @@ def check_class(view: Any) -> None:
     """
     view_class = getattr(view, "view_class", None)
     of_class, of_view = access_mark(view_class), access_mark(view)
-    if view_class is not None and of_class is not None and of_view not in (None, of_class):
+    if view_class is None or of_class is None or of_view is None:
+        return
+    if not of_class.says_the_same(of_view):
         raise AccessError(
             f"{view_class.__qualname__} has two access decorators, one on the class and one in `decorators`; keep one"
         )

@@ -1,18 +1,27 @@
 """Checks at start that access marks hold: on registered functions, with names that exist."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Set
 from difflib import get_close_matches
 from itertools import chain
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any
 
 from quart import Blueprint, Quart
+from quart.views import MethodView
 
-from ligand_async.auth.access import AccessError, Route, check_class, routes_of
+from ligand_async.auth.access import AccessError, Route, access_of, check_class, routes_of
 from ligand_async.auth.enforcement import enforcement_of
 from ligand_async.context import service_of
-from ligand_async.marks import AccessMark, access_mark, behind, copied_from, marked_around, marked_for_access
+from ligand_async.marks import (
+    AccessMark,
+    access_mark,
+    behind,
+    copied_from,
+    is_registered,
+    marked_for_access,
+    marks_around,
+)
 from ligand_async.principal import HasRole
 from ligand_async.settings import Settings
 
@@ -69,101 +78,134 @@ def _unreachable(app: Quart, routes: list[Route]) -> Iterator[str]:
 
 
 _LOCAL = "<locals>"
+_REMEDY = "put the route's decorator on top of all others"
 
 
 def _lost_marks(app: Quart) -> Iterator[str]:
-    """List the access marks that have no effect in this app, each with what to do.
+    """List the access marks that have no effect because what has them is never called, each with what to do.
 
-    Three kinds: a decorator without `functools.wraps` hides the mark of what is below it; a decorator above the route's
-    has made another function, and the mark is on that one; or the marked function was never registered at all. The
-    last is reported only for globals of a module that also has this app or one of its blueprints: anything else may
-    belong to another app of the process.
+    Three kinds: a decorator above the route's has made another function, and the mark is on that one; a method without
+    a mark overrides one with a mark; or the marked function was never registered. The last is reported only for
+    globals of a module that also has this app or one of its blueprints: anything else may belong to another app of the
+    process. A mark that a decorator hides from the route needs no check: it decides when it is called.
     """
     handlers = {endpoint: [*_handlers_of(view)] for endpoint, view in app.view_functions.items()}
-    registered = _Registered(chain.from_iterable(handlers.values()))
+    registered = {id(found) for handler in chain.from_iterable(handlers.values()) for found in copied_from(handler)}
     told: set[int] = set()
-    for endpoint, handler in ((endpoint, handler) for endpoint, found in handlers.items() for handler in found):
-        for marked, mark in [*_marked_below(handler, registered), *_marked_above(handler, registered)]:
+    for endpoint in handlers:
+        for marked, mark in _marks_above(app, endpoint, registered):
             told.add(id(marked))
             yield (
-                f"{endpoint}: the mark {mark} is on a function that is not the registered one; put the route's "
-                "decorator on top of all others, and let your own decorators use functools.wraps"
+                f"{endpoint}: the mark {mark} is on a function that is not the registered one; {_REMEDY}, and let your "
+                "own decorators use functools.wraps"
             )
-    for marked in _never_registered(app, registered):
+        yield from _overriding(app, endpoint)
+    for name, marked in _never_registered(app, registered):
         if id(marked) not in told:
-            name = f"{marked.__module__}.{marked.__qualname__}"
             yield (
                 f"{name}: it has the mark {access_mark(marked)} and is not registered as a route; "
-                "put the route's decorator on top of all others, register it, or remove the mark"
+                f"{_REMEDY}, register it, or remove the mark"
             )
 
 
 def _handlers_of(view: Any) -> Iterator[Any]:
-    """Yield a view; for a view of a class also the functions and bases of the class."""
+    """Yield a view; for a view of a class, a method or an instance also the functions and bases of the class."""
     yield view
-    view_class = getattr(view, "view_class", None)
-    for base in view_class.__mro__ if view_class is not None else ():
+    for base in getattr(_class_of(view), "__mro__", ()):
         yield base
         yield from (getattr(found, "__func__", found) for found in vars(base).values() if callable(found))
 
 
-class _Registered:
-    """The functions registered with an app: handlers, and those that their decorators kept by `functools.wraps`."""
-
-    def __init__(self, handlers: Iterable[Any]) -> None:
-        self._ids = {id(found) for handler in handlers for found in copied_from(handler)}
-
-    def __contains__(self, found: Any) -> bool:
-        return id(found) in self._ids
-
-
-def _marked_below(handler: Any, registered: _Registered) -> Iterator[tuple[Any, AccessMark]]:
-    """Find marks that a handler's decorators hide."""
-    kept = {id(found) for found in copied_from(handler)}
-    for found in behind(handler):
-        mark = access_mark(found)
-        if mark not in (None, access_mark(handler)) and (id(found) in kept or found not in registered):
-            yield found, mark
+def _class_of(view: Any) -> type | None:
+    """Return the class of a view, of the object whose method it is, or of the instance that it is."""
+    view_class: type | None = getattr(view, "view_class", None)
+    if view_class is not None or type(view) is FunctionType:
+        return view_class
+    if type(view) is MethodType:
+        return view.__self__ if isinstance(view.__self__, type) else type(view.__self__)
+    return type(view)
 
 
-def _marked_above(handler: Any, registered: _Registered) -> Iterator[tuple[Any, AccessMark]]:
-    """Find marks on functions that were made around a handler after it was registered."""
-    for reference, mark in marked_around.get(handler, ()) if isinstance(handler, FunctionType) else ():
-        marked = reference()  # gone by now, where a factory has dropped it
-        if mark == access_mark(handler) or marked in registered:
+def _marks_above(app: Quart, endpoint: str, registered: Set[int]) -> Iterator[tuple[Any, AccessMark]]:
+    """Find marks on what was made around a view after it was registered, and is itself registered nowhere."""
+    view = app.view_functions[endpoint]
+    decided = [mark for method in _methods_of(app, endpoint) for mark in access_of(app, endpoint, method).marks]
+    for marked, mark in marks_around(view):
+        if id(marked) in registered or is_registered(mark) or any(mark.says_the_same(one) for one in decided):
             continue
-        if _LOCAL in handler.__qualname__ or _is_known(marked, handler):
+        # A blueprint beside it may wait for another app of the process.
+        module = sys.modules.get(getattr(view, "__module__", None) or "")
+        waiting = (one for owner in [*vars(module).values()] for one in _views_of(owner)) if module else ()
+        if marked is None or not any(one is marked for one in waiting):
             yield marked, mark
 
 
-def _is_known(marked: Any, definition: Any) -> bool:
-    """Return whether a module still has the marked object under the name that it was defined by.
-
-    If not, it may be left over from another app of the process, and not collected yet.
-    """
-    found: Any = sys.modules.get(definition.__module__)
-    for name in definition.__qualname__.split("."):
-        found = getattr(found, name, None)
-    return any(one is marked for one in [found, *behind(found)])
+def _methods_of(app: Quart, endpoint: str) -> set[str]:
+    return {method for rule in app.url_map.iter_rules(endpoint) for method in rule.methods or ("GET",)}
 
 
-def _never_registered(app: Quart, registered: _Registered) -> Iterator[Any]:
+def _overriding(app: Quart, endpoint: str) -> Iterator[str]:
+    """List the methods of a route without a mark that override one with a mark."""
+    view = app.view_functions[endpoint]
+    cls = _class_of(view)
+    if cls is None:
+        return
+    for method in sorted(_methods_of(app, endpoint)):
+        if getattr(view, "view_class", None) is None:
+            name = getattr(view, "__name__", "__call__") if type(view) is MethodType else "__call__"
+        else:
+            name = "get" if method == "HEAD" and not hasattr(cls, "head") else method.lower()
+            name = name if issubclass(cls, MethodView) else "dispatch_request"
+        yield from _overridden(app, endpoint, method, cls, name)
+
+
+def _overridden(app: Quart, endpoint: str, method: str, cls: type, name: str) -> Iterator[str]:
+    above = None
+    for base in cls.__mro__:
+        found = vars(base).get(name)
+        mark = access_mark(getattr(found, "__func__", found))
+        if found is not None and mark is not None and above is not None:
+            access = access_of(app, endpoint, method)
+            if access.requirement != mark.requirement or access.is_public != (mark.requirement is None):
+                yield (
+                    f"{endpoint}: {above.__qualname__}.{name} overrides {base.__qualname__}.{name}, which has the mark "
+                    f"{mark}, and has none of its own; add one"
+                )
+        if mark is not None or (found is not None and access_mark(base, own=True) is not None):
+            return
+        above = base if found is not None and above is None else above
+
+
+def _never_registered(app: Quart, registered: Set[int]) -> Iterator[tuple[str, Any]]:
     """Find what is marked beside this app or one of its blueprints, and is not part of any view there."""
     modules = {owner.import_name: owner for owner in (app, *app.blueprints.values()) if _is_global(owner)}
+    marked = {id(one) for one in marked_for_access}
     suspects = [
-        marked
-        for marked in marked_for_access
-        if isinstance(marked, FunctionType | type)
-        and marked.__module__ in modules
-        and marked not in registered
-        and _is_known(marked, marked)
+        (f"{module}.{name}", found)
+        for module in modules
+        for name, found in _definitions_in(module)
+        if id(found) in marked and not any(id(one) in registered for one in copied_from(found))
     ]
     if not suspects:
         return
     owners = [app, *(found for name in modules for found in vars(sys.modules[name]).values())]
     handlers = (handler for owner in owners for view in _views_of(owner) for handler in _handlers_of(view))
     known = {id(found) for handler in handlers for found in [handler, *behind(handler)]}
-    yield from (marked for marked in suspects if id(marked) not in known)
+    yield from ((name, found) for name, found in suspects if not any(id(one) in known for one in copied_from(found)))
+
+
+def _definitions_in(module: str) -> Iterator[tuple[str, Any]]:
+    """Yield the functions and classes of a module, and the functions of its classes; what it imports is left out."""
+    for name, found in [*vars(sys.modules[module]).items()]:
+        kind = type(found)
+        if kind is FunctionType and found.__module__ == module and _LOCAL not in found.__qualname__:
+            yield name, found
+        elif issubclass(kind, type) and found.__module__ == module:
+            yield name, found
+            for own, function in [*vars(found).items()]:
+                inner = function.__func__ if type(function) in {staticmethod, classmethod} else function
+                if type(inner) is FunctionType:
+                    yield f"{name}.{own}", inner
 
 
 def _is_global(owner: Any) -> bool:
@@ -173,11 +215,11 @@ def _is_global(owner: Any) -> bool:
 
 
 def _views_of(found: Any) -> Iterator[Any]:
-    """Yield the views of an app or a blueprint; nothing for any other object."""
-    if isinstance(found, Quart):
+    """Yield the views of an app or a blueprint; nothing for any other object, which is not touched."""
+    if issubclass(type(found), Quart):
         yield from found.view_functions.values()
-    elif isinstance(found, Blueprint):
+    elif issubclass(type(found), Blueprint):
         for deferred in found.deferred_functions:
-            yield from behind(deferred)
+            yield from (one for one in behind(deferred) if callable(one))
         for nested, _ in found._blueprints:  # no public accessor in Quart 0.22
             yield from _views_of(nested)

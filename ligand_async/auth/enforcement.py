@@ -107,6 +107,8 @@ class Enforcement:
             ServiceUnavailable: The caller cannot be authenticated now.
         """
         access = self.decide(endpoint, method)
+        state = request_state()
+        state.forbid = self.forbid
         limit = asyncio.timeout(self.patience)
         try:
             async with limit:
@@ -123,14 +125,14 @@ class Enforcement:
             raise
         if principal is not None:
             g.principal = principal
-            request_state().principal = principal
+            state.principal = principal
             announce(principal_authenticated, self.app, principal=principal)
             requirement = access.requirement
             if requirement is not None and not meets(principal, requirement):
-                announce(access_denied, self.app, principal=principal, requirement=requirement)
                 raise self.forbid(principal, requirement)
         elif not access.is_public:
             raise self.refuse()
+        state.decided = access.marks
 
     async def identify(self, connection: BaseRequestWebsocket) -> Principal | None:
         """Call the authenticators, then the deny list.
@@ -170,7 +172,8 @@ class Enforcement:
         return refusal
 
     def forbid(self, principal: Principal, requirement: Requirement) -> InsufficientScope:
-        """Return the problem for a principal that does not meet the requirement."""
+        """Announce that a principal does not meet a requirement, and return the problem."""
+        announce(access_denied, self.app, principal=principal, requirement=requirement)
         missing = requirement.scopes() - principal.scopes
         scope = " ".join(sorted(requirement.scopes())) if missing else None
         refusal = InsufficientScope(f"this needs {requirement}")
@@ -212,12 +215,6 @@ def add_challenges(app: Quart, problem: Problem) -> None:
 def init_enforcement(
     app: Quart, authenticators: Sequence[Authenticator], *, deny_list: DenyList | None = None
 ) -> Enforcement:
-    """Enforce the access decorators of an app.
-
-    Call it before anything else registers a function that runs before requests.
-    """
+    """Make the enforcement of an app. The app calls it before anything else of the service runs."""
     patience = max(_LEAST_PATIENCE, _QUESTIONS * service_of(app).settings.oidc_timeout)
-    enforcement = state_of(app).put(Enforcement(app, authenticators, deny_list, patience=patience))
-    app.before_request(enforcement.check_request)
-    app.before_websocket(enforcement.check_websocket)
-    return enforcement
+    return state_of(app).put(Enforcement(app, authenticators, deny_list, patience=patience))

@@ -37,7 +37,7 @@ def init_auth(
     """Give an app its authenticators, and enforce its access decorators.
 
     The authenticator for the issuers in the settings comes first; it is left out if the app has a
-    `BearerAuthenticator` of its own. Call this before anything else registers a function that runs before requests.
+    `BearerAuthenticator` of its own. The caller gives the enforcement to the app, which calls it first.
 
     Returns:
         The health checks of the verifiers.

@@ -236,6 +236,7 @@ class _Exchange:
         return self.scope.get("method", "websocket"), self.scope["path"]
 
 
+_NOTHING: frozenset[Any] = frozenset()
 _Scope = MutableMapping[str, Any]
 _ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -280,7 +281,7 @@ class Guard:
             deadline = Deadline(self.request_timeout)
             self.deadlines.add(deadline)
         request_id = _identify(scope["headers"])
-        state = RequestState(request_id, deadline)
+        state = RequestState(request_id, deadline, decided=_NOTHING)
         if self.waits_for_routes:
             state.route_known = asyncio.Event()
         exchange = _Exchange(

@@ -28,8 +28,10 @@ from quart.wrappers.response import FileBody
 from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.routing import FloatConverter, IntegerConverter, MapAdapter, RequestRedirect
 
+from ligand_async.auth import AccessError, Enforcement
 from ligand_async.context import current_deadline, current_operation_id, current_principal, request_state
 from ligand_async.draining import begin_draining, draining_of
+from ligand_async.marks import access_mark, note_registered
 from ligand_async.signals import (
     Signal,
     announce,
@@ -276,9 +278,13 @@ class LigandQuart(Quart):
         is_started: Whether the app has been started and not been stopped.
         closers: Run when the start fails, because Quart runs no function after serving then.
         route_limits: The limits of single routes; None before the start, and if there are none.
+        enforcement: Authenticates callers before anything of the service runs.
     """
 
     guard: Guard
+    enforcement: Enforcement | None = None
+    _registering = 0  # calls of `register_blueprint` that run
+    _resumed: tuple[int, str | None] = (0, None)  # the number of blueprints when one returned, and which goes on
     asgi_http_class = _HTTPConnection
     asgi_websocket_class = _WebsocketConnection
     websocket_class = LigandWebsocket
@@ -293,6 +299,48 @@ class LigandQuart(Quart):
         self.is_started = False
         self.closers: list[Callable[[], Awaitable[None]]] = []
         self._while_serving: list[Callable[[], AsyncGenerator[None]]] = []
+
+    # Blueprints. Nested ones are registered by Quart itself, which enters each in `blueprints` before it runs the
+    # functions that `record` added.
+
+    def register_blueprint(self, blueprint: Any, **options: Any) -> None:
+        """Register a blueprint, and know which one a function of `record` belongs to."""
+        interrupted = self._current_blueprint()
+        self._registering += 1
+        try:
+            super().register_blueprint(blueprint, **options)
+        finally:
+            self._registering -= 1
+            self._resumed = (len(self.blueprints), interrupted)
+
+    def _current_blueprint(self) -> str | None:
+        if not self._registering:
+            return None
+        count, name = self._resumed
+        return name if count == len(self.blueprints) else next(reversed(self.blueprints), None)
+
+    def add_url_rule(
+        self, rule: str, endpoint: str | None = None, view_func: Any = None, *arguments: Any, **options: Any
+    ) -> None:
+        """Add a route.
+
+        Raises:
+            AccessError: A function of `Blueprint.record` adds it to the app itself, where the access decorator of the
+                blueprint does not hold.
+        """
+        current = self._current_blueprint()
+        if current is not None:
+            name = str(endpoint or getattr(view_func, "__name__", ""))
+            names = current.split(".")
+            for path in (".".join(names[:depth]) for depth in range(len(names), 0, -1)):
+                mark = access_mark(self.blueprints.get(path))
+                if mark is not None and not name.startswith(f"{path}."):
+                    raise AccessError(
+                        f"blueprint {path} has the mark {mark}, and a function of its record() adds {rule} to the app, "
+                        "where the mark does not hold; add the route to the state: state.add_url_rule(…)"
+                    )
+        note_registered(view_func)
+        super().add_url_rule(rule, endpoint, view_func, *arguments, **options)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one scope of the ASGI server; requests pass the guard first."""
@@ -410,15 +458,22 @@ class LigandQuart(Quart):
         return response
 
     async def preprocess_request(self, request_context: RequestContext | None = None) -> Any:
-        """Run the functions before the view, until the deadline."""
+        """Authenticate the caller, then run the functions before the view, until the deadline.
+
+        In Quart the functions of `url_value_preprocessor` come before all others, so before those that authenticate.
+        """
         if self.route_limits is not None:
             self.route_limits.apply((request_context or request_ctx).request)
+        enforcement = self.enforcement
         names = [None, *(request_context or request_ctx).request.blueprints]
-        if not any(self.before_request_funcs[name] or self.url_value_preprocessors[name] for name in names):
+        is_empty = not any(self.before_request_funcs[name] or self.url_value_preprocessors[name] for name in names)
+        if enforcement is None and is_empty:
             return None
         with ContainedExits():
             async with current_deadline().limit():
-                return await super().preprocess_request(request_context)
+                if enforcement is not None:
+                    await enforcement.check_request()
+                return None if is_empty else await super().preprocess_request(request_context)
 
     async def dispatch_request(self, request_context: RequestContext | None = None) -> Any:
         """Run the view, until the deadline.
@@ -558,8 +613,10 @@ class LigandQuart(Quart):
     # Websockets. In Quart a `SystemExit` of theirs ends the server.
 
     async def preprocess_websocket(self, websocket_context: WebsocketContext | None = None) -> Any:
-        """Run the functions before the websocket's view."""
+        """Authenticate the caller, then run the functions before the websocket's view."""
         with ContainedExits():
+            if self.enforcement is not None:
+                await self.enforcement.check_websocket()
             return await super().preprocess_websocket(websocket_context)
 
     async def dispatch_websocket(self, websocket_context: WebsocketContext | None = None) -> Any:

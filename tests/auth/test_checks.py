@@ -187,31 +187,6 @@ async def unregistered() -> str:
     return "x"
 
 
-def test_a_decorator_of_a_class_that_hides_its_mark_is_told() -> None:
-    """Decorators in `decorators` are decorators like any other."""
-
-    def hiding(view: Any) -> Any:
-        async def wrapper(**named: Any) -> Any:
-            return await view(**named)
-
-        return wrapper
-
-    class Hidden(MethodView):
-        decorators = (ADMIN, hiding)  # type: ignore[assignment]  # Quart asks for a list and takes any iterable
-
-        async def get(self) -> str:
-            return "x"
-
-    class Kept(Hidden):
-        decorators = (hiding, ADMIN)  # type: ignore[assignment]  # as above
-
-    blueprint = Blueprint("pets", __name__)
-    blueprint.add_url_rule("/hidden", view_func=Hidden.as_view("hidden"))
-    blueprint.add_url_rule("/kept", view_func=Kept.as_view("kept"))
-
-    assert [mistake.split(":")[0] for mistake in mistakes(guarded(blueprint))] == ["pets.hidden"]
-
-
 def test_a_handler_may_call_another() -> None:
     """One that is registered has its own guard, and its mark is not lost."""
     blueprint = Blueprint("pets", __name__)
@@ -226,27 +201,6 @@ def test_a_handler_may_call_another() -> None:
         return await one()
 
     assert mistakes(guarded(blueprint)) == []
-
-
-def test_a_function_behind_a_method_is_found() -> None:
-    """Where an object's method is the view, and a decorator of the method hides a mark."""
-
-    def hiding(view: Any) -> Any:
-        async def wrapper(_: Any) -> Any:
-            return await view()
-
-        return wrapper
-
-    class Desk:
-        @hiding
-        @ADMIN
-        async def view() -> str:
-            return "x"
-
-    blueprint = Blueprint("pets", __name__)
-    blueprint.add_url_rule("/", "hidden", Desk().view)
-
-    assert [mistake.split(":")[0] for mistake in mistakes(guarded(blueprint))] == ["pets.hidden"]
 
 
 def test_the_same_handler_may_be_in_two_apps() -> None:
