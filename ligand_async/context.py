@@ -133,6 +133,7 @@ class RequestState:
         principal: The caller, once authenticated.
         decided: The access marks that enforcement has decided for the request; none before it. None outside a request.
         forbid: Makes the problem for a principal that does not meet a requirement; None before enforcement.
+        attempt: The attempt to authenticate that is being counted.
         started_at: The reading of `time.perf_counter()` when it reached the app, if a receiver wants the duration.
         failed_functions: The `after_request` functions that raised; they do not run again for the error's response.
         close_code: The code that closes the websocket; Quart 0.22 closes all with 1000.
@@ -146,6 +147,7 @@ class RequestState:
     principal: Principal | None = None
     decided: frozenset[Any] | None = None
     forbid: Callable[[Principal, Requirement], Problem] | None = None
+    attempt: Any = None
     started_at: float | None = None
     failed_functions: set[Callable[..., Any]] = field(default_factory=set)
     close_code: int | None = None

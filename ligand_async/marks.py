@@ -280,6 +280,38 @@ def limit(quotas: str | None) -> Callable[[T], T]:
     return stamp
 
 
+_FAILURES = "_ligand_limit_failures"
+
+
+def limit_failures(quotas: str) -> Callable[[T], T]:
+    """Limit the failures of a network on a public route that checks a secret itself, such as a login.
+
+    A decorator of a view, of a class or of its methods, above or below the others; for a blueprint write
+    `limit_failures("5/minute")(blueprint)`. The nearest one decides. A response of 400 to 499 is a failure. A request
+    is counted before the handler runs, by the network of the caller's address (/24, of IPv6 /64), and taken back when
+    it does not fail: also a thousand at once get no further. Requests over the quota are answered 429.
+
+    Args:
+        quotas: Such as `5/minute; 30/hour`.
+
+    Raises:
+        ValueError: The quotas cannot be read.
+    """
+    mark = LimitMark(read_quotas(quotas))
+
+    def stamp(marked: T) -> T:
+        setattr(marked, _FAILURES, mark)
+        return marked
+
+    return stamp
+
+
+def failures_mark(marked: Any) -> LimitMark | None:
+    """Return the limit of failures of a handler, a class or a blueprint itself, or None."""
+    mark = getattr(marked, _FAILURES, None)
+    return mark if isinstance(mark, LimitMark) else None
+
+
 def limit_mark(marked: Any) -> LimitMark | None:
     """Return the limit of a handler, a class or a blueprint itself, or None."""
     mark = getattr(marked, _LIMIT, None)

@@ -13,6 +13,7 @@ from ligand_async.auth.checks import check_access
 from ligand_async.auth.development import ENVIRONMENTS, LIFETIME, DevelopmentIssuer, issuer_of
 from ligand_async.auth.enforcement import Enforcement, add_challenges, enforcement_of, is_enforced
 from ligand_async.auth.errors import InsufficientScope, InvalidRequest, InvalidToken, bearer_challenge
+from ligand_async.auth.failures import count_attempt, network_of
 from ligand_async.auth.http_client import HTTPClient, UnusableExchange, reason_of
 from ligand_async.auth.setup import init_auth, trusted_issuers
 
@@ -40,11 +41,13 @@ __all__ = [
     "add_challenges",
     "bearer_challenge",
     "check_access",
+    "count_attempt",
     "current_caller_token",
     "enforcement_of",
     "init_auth",
     "is_enforced",
     "issuer_of",
+    "network_of",
     "reason_of",
     "routes_of",
     "trusted_issuers",

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from quart.wrappers.base import BaseRequestWebsocket
 
 from ligand_async.auth.errors import InvalidRequest, InvalidToken, quoted
+from ligand_async.auth.failures import count_attempt
 from ligand_async.context import current_principal
 from ligand_async.errors import BadRequest, Unauthorized
 from ligand_async.principal import Principal
@@ -118,12 +119,14 @@ class BasicAuthenticator:
 
         Raises:
             InvalidRequest: There are two `Authorization` headers.
+            TooManyRequests: The caller's network has failed too often.
             Unauthorized: The name or the password is wrong or malformed.
         """
         credentials = _credentials_of(connection)
         if credentials is None or credentials.scheme != "basic":
             return None
         read = _read_basic(credentials.value)
+        count_attempt(credentials.value)
         principal = await self.hook(read) if read is not None else None
         if principal is None:
             raise Unauthorized("the name or the password is wrong")
@@ -163,12 +166,14 @@ class APIKeyAuthenticator:
         Raises:
             Unauthorized: The key is unknown.
             BadRequest: There are two keys.
+            TooManyRequests: The caller's network has failed too often.
         """
         values = connection.headers.getlist(self.header)
         if not values:
             return None
         if len(values) > 1:
             raise BadRequest(f"more than one {self.header} header")
+        count_attempt(values[0])
         principal = await self.hook(values[0]) if values[0] else None
         if principal is None:
             raise Unauthorized("the API key is not valid here")

@@ -13,10 +13,12 @@ from quart.wrappers.base import BaseRequestWebsocket
 from ligand_async.auth.access import Access, access_of
 from ligand_async.auth.authenticators import BearerAuthenticator, TokenAuthenticator
 from ligand_async.auth.errors import InsufficientScope, InvalidRequest, InvalidToken, bearer_challenge
+from ligand_async.auth.failures import FailureLimits
 from ligand_async.context import request_state, service_of, state_of
-from ligand_async.errors import Problem, ServiceUnavailable, Unauthorized
+from ligand_async.errors import Problem, ServiceUnavailable, TooManyRequests, Unauthorized
 from ligand_async.principal import Principal, Requirement, meets
 from ligand_async.protocols import Authenticator, DenyList
+from ligand_async.settings import Quota, read_quotas
 from ligand_async.signals import access_denied, announce, authentication_failed, principal_authenticated
 
 logger = logging.getLogger(__name__)
@@ -64,15 +66,23 @@ class Enforcement:
         authenticators: The first that finds credentials in a request decides who the caller is.
         deny_list: Called for every principal, on every request.
         patience: Seconds that all of them may take together.
+        failures: Counts failed attempts and refusals.
     """
 
     def __init__(
-        self, app: Quart, authenticators: Sequence[Authenticator], deny_list: DenyList | None, *, patience: float
+        self,
+        app: Quart,
+        authenticators: Sequence[Authenticator],
+        deny_list: DenyList | None,
+        *,
+        patience: float,
+        failures: FailureLimits,
     ) -> None:
         self.app = app
         self.authenticators = tuple(authenticators)
         self.deny_list = deny_list
         self.patience = patience
+        self.failures = failures
         self.challenges = Challenges(service_of(app).title, self.authenticators)
         self.decided: dict[tuple[str, str], Access] = {}
 
@@ -110,9 +120,11 @@ class Enforcement:
         state = request_state()
         state.forbid = self.forbid
         limit = asyncio.timeout(self.patience)
+        succeeded: bool | None = None
         try:
             async with limit:
                 principal = await self.identify(connection)
+            succeeded = True
         except TimeoutError as error:
             if not limit.expired():
                 raise
@@ -121,8 +133,13 @@ class Enforcement:
                 "the caller could not be authenticated in time", headers={"Retry-After": _RETRY_AFTER}
             ) from error
         except Problem as problem:
+            succeeded = False if problem.status == 401 else None
             self.complete(problem, reason=getattr(problem, "reason", "credentials"))
             raise
+        finally:
+            if state.attempt is not None:
+                self.failures.end(state.attempt, succeeded=succeeded)
+                state.attempt = None
         if principal is not None:
             g.principal = principal
             state.principal = principal
@@ -171,9 +188,12 @@ class Enforcement:
         self.complete(refusal, reason="missing")
         return refusal
 
-    def forbid(self, principal: Principal, requirement: Requirement) -> InsufficientScope:
-        """Announce that a principal does not meet a requirement, and return the problem."""
+    def forbid(self, principal: Principal, requirement: Requirement) -> InsufficientScope | TooManyRequests:
+        """Announce that a principal does not meet a requirement, and return the problem: a 429 if it was too often."""
         announce(access_denied, self.app, principal=principal, requirement=requirement)
+        too_often = self.failures.count_refusal(principal)
+        if too_often is not None:
+            return too_often
         missing = requirement.scopes() - principal.scopes
         scope = " ".join(sorted(requirement.scopes())) if missing else None
         refusal = InsufficientScope(f"this needs {requirement}")
@@ -216,5 +236,11 @@ def init_enforcement(
     app: Quart, authenticators: Sequence[Authenticator], *, deny_list: DenyList | None = None
 ) -> Enforcement:
     """Make the enforcement of an app. The app calls it before anything else of the service runs."""
-    patience = max(_LEAST_PATIENCE, _QUESTIONS * service_of(app).settings.oidc_timeout)
-    return state_of(app).put(Enforcement(app, authenticators, deny_list, patience=patience))
+    settings = service_of(app).settings
+    patience = max(_LEAST_PATIENCE, _QUESTIONS * settings.oidc_timeout)
+    failures = state_of(app).put(FailureLimits(_quotas(settings.failed_attempts), _quotas(settings.refused_requests)))
+    return state_of(app).put(Enforcement(app, authenticators, deny_list, patience=patience, failures=failures))
+
+
+def _quotas(text: str | None) -> tuple[Quota, ...]:
+    return () if text is None else read_quotas(text)

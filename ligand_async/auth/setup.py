@@ -24,7 +24,7 @@ from ligand_async.auth.tokens.issuer_http import Fetcher, OAuthClient
 from ligand_async.auth.tokens.keys import KeySet
 from ligand_async.auth.tokens.verifier import JWKSVerifier, TrustedIssuer
 from ligand_async.protocols import Authenticator, DenyList, HealthCheck
-from ligand_async.settings import IssuerOptions, Settings
+from ligand_async.settings import IssuerOptions, Settings, read_quotas
 from ligand_async.signals import announce, token_keys_rotated
 
 _IssuerVerifier = JWKSVerifier | IntrospectionVerifier
@@ -89,7 +89,9 @@ def _verifiers_of(settings: Settings) -> list[_IssuerVerifier]:
         # the first, and our secret there.
         first = issuers[0]
         client = IntrospectionClient(first.issuer, fetcher=_fetcher_of(settings, own), private_url=first.private_url)
-        found.append(IntrospectionVerifier(first, client))
+        quota = settings.oidc_unknown_tokens
+        unknown = () if quota is None else read_quotas(quota)
+        found.append(IntrospectionVerifier(first, client, unknown=unknown))
     return found
 
 

@@ -92,6 +92,13 @@ class ServiceSettings(BaseSettings):
     rate_limit_storage: RedisURL | None = Field(
         default=None, description="The Redis in which all workers count together; else each counts for itself."
     )
+    failed_attempts: Quotas | None = Field(
+        default="60/minute; 600/hour",
+        description="The wrong keys, passwords and opaque tokens that a network has, /24 or /64; none: any number.",
+    )
+    refused_requests: Quotas | None = Field(
+        default="1000/minute", description="The requests refused with 403 that a principal has; none: any number."
+    )
     principal_session_storage: RedisURL | None = Field(
         default=None, description="The Redis in which all workers keep the sessions of callers; else each its own."
     )
@@ -252,6 +259,9 @@ class OIDCSettings(ServiceSettings):
     oidc_tokens: Literal["jwt", "opaque", "both"] = Field(
         default="jwt",
         description="What tokens are: `jwt`, verified here; `opaque`, which the issuer is asked about; or `both`.",
+    )
+    oidc_unknown_tokens: Quotas | None = Field(
+        default="600/minute", description="The wrong opaque tokens that a worker asks the issuer about; none: any."
     )
     oidc_client_id: str | None = Field(
         default=None, description="This service's own client at the issuer, for introspection and calls to others."

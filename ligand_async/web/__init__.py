@@ -1,6 +1,6 @@
 """One request, bytes to bytes."""
 
-from ligand_async.marks import limit
+from ligand_async.marks import limit, limit_failures
 from ligand_async.web.audit import make_audit_blueprint
 from ligand_async.web.body import Body, Form, UploadedFile, scan
 from ligand_async.web.conditional import check_preconditions, conditional
@@ -83,6 +83,7 @@ __all__ = [
     "init_problems",
     "init_services",
     "limit",
+    "limit_failures",
     "make_audit_blueprint",
     "media_types_of",
     "operation",

@@ -7,15 +7,15 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any, Protocol
 
-from quart import Quart, Response, g, request, websocket
+from quart import Quart, Response, after_this_request, g, request, websocket
 from quart.wrappers.base import BaseRequestWebsocket
 
+from ligand_async.auth import network_of
 from ligand_async.context import current_principal, service_of, state_of
 from ligand_async.errors import Problem, TooManyRequests
-from ligand_async.marks import LimitMark, limit_mark, owners_of
+from ligand_async.marks import LimitMark, failures_mark, limit_mark, owners_of
 from ligand_async.settings import Mistake, Quota, Settings, SettingsError, read_quotas
 from ligand_async.tasks import Cooldown
 from ligand_async.web.endpoint import Endpoint, Feature, add_headers
@@ -30,12 +30,13 @@ _COOL_DOWN = 5.0  # seconds that a storage is left alone after it failed
 class _Counters(Protocol):
     """Counts by key, each in a window that begins with its first request."""
 
-    async def hit(self, key: str, seconds: int) -> tuple[int, float] | None:
+    async def hit(self, key: str, seconds: int, *, amount: int = 1) -> tuple[int, float] | None:
         """Count one request.
 
         Args:
             key: The name of the counter.
             seconds: The length of the window.
+            amount: -1 to take one back.
 
         Returns:
             The requests in the window, and the seconds until it ends; None if the storage does not answer.
@@ -59,16 +60,17 @@ class MemoryCounters:
         self.clock = clock
         self.windows: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
-    async def hit(self, key: str, seconds: int) -> tuple[int, float]:
-        """Count one request."""
+    async def hit(self, key: str, seconds: int, *, amount: int = 1) -> tuple[int, float]:
+        """Count one request, or take one back."""
         now = self.clock()
         count, end = self.windows.get(key, (0, 0.0))
         if count == 0:
             self.make_room(now)
         if count == 0 or end <= now:
             count, end = 0, now + seconds
-        self.windows[key] = (count + 1, end)
-        return count + 1, min(end - now, float(seconds))
+        count = max(count + amount, 0)
+        self.windows[key] = (count, end)
+        return count, min(end - now, float(seconds))
 
     def make_room(self, now: float) -> None:
         """Drop windows that are over."""
@@ -106,13 +108,13 @@ class SharedCounters:
         self.storage = RedisStorage(url, implementation="redispy", **options)
         self.cooldown = Cooldown()
 
-    async def hit(self, key: str, seconds: int) -> tuple[int, float] | None:
-        """Count one request."""
+    async def hit(self, key: str, seconds: int, *, amount: int = 1) -> tuple[int, float] | None:
+        """Count one request, or take one back."""
         if self.cooldown.seconds_left:
             return None
         try:
             async with asyncio.timeout(_STORAGE_TIMEOUT):
-                count = await self.storage.incr(key, seconds)
+                count = await self.storage.incr(key, seconds, amount)
                 end = await self.storage.get_expiry(key)
         except Exception as error:  # noqa: BLE001  (requests pass, whatever the failure)
             if not self.cooldown.seconds_left:  # only one of the requests that waited logs it
@@ -131,7 +133,6 @@ class SharedCounters:
 
 
 _STATE = "_ligand_rate_limit"
-_IPV6_PREFIX = 64  # bits; one customer has at least so many addresses
 
 
 class _RateLimits:
@@ -150,6 +151,7 @@ class _RateLimits:
         self.counters = counters
         self.namespace = namespace
         self.decided: dict[tuple[str, str], tuple[str, tuple[Quota, ...]]] = {}
+        self.failing: dict[tuple[str, str], tuple[str, tuple[Quota, ...]]] = {}
 
     async def check_request(self) -> None:
         """Count the current request.
@@ -162,7 +164,11 @@ class _RateLimits:
         if request.routing_exception is None and not (
             request.method == "OPTIONS" and rule is not None and rule.provide_automatic_options
         ):
-            await self.count(request.endpoint or "", request.method, request)
+            endpoint, method = request.endpoint or "", request.method
+            await self.count(endpoint, method, request)
+            failing = self.failing.get((endpoint, method))
+            if failing is not None:
+                await self.count_failure(*failing)
 
     async def check_websocket(self) -> None:
         """Count the current websocket's handshake.
@@ -190,6 +196,34 @@ class _RateLimits:
             if used > quota.amount:
                 raise TooManyRequests("too many requests; wait a while", headers={"Retry-After": str(max(reset, 1))})
 
+    async def count_failure(self, name: str, quotas: tuple[Quota, ...]) -> None:
+        """Count the request as a failure, until its response shows that it is none."""
+        network = _digest(network_of(request.remote_addr or ""))
+        counted: list[tuple[str, int]] = []
+
+        async def take_back() -> None:
+            for place in counted:
+                await self.counters.hit(*place, amount=-1)
+
+        async def judge(response: Any) -> Any:
+            if not 400 <= response.status_code < 500:
+                await take_back()
+            return response
+
+        for quota in quotas:
+            place = (f"{self.namespace}:failures of {name}:{quota.seconds}:{network}", quota.seconds)
+            found = await self.counters.hit(*place)
+            if found is None:
+                continue
+            counted.append(place)
+            if found[0] > quota.amount:
+                await take_back()  # what is not tried is no failure either
+                raise TooManyRequests(
+                    "too many failed attempts from this network; wait a while",
+                    headers={"Retry-After": str(max(math.ceil(found[1]), 1))},
+                )
+        after_this_request(judge)
+
     def decide(self, endpoint: str, method: str) -> tuple[str, tuple[Quota, ...]]:
         """Return the quotas of a route and their name; cached, because routes do not change once the app serves."""
         key = (endpoint, method)
@@ -198,6 +232,10 @@ class _RateLimits:
             found = next(((name, mark) for name, mark in candidates if mark is not None), None)
             name, mark = found or ("default", LimitMark(self.default))
             self.decided[key] = (self._first_name_of(name), mark.quotas)
+            failures = ((name, failures_mark(owner)) for name, owner in owners_of(self.app, endpoint, method))
+            self.failing.update(
+                (key, (self._first_name_of(name), mark.quotas)) for name, mark in [*failures][::-1] if mark is not None
+            )
         return self.decided[key]
 
     def _first_name_of(self, name: str) -> str:
@@ -227,6 +265,10 @@ def is_limited(app: Quart, endpoint: str, method: str) -> bool:
     return limits is not None and bool(limits.decide(endpoint, method)[1])
 
 
+def _can_fail_too_often(app: Quart, endpoint: str, method: str) -> bool:
+    return any(failures_mark(owner) is not None for _, owner in owners_of(app, endpoint, method))
+
+
 def limits_of(app: Quart) -> _RateLimits | None:
     """Return the limits of an app, or None if it has none."""
     return state_of(app).find(_RateLimits)
@@ -238,19 +280,12 @@ def _caller_of(connection: BaseRequestWebsocket) -> str:
     if principal is not None:
         text = f"{principal.issuer} {principal.subject}"
     else:
-        text = network_of(connection.remote_addr or "")
+        text = network_of(connection.remote_addr or "", ipv4_prefix=32)
+    return _digest(text)
+
+
+def _digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def network_of(address: str) -> str:
-    """Return an IPv4 address, or the network of an IPv6 address: one customer has a whole network."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None:
-        return str(ip_network((parsed, _IPV6_PREFIX), strict=False))
-    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
 
 
 def init_limits(app: Quart, settings: Settings) -> _RateLimits:
@@ -295,7 +330,8 @@ _LIMIT_HEADERS: dict[str, Any] = {
 
 
 def _problems(endpoint: Endpoint) -> set[type[Problem]]:
-    return {TooManyRequests} if is_limited(endpoint.app, endpoint.name, endpoint.method) else set()
+    route = (endpoint.app, endpoint.name, endpoint.method)
+    return {TooManyRequests} if is_limited(*route) or _can_fail_too_often(*route) else set()
 
 
 def _describe(endpoint: Endpoint, described: dict[str, Any]) -> None:

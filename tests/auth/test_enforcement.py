@@ -344,7 +344,8 @@ def test_a_401_offers_every_scheme(authenticators: list[Any], challenges: list[s
 
 def test_a_403_where_no_tokens_are_taken_has_no_challenge() -> None:
     """RFC 6750 is about tokens; of those there are none."""
-    enforcement = Enforcement(guarded(), [BasicAuthenticator(hang, realm="Shop")], None, patience=1)
+    app, authenticators = guarded(), [BasicAuthenticator(hang, realm="Shop")]
+    enforcement = Enforcement(app, authenticators, None, patience=1, failures=enforcement_of(app).failures)
 
     assert "WWW-Authenticate" not in enforcement.forbid(CALLERS["user"], role("admin")).headers
 

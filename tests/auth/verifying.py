@@ -25,6 +25,7 @@ from ligand_async.auth.tokens import (
 )
 from ligand_async.errors import ServiceUnavailable
 from ligand_async.principal import Principal
+from ligand_async.settings import Quota
 from tests.auth.issuing import AUDIENCE, CLIENT, SECRET, Issuer
 from tests.services import make_app
 
@@ -122,12 +123,17 @@ def settings_for(issuer: Issuer, tokens: str = "opaque") -> dict[str, Any]:
 
 
 def make_verifier(
-    issuer: Issuer, clock: Clock, *, method: AuthMethod = "client_secret_basic", profile: str = "generic"
+    issuer: Issuer,
+    clock: Clock,
+    *,
+    method: AuthMethod = "client_secret_basic",
+    profile: str = "generic",
+    unknown: tuple[Quota, ...] = (),
 ) -> IntrospectionVerifier:
     """Make what asks this issuer; only the test moves its clock on."""
     own = OAuthClient(CLIENT, SECRET, method)
     client = IntrospectionClient(issuer.url, fetcher=fetcher(INTROSPECTION_PATIENCE, client=own), clock=clock)
-    return IntrospectionVerifier(trust(issuer, profile), client, clock=clock, monotonic=clock)
+    return IntrospectionVerifier(trust(issuer, profile), client, unknown=unknown, clock=clock, monotonic=clock)
 
 
 async def outcome(verifier: IntrospectionVerifier, token: str) -> str:

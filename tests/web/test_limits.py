@@ -14,10 +14,11 @@ from quart.typing import TestClientProtocol as Client
 from quart.views import MethodView
 
 from ligand_async import Settings, create_app, limit, operation, public
+from ligand_async.auth import network_of
 from ligand_async.settings import Quota, SettingsError, read_quotas
 from ligand_async.testing import authorization
 from ligand_async.web import limits
-from ligand_async.web.limits import MemoryCounters, SharedCounters, limits_of, network_of
+from ligand_async.web.limits import MemoryCounters, SharedCounters, limits_of
 from tests.docs.documents import describe, operations
 from tests.redis_server import RedisServer
 from tests.services import NEVER_OPENED, app_of, make_app, routes, running
@@ -256,7 +257,7 @@ async def test_a_principal_is_counted_wherever_it_calls_from() -> None:
 )
 def test_a_customer_s_ipv6_addresses_are_one_caller(address: str, network: str) -> None:
     """Who has one has 2 to the 64."""
-    assert network_of(address) == network
+    assert network_of(address, ipv4_prefix=32) == network
 
 
 async def test_handshakes_of_websockets_are_counted() -> None:

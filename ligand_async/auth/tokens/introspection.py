@@ -11,12 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ligand_async.auth.errors import InvalidToken
+from ligand_async.auth.failures import Windows, count_attempt
 from ligand_async.auth.tokens.claims import ClaimProfile, check_claims, principal_of
 from ligand_async.auth.tokens.issuer_http import Fetcher, FetchError, discover
-from ligand_async.auth.tokens.token_cache import MAX_AGE, TokenCache
+from ligand_async.auth.tokens.token_cache import TokenCache
 from ligand_async.auth.tokens.verifier import TrustedIssuer
 from ligand_async.errors import ServiceUnavailable
 from ligand_async.principal import Principal
+from ligand_async.settings import Quota
 from ligand_async.tasks import Cooldown, SingleFlight
 
 logger = logging.getLogger(__name__)
@@ -41,6 +43,9 @@ class IntrospectionClient:
 
     An issuer that does not answer is not asked for a second; then one request tries it.
 
+    Attributes:
+        is_throttled: Whether its last failure was a 429: it works, and is asked too often.
+
     Args:
         issuer: Its identifier.
         fetcher: Sends the requests, with a client of this service.
@@ -61,6 +66,7 @@ class IntrospectionClient:
         self.fetcher = fetcher
         self.circuit = Circuit(cool_down=COOL_DOWN, clock=clock)
         self.endpoint: str | None = None
+        self.is_throttled = False
 
     async def ask(self, token: str) -> dict[str, Any]:
         """Return the introspection response for a token: an object whose `active` is true or false.
@@ -76,6 +82,7 @@ class IntrospectionClient:
             except FetchError as error:
                 raise self.failure(error.status, {}, error) from error
             if status == 200 and isinstance(answer.get("active"), bool):
+                self.is_throttled = False
                 return answer
             if status == 400 and answer.get("error") in _NO_TOKEN:
                 return {"active": False}
@@ -123,6 +130,7 @@ class IntrospectionClient:
         logger.warning("the issuer %s did not answer an introspection request: %s", self.issuer, error or status)
         if status in {404, 410}:
             self.endpoint = None  # it may be elsewhere by now
+        self.is_throttled = status == 429
         return OutOfOrder("no answer") if status is None or status >= 500 or status == 429 else Unanswered("odd answer")
 
 
@@ -183,6 +191,8 @@ class Circuit:
 _MAX_TOKEN = 4 * 1024  # characters
 _SHAPE = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)  # b64token of RFC 6750 section 2.1
 _REFUSED_SIZE = 1_000
+_STALE_AGE = 600.0  # seconds
+_ALL = "unknown tokens"  # one count for all callers
 REFUSED_AGE = 10.0  # seconds
 
 
@@ -199,11 +209,13 @@ class IntrospectionVerifier:
 
     It is a `TokenVerifier`, and a `HealthCheck` that passes once the introspection endpoint is known. A good answer is
     cached for a minute and never past the token's end, a bad one for ten seconds. Requests with the same token wait for
-    one answer.
+    one answer. Tokens that nobody has seen here have a quota, so that a flood of them does not use up what the issuer
+    answers; and while the issuer answers 429, good answers hold for ten minutes.
 
     Args:
         issuer: The trusted issuer.
         client: The introspection client; its fetcher is closed with the verifier.
+        unknown: How many unknown tokens the issuer is asked about; empty for any number.
         clock: The time of day, in seconds since 1970.
         monotonic: Seconds that never go back.
     """
@@ -215,6 +227,7 @@ class IntrospectionVerifier:
         issuer: TrustedIssuer,
         client: IntrospectionClient,
         *,
+        unknown: tuple[Quota, ...] = (),
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -222,6 +235,8 @@ class IntrospectionVerifier:
         self.client = client
         self.clock = clock
         self.good: TokenCache[Principal] = TokenCache(clock=monotonic)
+        self.stale: TokenCache[Principal] = TokenCache(max_age=_STALE_AGE, clock=monotonic)
+        self.unknown = Windows(unknown, monotonic)
         # Apart, so that a flood of wrong tokens does not drive out good ones.
         self.refused: TokenCache[str] = TokenCache(size=_REFUSED_SIZE, max_age=REFUSED_AGE, clock=monotonic)
         self.flights: SingleFlight[_Verdict] = SingleFlight()
@@ -231,12 +246,14 @@ class IntrospectionVerifier:
 
         Raises:
             InvalidToken: The token is not valid.
-            ServiceUnavailable: Its issuer does not answer.
+            ServiceUnavailable: Its issuer does not answer, or would be asked about too many unknown tokens.
+            TooManyRequests: The caller's network has failed too often.
         """
         if len(token) > _MAX_TOKEN or not _SHAPE.fullmatch(token):
             raise InvalidToken("shape")
         verdict = _Verdict(self.good.get(token), self.refused.get(token))
         if verdict == _Verdict():
+            count_attempt(token)
             verdict = await self.flights.share(token, functools.partial(self.find_out, token))
         if verdict.principal is not None:
             return verdict.principal
@@ -249,18 +266,28 @@ class IntrospectionVerifier:
 
     async def find_out(self, token: str) -> _Verdict:
         """Introspect a token, and cache the answer."""
+        known = self.stale.get(token)
+        if known is None:
+            if self.unknown.full_for(_ALL) is not None:
+                return _Verdict()
+            self.unknown.add(_ALL, 1)
         try:
             answer = await self.client.ask(token)
         except (Unanswered, CircuitOpen):
-            return _Verdict()
+            return _Verdict(known if self.client.is_throttled else None)
         now = self.clock()
         try:
             principal = _read_answer(answer, self.issuer, now=now)
         except InvalidToken as refusal:
             self.refused.keep(token, refusal.reason, seconds=REFUSED_AGE)
+            self.stale.drop(token)
             return _Verdict(reason=refusal.reason)
         expires = principal.expires_at
-        self.good.keep(token, principal, seconds=MAX_AGE if expires is None else expires.timestamp() - now)
+        if known is None:
+            self.unknown.add(_ALL, -1)
+        left = _STALE_AGE if expires is None else expires.timestamp() - now
+        self.good.keep(token, principal, seconds=left)
+        self.stale.keep(token, principal, seconds=left)
         return _Verdict(principal)
 
     async def start(self) -> None:

@@ -58,6 +58,10 @@ class TokenCache(Generic[T]):
         while len(self._kept) > self.size:
             self._kept.popitem(last=False)
 
+    def drop(self, token: str) -> None:
+        """Forget a token."""
+        self._kept.pop(sha256(token.encode()).digest(), None)
+
     def clear(self) -> None:
         """Forget all."""
         self._kept.clear()
