@@ -17,6 +17,8 @@ from ligand_async.settings import Settings
 
 logger = logging.getLogger("ligand_async.ops.access")
 
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_SECRET_PARTS = re.compile(r"(?<=://)[^/?#@]*@|[?#].*", re.DOTALL)
 _HANDLER_NAME = "ligand_async"
 
 
@@ -26,6 +28,9 @@ def init_logs(settings: Settings) -> None:
     `testing` and `cli` leave logging as they find it, and so does a process whose root logger has handlers already.
     Loggers with a handler of their own, such as that of the `hypercorn` command, go on writing by it alone.
     """
+    # Whoever configures logging, now or later: filters of a logger stay where handlers and levels are replaced.
+    for name in _HTTP_CLIENTS:
+        logging.getLogger(name).addFilter(_hide_queries)
     root = logging.getLogger()
     if settings.environment in {"testing", "cli"} or root.handlers:
         return
@@ -55,6 +60,23 @@ def init_logs(settings: Settings) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+_HTTP_CLIENTS = ("httpx2", "httpx")  # which write whole URLs, and those may hold secrets
+
+
+def _hide_queries(record: logging.LogRecord) -> bool:
+    """Take user, query and fragment out of the URLs that a record would write."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(_shown(one) for one in record.args)
+    return True
+
+
+def _shown(argument: Any) -> Any:
+    text = str(argument)
+    if not _URL.match(text):
+        return argument
+    return _SECRET_PARTS.sub("", text)
 
 
 def _is_ours_to_write(record: logging.LogRecord) -> bool:

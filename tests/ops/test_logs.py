@@ -122,3 +122,50 @@ def test_lines_of_the_server_appear_once(tmp_path: Path) -> None:
         pass
 
     assert (tmp_path / "server.log").read_text().count("Running on") == 1
+
+
+OWN_LOGS = """
+import logging, logging.config, sys
+import httpx2, structlog
+from ligand_async import Settings, create_app
+
+def configure():
+    kind = {kind!r}
+    if kind == "basicConfig":
+        logging.basicConfig(force=True, level=logging.DEBUG, stream=sys.stderr)
+    elif kind == "structlog":
+        formatter = structlog.stdlib.ProcessorFormatter(processor=structlog.processors.JSONRenderer())
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(formatter)
+        logging.getLogger().handlers[:] = [handler]
+        logging.getLogger().setLevel(logging.DEBUG)
+        structlog.reset_defaults()
+        structlog.configure(logger_factory=structlog.stdlib.LoggerFactory())
+    else:
+        handler = {{"class": "logging.StreamHandler", "stream": "ext://sys.stderr"}}
+        named = {{"httpx2": {{"level": "DEBUG", "handlers": ["own"], "propagate": False, "filters": []}}}}
+        logging.config.dictConfig({{
+            "version": 1, "disable_existing_loggers": False, "handlers": {{"own": handler}},
+            "root": {{"level": "DEBUG", "handlers": ["own"]}}, "loggers": named if kind == "dictConfig of it" else {{}},
+        }})
+    logging.getLogger("httpx2").setLevel(logging.INFO)
+
+if {first}:
+    configure()
+create_app("service", title="S", version="1", settings=Settings.load("local", database_url="sqlite+aiosqlite:///x.db"))
+if not {first}:
+    configure()
+client = httpx2.Client(transport=httpx2.MockTransport(lambda request: httpx2.Response(200)))
+client.get("http://ada:s3cret@other.example/path?token=s3cret#s3cret")
+"""
+
+
+@pytest.mark.parametrize("kind", ["basicConfig", "structlog", "dictConfig", "dictConfig of it"])
+@pytest.mark.parametrize("first", [True, False], ids=["before", "after"])
+def test_logs_of_the_service_s_own_hold_no_secrets_of_urls(kind: str, first: bool) -> None:
+    """Whoever configures logging, before the app is made or after: lines about calls name the address and no more."""
+    done = run("local", OWN_LOGS.format(kind=kind, first=first))
+
+    assert done.returncode == 0, done.stderr
+    assert "http://other.example/path" in done.stderr
+    assert "s3cret" not in done.stderr
