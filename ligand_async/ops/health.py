@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Sequence
 
 from quart import Blueprint, Quart, Response, current_app
@@ -11,20 +13,38 @@ from ligand_async.draining import draining_of
 from ligand_async.errors import ServiceUnavailable
 from ligand_async.marks import limit, public
 from ligand_async.protocols import HealthCheck
+from ligand_async.tasks import SingleFlight
 
 logger = logging.getLogger(__name__)
 
 CHECK_TIMEOUT = 1.0  # seconds, for all checks together
+FRESH_SECONDS = 1.0  # in which the result of the checks is shared: readiness is asked without credentials
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
 def init_health(app: Quart, checks: Sequence[HealthCheck]) -> None:
-    """Serve liveness, which runs no check, and readiness, which runs all checks at once.
+    """Serve liveness, which runs no check, and readiness, which runs all checks at once, at most once a second.
 
     `/livez` is 200 as long as the process answers. `/readyz` is 200 when all checks pass within a second, else a 503
     problem, which names the checks that failed but not the reasons. It is also 503 from the moment when the service is
     told to stop.
     """
+    flight: SingleFlight[tuple[bool, ...]] = SingleFlight()
+    last: tuple[tuple[bool, ...], float] = ((), -math.inf)
+
+    async def look() -> tuple[bool, ...]:
+        nonlocal last
+        async with app.app_context():
+            well = tuple(await asyncio.gather(*(_passes(check) for check in checks)))
+        last = (well, time.monotonic())
+        return well
+
+    async def forget() -> None:
+        nonlocal last
+        await flight.stop()
+        last = ((), -math.inf)
+
+    app.after_serving(forget)
     health = limit(None)(public(Blueprint("ligand_health", __name__)))  # probes must not be refused
 
     @health.get("/livez")
@@ -37,7 +57,9 @@ def init_health(app: Quart, checks: Sequence[HealthCheck]) -> None:
     async def readyz() -> Response:
         if draining_of(app).begun:
             raise ServiceUnavailable("the service is stopping", headers={"Retry-After": "1", **_NO_STORE})
-        well = await asyncio.gather(*(_passes(check) for check in checks))
+        well, checked_at = last
+        if time.monotonic() >= checked_at + FRESH_SECONDS:
+            well = await flight.share(None, look)
         results = {check.name: "ok" if passed else "failed" for check, passed in zip(checks, well, strict=True)}
         if not all(well):
             headers = {"Retry-After": "1", **_NO_STORE}

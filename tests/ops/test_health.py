@@ -107,6 +107,30 @@ async def test_checks_run_at_once_and_are_bounded(monkeypatch: pytest.MonkeyPatc
     assert took < 0.35
 
 
+async def test_checks_are_shared_for_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row 140: 300 who ask at once, and those who come right after, cost one check; later ones get a new one."""
+    count = 0
+
+    class Counting:
+        name = "counting"
+
+        async def check(self) -> None:
+            nonlocal count
+            count += 1
+            await asyncio.sleep(0.05)
+
+    app = Quart(__name__)
+    init_health(app, [Counting()])
+    client = app.test_client()
+    answers = await asyncio.gather(*(client.get("/readyz") for _ in range(300)))
+    answers.append(await client.get("/readyz"))
+
+    assert ({answer.status_code for answer in answers}, count) == ({200}, 1)
+    monkeypatch.setattr("ligand_async.ops.health.FRESH_SECONDS", 0.0)
+    await client.get("/readyz")
+    assert count == 2
+
+
 async def test_a_service_without_checks_is_ready() -> None:
     """Nothing to ask, nothing that fails."""
     app = app_of(authenticators=[BearerAuthenticator(Nobody())])

@@ -723,6 +723,7 @@ async def test_a_redis_that_is_gone_is_a_503(redis_server: RedisServer, caplog: 
         await ada.put("a", "secret value")
         assert (await client.get("/readyz")).status_code == 200
         redis_server.stop()
+        await asyncio.sleep(1.1)  # readiness is checked once a second
         async with asyncio.timeout(5):
             answer = await failing(ada)
         response = await client.get("/values/a", headers=ada.headers)
