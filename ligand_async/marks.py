@@ -420,11 +420,15 @@ _Around = list[tuple[Callable[[], Any], AccessMark]]
 _around: dict[int, tuple[Callable[[], Any], _Around]] = {}
 
 
+def _forget(around: dict[int, Any], key: int, _: Any) -> None:
+    around.pop(key, None)
+
+
 def _note_around(inner: Any, outer: Any, mark: AccessMark) -> None:
     """Note that a marked object is around another, which may be the one that is registered."""
     key = id(inner)
     try:
-        reference: Callable[[], Any] = ref(inner, lambda _: _around.pop(key, None))
+        reference: Callable[[], Any] = ref(inner, functools.partial(_forget, _around, key))
     except TypeError:  # an object with `__slots__`
 
         def reference() -> Any:

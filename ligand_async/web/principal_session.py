@@ -219,7 +219,7 @@ class PrincipalSessions:
 
         async def deny(principal: Principal) -> bool:
             is_denied = await deny_list(principal)
-            if is_denied:
+            if is_denied is True:  # another value is an error, which enforcement raises
                 try:
                     await self.open(principal).clear()
                 except Problem as problem:  # the caller is denied all the same
