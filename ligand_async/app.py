@@ -43,6 +43,7 @@ from ligand_async.web import (
     init_problems,
     init_services,
     render_problem,
+    services_of,
 )
 
 
@@ -98,7 +99,8 @@ def create_app(
     )
     check_production(settings, debug=app.debug, testing=app.testing)
     name = client_name or f"{title.lower().replace(' ', '-')}-client"
-    init_state(app, Service(title, version, name, settings, database, OperationNames(app)))
+    check_start = functools.partial(_check_start, app)
+    init_state(app, Service(title, version, name, settings, database, OperationNames(app), check_start))
 
     init_logs(settings)
 
@@ -112,7 +114,11 @@ def create_app(
     # Quart starts and stops in the order of registration: services start after the database and stop before it.
     provided = {PrincipalSession: current_principal_session, **(provide or {})}
     services = init_services(app, provided, settings, functools.partial(find_functions, app))
-    app.before_serving(functools.partial(_check_routes, app))
+
+    @app.before_serving
+    async def check_code() -> None:
+        check_start()
+
     app.after_serving(services.stop)
     if database is not None:
         if settings.database_auto_upgrade:
@@ -172,8 +178,9 @@ def _servers_of(settings: Settings) -> dict[str, str]:
     return servers
 
 
-async def _check_routes(app: LigandQuart) -> None:
-    # At the start of the app, because blueprints may be registered after `create_app`.
+def _check_start(app: LigandQuart) -> None:
+    # At the start of the app or of a command, because blueprints may be registered after `create_app`.
+    services_of(app).check()
     check_access(app)
     check_operations(app)
     check_paths(app)

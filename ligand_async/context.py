@@ -65,6 +65,7 @@ class Service(AppState):
         settings: As they were read at start.
         database: The service's `Database`, if it has one.
         name_operation: Returns the operationId for an endpoint, a rule and a method.
+        check_start: Raises an error, without any I/O, if the app cannot start because of its code.
     """
 
     title: str
@@ -73,6 +74,7 @@ class Service(AppState):
     settings: Settings
     database: Any = None
     name_operation: Callable[[str, str, str], str] | None = None
+    check_start: Callable[[], None] = lambda: None
 
 
 def init_state(app: Quart, service: Service) -> None:

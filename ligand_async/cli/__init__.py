@@ -37,7 +37,7 @@ class LigandGroup(click.Group):
         own: list[str] = []
         try:
             with without_choice("cli"):  # names need no settings
-                own = load_app(_info_of(ctx)).cli.list_commands(ctx)
+                own = load_app(_info_of(ctx), check=False).cli.list_commands(ctx)
         except Exception as error:  # noqa: BLE001  (the commands of this package are there all the same)
             _warn(error)
         return sorted({*COMMANDS, *own, *super().list_commands(ctx)})
@@ -45,13 +45,21 @@ class LigandGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             try:
-                return load_app(_info_of(ctx)).cli.get_command(ctx, cmd_name)
+                return load_app(_info_of(ctx), check=False).cli.get_command(ctx, cmd_name)
             except click.ClickException as error:
                 _warn(error)
                 return None
         module, _, name = COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(import_module(module), name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        found = super().resolve_command(ctx, args)
+        if found[0] not in COMMANDS:
+            load_app(_info_of(ctx))  # with its checks, which a list of commands does without
+        return found
 
     def invoke(self, ctx: click.Context) -> Any:
         with service_errors():

@@ -22,13 +22,13 @@ def serve(info: ScriptInfo, host: str, port: int | None, workers: int) -> None:
     The exit code is 0 after a clean stop, 1 if it cannot start, 3 if requests had to be cut or the app did not close in
     time, 4 if no worker is left and new ones do not start. Then the last line on stderr has the reason.
     """
-    settings = load_service(info).settings
+    settings = load_service(info, check=False).settings
     try:
         port = settings.port if port is None else port
         if workers == 1:
-            run(load_app(info), settings, host=host, port=port)
+            run(load_app(info, check=False), settings, host=host, port=port)
         else:
-            run_workers(load_app(info), settings, host=host, port=port, count=workers)
+            run_workers(load_app(info, check=False), settings, host=host, port=port, count=workers)
     except ServerError as error:
         logger.critical("%s", error)  # one object a line also now, where the log is JSON
         raise click.exceptions.Exit(error.exit_code) from error

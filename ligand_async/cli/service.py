@@ -15,11 +15,14 @@ from quart import Quart
 from quart.cli import NoAppException, ScriptInfo
 from quart.helpers import get_load_dotenv
 
+from ligand_async.auth import AccessError
 from ligand_async.cli.output import ServiceError, one_message
-from ligand_async.context import Service, service_of
+from ligand_async.context import Service, find_service, service_of
 from ligand_async.data import Database
 from ligand_async.docs import DocumentError, document_of
 from ligand_async.settings import DOTENV_FILES, SettingsError
+from ligand_async.web import OperationError
+from ligand_async.web import ServiceError as MissingService
 
 _VARIABLES = ("LIGAND_APP", "QUART_APP")
 _HOW_TO_NAME = (
@@ -73,29 +76,36 @@ def _find_app_in_project(directory: Path) -> str | None:
     return str(file.parent / app)
 
 
-def load_app(info: ScriptInfo) -> Quart:
+def load_app(info: ScriptInfo, *, check: bool = True) -> Quart:
     """Return the service's app, under our command line and under Quart's.
 
     Args:
         info: From `quart.cli.pass_script_info`.
+        check: Whether to make the checks of a start that need no I/O; `serve` starts the app, which makes them.
 
     Raises:
-        ServiceError: The app is not found, cannot be imported, or its settings do not allow a start.
+        ServiceError: The app is not found, cannot be imported, or its settings or its code do not allow a start.
     """
     with service_errors():
-        return info.load_app()
+        app = info.load_app()
+    service = find_service(app)
+    if check and service is not None:
+        with one_message(misuse=(AccessError, DocumentError, OperationError, MissingService)):
+            service.check_start()
+    return app
 
 
-def load_service(info: ScriptInfo) -> Service:
+def load_service(info: ScriptInfo, *, check: bool = True) -> Service:
     """Return the `Service` of the app.
 
     Args:
         info: From `quart.cli.pass_script_info`.
+        check: As for `load_app`.
 
     Raises:
         ServiceError: The app is not found, cannot be loaded, or was not made by `create_app`.
     """
-    app = load_app(info)
+    app = load_app(info, check=check)
     with one_message(misuse=(RuntimeError,)):
         return service_of(app)
 

@@ -282,6 +282,30 @@ class Services:
 
     # -- the app starts and stops
 
+    def check(self) -> None:
+        """Find what would keep the services that live as long as the app from being made, without making them.
+
+        Raises:
+            ServiceError: One needs a service that is missing, or that belongs to a request.
+        """
+        for kind in self._app_factories:
+            self._check_for_app(kind, ())
+
+    def _check_for_app(self, kind: Any, way: Way) -> None:
+        if kind in self._values or kind in self._made:
+            return
+        if kind in way:
+            raise ServiceError(describe_cycle(way, kind))
+        way = (*way, kind)
+        for parameter, (hint, is_required) in parameters_of(self._app_factories[kind], way).items():
+            needed, _ = without_none(hint)
+            if self.is_settings(needed):
+                continue
+            if needed in self and needed not in self._factories:
+                self._check_for_app(needed, way)
+            elif is_required:
+                raise ServiceError(self._describe_refused_for_app(way, parameter, needed))
+
     async def start(self) -> None:
         """Make the services that live as long as the app; when one cannot be made, close the others again.
 
