@@ -64,10 +64,14 @@ def db() -> None:
 
 @db.command("init")
 @click.option("-d", "--directory", type=click.Path(path_type=Path), default="migrations", show_default=True)
-def init(directory: Path) -> None:
+@click.option("--adopt", is_flag=True, help="Take over a directory of Flask-Migrate or Alembic: its migrations stay.")
+def init(directory: Path, adopt: bool) -> None:
     """Write an empty migrations directory."""
     with _migration_errors():
-        click.echo(f"wrote {migrations.create_directory(directory)}")
+        if adopt:
+            click.echo(f"adopted {migrations.adopt_directory(directory)}")
+        else:
+            click.echo(f"wrote {migrations.create_directory(directory)}")
 
 
 @db.command("revision")
@@ -91,7 +95,7 @@ def migrate(info: ScriptInfo, /, message: str, directory: Path | None, **placeme
     """Write a migration that makes the database match the models. Read it before you run it."""
     with _migration_errors():
         target = _find_target(load_app(info), directory)
-        path = run(lambda: migrations.autogenerate(*target, message, Placement(**placement)))
+        path = run(lambda: migrations.autogenerate(*target, message, Placement(**placement), report=_show_progress))
         click.echo(f"wrote {path}" if path else "nothing to write: the database matches the models")
 
 

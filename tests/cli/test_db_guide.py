@@ -18,7 +18,7 @@ from ligand_async.data.migrations import autogenerate, create_directory, upgrade
 from tests.data.migration_files import fetch, settings_for, tables_of, write_migration
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "migrations.md").read_text()
-SERVICE, INDEX, PREPARE = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+SERVICE, INDEX, SIZE, PREPARE = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
 USUAL, OTHERS, SHELL = re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)
 
 
@@ -68,6 +68,21 @@ async def test_index_is_built(shop: ModuleType, tmp_path: Path, database_url: st
     is_sqlite = make_url(database_url).get_backend_name() == "sqlite"
     catalogue = "sqlite_master WHERE name" if is_sqlite else "pg_indexes WHERE indexname"
     assert await fetch(database_url, f"SELECT 1 FROM {catalogue} = 'ix_item_name'") == [(1,)]
+
+
+async def test_column_is_filled(shop: ModuleType, tmp_path: Path, database_url: str) -> None:
+    """The guide's remedy for a NOT NULL column works on a table with rows, on both databases."""
+    settings = settings_for(database_url)
+    directory = create_directory(tmp_path / "migrations")
+    items = await autogenerate(shop.db, settings, directory, "items")
+    assert items is not None
+    await upgrade(shop.db, settings, directory)
+    await fetch(database_url, "INSERT INTO item (id, name) VALUES ('00000000000000000000000000000001', 'cup')")
+    write_migration(directory, "size", up=SIZE.partition("\n")[2], after=items.name.split("_")[3])
+
+    await upgrade(shop.db, settings, directory)
+
+    assert await fetch(database_url, "SELECT name, size FROM item") == [("cup", 1)]
 
 
 async def test_functions_work(shop: ModuleType, tmp_path: Path, database_url: str) -> None:

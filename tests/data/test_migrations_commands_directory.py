@@ -10,11 +10,16 @@ import pytest
 from ligand_async.data.migrations import (
     MigrationsNotFound,
     Placement,
+    adopt_directory,
     create_directory,
+    current,
+    downgrade,
     find_directory,
     new_revision,
     scripts,
+    upgrade,
 )
+from tests.data.migration_files import EMPTY, create_table, fetch, settings_for, tables_of, write_migration
 
 ROOT = Path(__file__).parents[2]
 
@@ -116,3 +121,69 @@ def test_new_migration_is_sound_python(tmp_path: Path) -> None:
         ("bb22", "aa11"),
         ("aa11", None),
     ]
+
+
+FLASK_MIGRATE = """
+import logging
+from logging.config import fileConfig
+
+from flask import current_app
+
+from alembic import context
+
+config = context.config
+fileConfig(config.config_file_name)
+target_db = current_app.extensions["migrate"].db
+
+
+def run_migrations_online():
+    with target_db.engine.connect() as connection:
+        context.configure(connection=connection, target_metadata=target_db.metadata)
+        with context.begin_transaction():
+            context.run_migrations()
+
+
+run_migrations_online()
+"""
+
+
+@pytest.fixture
+def flask_migrate(project: Path) -> Path:
+    """A directory as `flask db init` and `flask db migrate` leave it."""
+    directory = project / "migrations"
+    (directory / "versions").mkdir(parents=True)
+    (directory / "env.py").write_text(FLASK_MIGRATE)
+    (directory / "alembic.ini").write_text("[alembic]\n[loggers]\nkeys = root,sqlalchemy,alembic,flask_migrate\n")
+    (directory / "README").write_text("Single-database configuration for Flask.\n")
+    (directory / "script.py.mako").write_text('"""${message}"""\n')
+    write_migration(directory, "3f2a", up=create_table("pet"), down="op.drop_table('pet')")
+    return directory
+
+
+async def test_flask_migrate_is_adopted(flask_migrate: Path, project: Path, database_url: str) -> None:
+    """The error of such a directory has the command that adopts it; then its history goes on, with its databases."""
+    with pytest.raises(MigrationsNotFound, match=f"ligand db init --adopt -d {flask_migrate}"):
+        find_directory(beside=project)
+    with pytest.raises(MigrationsNotFound, match="--adopt"):
+        create_directory(flask_migrate)
+
+    assert adopt_directory(flask_migrate) == find_directory(beside=project)
+    assert (flask_migrate / "env.py.old").read_text() == FLASK_MIGRATE
+    settings = settings_for(database_url)
+    await fetch(database_url, "CREATE TABLE pet (id INTEGER PRIMARY KEY)")
+    await fetch(database_url, "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+    await fetch(database_url, "INSERT INTO alembic_version VALUES ('3f2a')")
+    assert await current(EMPTY, settings, flask_migrate) == ("3f2a",)
+    write_migration(flask_migrate, "4b", up=create_table("cat"), down="op.drop_table('cat')", after="3f2a")
+    await upgrade(EMPTY, settings, flask_migrate)
+    assert await tables_of(database_url) == {"pet", "cat"}
+    await downgrade(EMPTY, settings, flask_migrate, "base")
+    assert await tables_of(database_url) == set()
+
+
+def test_only_foreign_directories_are_adopted(tmp_path: Path) -> None:
+    """What has no migrations, or is ours already, is left alone."""
+    with pytest.raises(MigrationsNotFound, match="nothing to adopt"):
+        adopt_directory(tmp_path)
+    with pytest.raises(MigrationsNotFound, match="already"):
+        adopt_directory(create_directory(tmp_path / "migrations"))

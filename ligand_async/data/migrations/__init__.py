@@ -2,6 +2,7 @@
 
 from ligand_async.data.migrations.commands import (
     Placement,
+    adopt_directory,
     auto_upgrade,
     autogenerate,
     create_directory,
@@ -33,6 +34,7 @@ __all__ = [
     "MigrationsNotFound",
     "Patience",
     "Placement",
+    "adopt_directory",
     "auto_upgrade",
     "autogenerate",
     "check",

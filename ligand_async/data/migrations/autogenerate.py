@@ -1,7 +1,7 @@
 """How models are written into a migration: types, enums, triggers of the audit trail, and the order of tables."""
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from copy import copy
 from graphlib import CycleError, TopologicalSorter
 from itertools import filterfalse
 from typing import Any
@@ -11,20 +11,19 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.autogenerate.render import _repr_type  # alembic 1.20 has no public way to render a type inside render_item
 from alembic.migration import MigrationContext
 from alembic.operations import MigrateOperation, Operations, ops
-from sqlalchemy import JSON, Column, DefaultClause, Dialect, Enum, MetaData
-from sqlalchemy.dialects.postgresql import ENUM, CreateEnumType, DropEnumType
-from sqlalchemy.dialects.postgresql.base import PGInspector
+from sqlalchemy import Column, Computed, DefaultClause, Enum, ForeignKeyConstraint, MetaData, String, inspect
 from sqlalchemy.sql.elements import False_, TextClause, True_
 from sqlalchemy.sql.functions import now
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.util import immutabledict
 
 from ligand_async.data.audit.table import NAME, write_end_of_protection, write_protection
+from ligand_async.data.migrations.defaults import plain, written
+from ligand_async.data.migrations.enums import add_enum_operations
+from ligand_async.data.migrations.sequences import add_identity_operations, add_sequence_operations
 from ligand_async.data.models import utc_now
 
 _UTC_NOW_IMPORT = "from ligand_async.data import utc_now"
-_CAST = re.compile(
-    r"::\s*(?:\"[^\"]+\"|[\w.]+)(?:\s+(?:varying|precision|with(?:out)?\s+time\s+zone))?(?:\(\d+(?:,\s*\d+)?\))?"
-)
 
 
 def render_item(kind: str, item: Any, context: AutogenContext) -> str | bool:
@@ -34,15 +33,62 @@ def render_item(kind: str, item: Any, context: AutogenContext) -> str | bool:
     that chooses its column type by dialect has to be imported. An enum type is made by an operation of its own. The
     database's clock is written by its name, which each database has its own SQL for.
     """
-    if kind == "type" and isinstance(item, TypeDecorator) and not type(item).__module__.startswith("sqlalchemy."):
-        if type(item).load_dialect_impl is TypeDecorator.load_dialect_impl:
-            return _repr_type(item.impl_instance, context)
-        context.imports.add(f"import {type(item).__module__}")
-    if kind == "type" and isinstance(item, Enum) and item.native_enum and item.name:
-        return _written_enum(item)
+    if kind == "type" and isinstance(item, TypeEngine):
+        return _written_type(item, context)
     if kind == "server_default":
         return _written_default(item, context)
     return False
+
+
+def _written_type(type_: TypeEngine[Any], context: AutogenContext) -> str | bool:
+    """Return a type as a migration writes it; False leaves it to Alembic."""
+    if type_._variant_mapping:  # SQLAlchemy 2.1 has no public way to read variants
+        type_ = _on_text(type_)
+        plain_type = copy(type_)
+        plain_type._variant_mapping = immutabledict()
+        variants = sorted(type_._variant_mapping.items())
+        texts = (f".with_variant({_repr_type(variant, context)}, {dialect!r})" for dialect, variant in variants)
+        return _repr_type(plain_type, context) + "".join(texts)
+    if isinstance(type_, Enum) and type_.native_enum and type_.name:
+        return _written_enum(type_)
+    module = type(type_).__module__
+    if isinstance(type_, TypeDecorator) and not module.startswith("sqlalchemy.") and not _chooses_by_dialect(type_):
+        return _repr_type(type_.impl_instance, context)
+    if module.startswith("sqlalchemy.dialects.postgresql"):
+        # Alembic writes the types inside another one as Python shows them, unless PostgreSQL is what it compares with.
+        context.imports.add("from sqlalchemy.dialects import postgresql")
+        return _POSTGRESQL.impl.render_type(type_, context)
+    if not module.startswith("sqlalchemy."):
+        context.imports.add(f"import {module}")
+    return False
+
+
+def _chooses_by_dialect(type_: TypeDecorator[Any]) -> bool:
+    return type(type_).load_dialect_impl is not TypeDecorator.load_dialect_impl
+
+
+def _on_text(type_: TypeEngine[Any]) -> TypeEngine[Any]:
+    """Return an enum with variants as a text with a variant; SQLAlchemy 2.1 loses an enum's when it copies a column."""
+    if not isinstance(type_, Enum):
+        return type_
+    enum = copy(type_)
+    enum._variant_mapping = immutabledict()
+    text = type_._variant_mapping.get("sqlite", String(type_.length))
+    return text.with_variant(type_._variant_mapping.get("postgresql", enum), "postgresql")
+
+
+def _keep_variants(script: ops.MigrationScript) -> None:
+    """Keep the variants of enum types in the tables that a migration makes: Alembic copies their columns."""
+    parts = [] if script.upgrade_ops is None else script.upgrade_ops.ops
+    for creation in [operation for operation in parts if isinstance(operation, ops.CreateTableOp)]:
+        for place, item in enumerate(creation.columns):
+            if isinstance(item, Column) and isinstance(item.type, Enum) and item.type._variant_mapping:
+                column = item._copy()
+                column.type = _on_text(item.type)
+                creation.columns = [*creation.columns[:place], column, *creation.columns[place + 1 :]]
+
+
+_POSTGRESQL = MigrationContext.configure(dialect_name="postgresql")
 
 
 def _written_default(default: Any, context: AutogenContext) -> str | bool:
@@ -65,6 +111,8 @@ def _written_default(default: Any, context: AutogenContext) -> str | bool:
 def _written_enum(enum: Enum) -> str:
     """Return an enum type as a migration writes it, the same whether the models or the database have it."""
     arguments = [*map(repr, enum.enums), f"name={str(enum.name)!r}", "create_type=False"]
+    if enum.schema is not None:
+        arguments.append(f"schema={str(enum.schema)!r}")
     if enum.create_constraint:  # where it is text
         arguments.append("create_constraint=True")
     return f"sa.Enum({', '.join(arguments)})"
@@ -76,193 +124,137 @@ def _is_utc_now(value: Any, context: AutogenContext) -> bool:
         return True
     if not isinstance(value, str | TextClause) or context.dialect is None:
         return False
-    return _plain(str(value)) == _plain(_written(utc_now(), context.dialect))
+    return plain(str(value)) == plain(written(utc_now(), context.dialect))
 
 
-def _written(expression: Any, dialect: Dialect) -> str:
-    """Return an expression as SQL."""
-    return str(expression.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
-
-
-def compare_server_default(
-    _context: MigrationContext,
-    inspected_column: Column[Any],
-    metadata_column: Column[Any],
-    inspected_default: str | None,
-    _metadata_default: Any,
-    rendered_metadata_default: str | None,
+def compare_type(
+    context: MigrationContext,
+    _inspected_column: Column[Any],
+    _metadata_column: Column[Any],
+    inspected: TypeEngine[Any],
+    declared: TypeEngine[Any],
 ) -> bool | None:
-    """Return whether a default differs from its column's; None leaves the answer to Alembic.
+    """Return False where a database without enum types keeps an enum as text, of whatever length; None asks Alembic.
 
-    PostgreSQL gives a default back with casts, SQLite without its parentheses. What then still differs in writing,
-    Alembic lets PostgreSQL compare; but JSON has no equality, and texts with quotes in them Alembic does not escape.
+    Such a database does not enforce the length, and a label that is added for PostgreSQL may be longer than the others.
     """
-    if inspected_default is None or rendered_metadata_default is None:
-        return None
-    default = metadata_column.server_default
-    text = default.arg if isinstance(default, DefaultClause) else None
-    wanted = text if isinstance(text, str) else _plain(rendered_metadata_default)
-    if _plain(inspected_default) == wanted:
-        return False
-    return True if isinstance(inspected_column.type, JSON) or "'" in wanted else None
-
-
-def _plain(default: str) -> str:
-    """Return a default without casts, outer parentheses and quotes, and white space."""
-    text = _CAST.sub("", default).strip()
-    while text.startswith("(") and text.endswith(")") and _encloses(text):
-        text = text[1:-1].strip()
-    if len(text) > 1 and text[0] == text[-1] == "'":
-        return text[1:-1].replace("''", "'")
-    return re.sub(r"\s+", "", text)
-
-
-def _encloses(text: str) -> bool:
-    """Return whether the first parenthesis is closed by the last."""
-    depth = 0
-    for position, character in enumerate(text):
-        depth += (character == "(") - (character == ")")
-        if depth == 0:
-            return position == len(text) - 1
-    return False
+    stored = declared._variant_mapping.get(context.dialect.name, declared)
+    is_text = isinstance(stored, Enum) and stored.native_enum and isinstance(inspected, String)
+    return False if is_text and not context.dialect.supports_native_enum else None
 
 
 def finish_migration(context: MigrationContext, _revision: Any, directives: list[ops.MigrationScript]) -> None:
-    """Complete a generated migration."""
+    """Complete a generated migration; one without anything to do is not written."""
+    metadata = context.opts["target_metadata"]
     for script in directives:
+        _keep_variants(script)
+        _replace_computed_columns(script, metadata)
+        add_identity_operations(script, metadata, context.connection)
         _order_dropped_tables(script)
-        _add_enum_operations(script, context.opts["target_metadata"])
+        _separate_foreign_keys(script)
+        add_enum_operations(script, metadata, inspect(context.connection))
+        add_sequence_operations(script, metadata, inspect(context.connection))
         _add_audit_operations(script)
+    directives[:] = [script for script in directives if script.upgrade_ops is None or not script.upgrade_ops.is_empty()]
 
 
-@Operations.register_operation("create_enum")
-class CreateEnumOp(MigrateOperation):
-    """Make an enum type for columns that come after it, which say `create_type=False`."""
-
-    def __init__(self, name: str, labels: Sequence[str]) -> None:
-        self.name = name
-        self.labels = list(labels)
-
-    @classmethod
-    def create_enum(cls, operations: Operations, name: str, labels: Sequence[str]) -> None:
-        """Make an enum type on PostgreSQL; other databases keep such columns as text."""
-        operations.invoke(cls(name, labels))
-
-
-@Operations.register_operation("drop_enum")
-class DropEnumOp(MigrateOperation):
-    """Drop an enum type that no column uses any more; dropping its last table does not."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    @classmethod
-    def drop_enum(cls, operations: Operations, name: str) -> None:
-        """Drop an enum type on PostgreSQL; other databases have none."""
-        operations.invoke(cls(name))
+def describe_refused_rows(script: ops.MigrationScript) -> Iterator[str]:
+    """Yield a warning, with what to write instead, for each column that refuses the rows that a table may have."""
+    parts = [] if script.upgrade_ops is None else script.upgrade_ops.ops
+    for operation in [op for part in parts if isinstance(part, ops.ModifyTableOps) for op in part.ops]:
+        match operation:
+            case ops.AddColumnOp(column=Column(nullable=False, server_default=None) as column, table_name=table):
+                yield (
+                    f"{table}.{column.name} is NOT NULL without a default, so the migration fails if {table} has rows. "
+                    "Give the column a server_default; or add it with nullable=True in the migration, fill it with "
+                    f"op.execute, and then call batch_op.alter_column({str(column.name)!r}, nullable=False)"
+                )
+            case ops.AlterColumnOp(modify_nullable=False, column_name=name, table_name=table):
+                yield (
+                    f"{table}.{name} becomes NOT NULL, so the migration fails if a row of {table} has NULL there. "
+                    "Fill such rows with op.execute first"
+                )
 
 
-@Operations.implementation_for(CreateEnumOp)
-def create_enum(operations: Operations, operation: CreateEnumOp) -> None:
-    """Run `op.create_enum`."""
-    if operations.migration_context.dialect.name == "postgresql":
-        operations.execute(CreateEnumType(ENUM(*operation.labels, name=operation.name)))
+def _replace_computed_columns(script: ops.MigrationScript, metadata: MetaData) -> None:
+    """Drop and add a column that is computed in another way, or no longer: no database can change that everywhere."""
+    for container in (script.upgrade_ops, script.downgrade_ops):
+        for part in () if container is None else container.ops:
+            if isinstance(part, ops.ModifyTableOps):
+                part.ops[:] = [new for old in part.ops for new in _without_computed_changes(old, metadata)]
 
 
-@Operations.implementation_for(DropEnumOp)
-def drop_enum(operations: Operations, operation: DropEnumOp) -> None:
-    """Run `op.drop_enum`."""
-    if operations.migration_context.dialect.name == "postgresql":
-        operations.execute(DropEnumType(ENUM(name=operation.name)))
+def _without_computed_changes(operation: MigrateOperation, metadata: MetaData) -> list[MigrateOperation]:
+    """Return operations to take the place of one that changes how a column is computed, else the operation itself."""
+    if not isinstance(operation, ops.AlterColumnOp) or operation.modify_server_default is False:
+        return [operation]
+    before, after = operation.existing_server_default, operation.modify_server_default
+    if not isinstance(before, Computed) and not isinstance(after, Computed):
+        return [operation]
+    names = (operation.table_name, operation.column_name)
+    nullable, type_ = operation.existing_nullable, operation.existing_type
+    old = Column(names[1], type_, *_positional(before), nullable=nullable)
+    if operation.modify_type is not None:
+        type_ = operation.modify_type
+    if operation.modify_nullable is not None:
+        nullable = operation.modify_nullable
+    new = Column(names[1], type_, *_positional(after), nullable=nullable)
+    addition = ops.AddColumnOp(names[0], new, schema=operation.schema)
+    drop = ops.AddColumnOp(names[0], old, schema=operation.schema).reverse()
+    table = next((t for t in metadata.tables.values() if (t.schema, t.name) == (operation.schema, names[0])), None)
+    indexes = [] if table is None else [index for index in table.indexes if names[1] in index.columns]
+    return [  # an index goes with its column
+        *(ops.DropIndexOp.from_index(index) for index in indexes),
+        drop,
+        addition,
+        *(ops.CreateIndexOp.from_index(index) for index in indexes),
+    ]
 
 
-@renderers.dispatch_for(CreateEnumOp)
-def render_create_enum(_context: AutogenContext, operation: CreateEnumOp) -> str:
-    """Write `op.create_enum` into a migration."""
-    return f"op.create_enum({operation.name!r}, {operation.labels!r})"
+def _positional(default: Any) -> list[Any]:
+    """Return a server default as an argument of a column of its own."""
+    if default is None or default is False:
+        return []
+    if isinstance(default, Computed):
+        return [Computed(default.sqltext, persisted=default.persisted)]
+    return [DefaultClause(default.arg) if isinstance(default, DefaultClause) else default]
 
 
-@renderers.dispatch_for(DropEnumOp)
-def render_drop_enum(_context: AutogenContext, operation: DropEnumOp) -> str:
-    """Write `op.drop_enum` into a migration."""
-    return f"op.drop_enum({operation.name!r})"
+def _separate_foreign_keys(script: ops.MigrationScript) -> None:
+    """Make foreign keys between tables that refer to each other after the tables, and drop them before the tables.
 
-
-_Columns = list[tuple[str, Column[Any]]]  # each with the name of its table
-_Types = dict[str, list[str]]  # labels by name
-
-
-def _add_enum_operations(script: ops.MigrationScript, metadata: MetaData) -> None:
-    """Complete a generated migration with the enum types that come or go with its columns.
-
-    Alembic leaves this to the author. A type is new when the migration adds every column that has it, and gone when the
-    models have it no more.
+    So `use_alter` needs no help from the database. A key without a name, as only SQLite has it, stays with its table.
     """
     upgrade, downgrade = script.upgrade_ops, script.downgrade_ops
     if upgrade is None or downgrade is None:
         return
-    added = _added_columns(upgrade)
-    arriving = {(table, column.name) for table, column in added}
-    declared = [(table.name, column) for table in metadata.tables.values() for column in table.columns]
-    staying = _types_of([(table, column) for table, column in declared if (table, column.name) not in arriving])
-    new = _without(_types_of(added), staying)
-    gone = _without(_types_of(_dropped_columns(upgrade)), _types_of(declared))
-
-    upgrade.ops[:0] = [CreateEnumOp(*item) for item in new.items()]
-    downgrade.ops += [DropEnumOp(name) for name in new]
-    upgrade.ops += [DropEnumOp(name) for name in gone]
-    downgrade.ops[:0] = [CreateEnumOp(*item) for item in gone.items()]
+    for made, dropped in ((upgrade, downgrade), (downgrade, upgrade)):
+        creations = [operation for operation in made.ops if isinstance(operation, ops.CreateTableOp)]
+        later = {_key_of(creation) for creation in creations}
+        for creation in creations:
+            later.discard(_key_of(creation))
+            for constraint in [item for item in creation.columns if isinstance(item, ForeignKeyConstraint)]:
+                if constraint.name and constraint.referred_table.key in later:
+                    _separate(constraint, creation, made, dropped)
+                constraint.use_alter = False
 
 
-def describe_labels(inspector: PGInspector, metadata: MetaData) -> Iterator[str]:
-    """Yield the enum types of PostgreSQL whose labels differ from the models; Alembic does not compare them."""
-    declared = _types_of([(table.name, column) for table in metadata.tables.values() for column in table.columns])
-    for enum in inspector.get_enums():
-        wanted = declared.get(enum["name"], enum["labels"])
-        if enum["labels"] != wanted:
-            yield f"type {enum['name']} has the labels {', '.join(enum['labels'])}, the models say {', '.join(wanted)}"
+def _separate(
+    constraint: ForeignKeyConstraint, creation: ops.CreateTableOp, made: ops.OpContainer, dropped: ops.OpContainer
+) -> None:
+    """Take a foreign key out of the table that it is created with, into operations of its own."""
+    creation.columns = [item for item in creation.columns if item is not constraint]
+    addition = ops.CreateForeignKeyOp.from_constraint(constraint)
+    addition.kw.pop("use_alter", None)
+    removal = ops.DropConstraintOp.from_constraint(constraint)
+    place = (creation.table_name, creation.schema)
+    made.ops.append(ops.ModifyTableOps(place[0], [addition], schema=place[1]))
+    dropped.ops.insert(0, ops.ModifyTableOps(place[0], [removal], schema=place[1]))
 
 
-def _without(types: _Types, others: _Types) -> _Types:
-    """Return the types that are not among the others."""
-    return {name: labels for name, labels in types.items() if name not in others}
-
-
-def _types_of(columns: _Columns) -> _Types:
-    """Return the enum types that PostgreSQL has for some columns."""
-    kinds = (column.type for _, column in columns)
-    return {kind.name: list(kind.enums) for kind in kinds if isinstance(kind, Enum) and kind.native_enum and kind.name}
-
-
-def _flat(operations: Sequence[MigrateOperation]) -> Iterator[MigrateOperation]:
-    """Yield operations, those on one table one by one."""
-    for operation in operations:
-        if isinstance(operation, ops.OpContainer):
-            yield from _flat(operation.ops)
-        else:
-            yield operation
-
-
-def _added_columns(container: ops.OpContainer) -> _Columns:
-    """Return the columns that are added, alone or with their table."""
-    columns: _Columns = []
-    for operation in _flat(container.ops):
-        if isinstance(operation, ops.CreateTableOp):
-            columns += [(operation.table_name, column) for column in operation.to_table().columns]
-        elif isinstance(operation, ops.AddColumnOp):
-            columns.append((operation.table_name, operation.column))
-    return columns
-
-
-def _dropped_columns(container: ops.OpContainer) -> _Columns:
-    """Return the columns that are dropped, alone or with their table."""
-    columns: _Columns = []
-    for operation in _flat(container.ops):
-        if isinstance(operation, ops.DropTableOp):
-            columns += [(operation.table_name, column) for column in operation.to_table().columns]
-        elif isinstance(operation, ops.DropColumnOp):
-            columns.append((operation.table_name, operation.to_column()))
-    return columns
+def _key_of(creation: ops.CreateTableOp) -> str:
+    """Return the key that a table has in its metadata."""
+    return creation.table_name if creation.schema is None else f"{creation.schema}.{creation.table_name}"
 
 
 class _OnAuditTable(MigrateOperation):

@@ -16,6 +16,7 @@ from alembic.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
 
 from ligand_async.data.engines import parse_database_url
+from ligand_async.data.migrations.autogenerate import describe_refused_rows
 from ligand_async.data.migrations.errors import MigrationsNotFound, naming_failures
 from ligand_async.data.migrations.lock import process_turn
 from ligand_async.data.migrations.runner import (
@@ -182,9 +183,23 @@ _AT_HEAD = Placement()
 
 
 async def autogenerate(
-    database: Migrated, settings: Settings, directory: Path, message: str, placement: Placement = _AT_HEAD
+    database: Migrated,
+    settings: Settings,
+    directory: Path,
+    message: str,
+    placement: Placement = _AT_HEAD,
+    *,
+    report: Report = logger.warning,
 ) -> Path | None:
     """Write a migration that makes the database what the models say, to be read before it is run.
+
+    Args:
+        database: The service's.
+        settings: Where it is.
+        directory: As `find_directory` returns it.
+        message: What the migration does, in a few words.
+        placement: Where in the history it goes.
+        report: Told of each column that makes the migration fail on a table with rows, and what to write instead.
 
     Returns:
         The file, or None where there is nothing to do.
@@ -193,18 +208,15 @@ async def autogenerate(
         MigrationError: The database is not at the head.
     """
 
-    def skip_if_empty(_context: MigrationContext, _revision: Any, directives: list[Any]) -> None:
-        if directives and directives[0].upgrade_ops.is_empty():
-            directives.clear()
+    def note(_context: MigrationContext, _revision: Any, directives: list[Any]) -> None:
+        for script in directives:
+            for line in describe_refused_rows(script):
+                report(line)
 
     def work(config: Config) -> Path | None:
         return _path_of(
             command.revision(
-                config,
-                message,
-                autogenerate=True,
-                process_revision_directives=skip_if_empty,
-                **_options_of(placement),
+                config, message, autogenerate=True, process_revision_directives=note, **_options_of(placement)
             )
         )
 
@@ -313,6 +325,12 @@ def find_directory(directory: str | os.PathLike[str] | None = None, *, beside: s
     for candidate in candidates:
         if _is_ours(candidate):
             return candidate.resolve()
+    for candidate in candidates:
+        if _is_foreign(candidate):
+            raise MigrationsNotFound(
+                f"{candidate} has migrations that were run by Flask-Migrate or Alembic: its env.py does not call "
+                f"run_environment(). `ligand db init --adopt -d {candidate}` replaces env.py and keeps the migrations"
+            )
     looked = f"{candidates[0]}" if directory is not None else f"{candidates[0]} and {candidates[-1]}"
     raise MigrationsNotFound(
         f"no migrations found (looked at {looked}): run `ligand db init`, or name the directory with --directory"
@@ -333,6 +351,11 @@ def _is_ours(directory: Path) -> bool:
     return environment.is_file() and "run_environment" in environment.read_text(encoding="utf-8")
 
 
+def _is_foreign(directory: Path) -> bool:
+    """Return whether a directory has Alembic's migrations and an `env.py` of another tool."""
+    return (directory / "env.py").is_file() and (directory / "versions").is_dir() and not _is_ours(directory)
+
+
 def create_directory(directory: str | os.PathLike[str] = _DEFAULT_NAME) -> Path:
     """Write an empty migrations directory: `env.py`, the template of a migration, and `versions/`.
 
@@ -344,9 +367,37 @@ def create_directory(directory: str | os.PathLike[str] = _DEFAULT_NAME) -> Path:
     """
     target = Path(directory)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise MigrationsNotFound(f"{target} exists and is not empty; name another with --directory")
+        hint = "use --adopt to keep its migrations" if _is_foreign(target) else "name another with --directory"
+        raise MigrationsNotFound(f"{target} exists and is not empty; {hint}")
     (target / "versions").mkdir(parents=True)
+    _write_templates(target)
+    return target
+
+
+def adopt_directory(directory: str | os.PathLike[str] = _DEFAULT_NAME) -> Path:
+    """Take over a migrations directory of Flask-Migrate or Alembic, whose migrations stay as they are.
+
+    `env.py` and `script.py.mako` are replaced, and kept beside the new ones with the suffix `.old`. An `alembic.ini` is
+    not read. The revisions that a database has recorded stay valid.
+
+    Args:
+        directory: A directory with `env.py` and `versions/`.
+
+    Raises:
+        MigrationsNotFound: It is not such a directory, or it is ours already.
+    """
+    target = Path(directory)
+    if not _is_foreign(target):
+        reason = "is in use by `ligand db` already" if _is_ours(target) else "has no env.py and versions/"
+        raise MigrationsNotFound(f"{target} {reason}; there is nothing to adopt")
+    for name in _TEMPLATES.values():
+        if (target / name).exists():
+            (target / name).rename(target / f"{name}.old")
+    _write_templates(target)
+    return target
+
+
+def _write_templates(target: Path) -> None:
     templates = files(__package__) / "templates"
     for source, name in _TEMPLATES.items():
         (target / name).write_bytes((templates / source).read_bytes())
-    return target

@@ -12,8 +12,9 @@ from alembic.script import Script, ScriptDirectory
 from sqlalchemy import MetaData, inspect
 from sqlalchemy.dialects.postgresql.base import PGInspector
 
-from ligand_async.data.migrations.autogenerate import describe_labels
+from ligand_async.data.migrations.enums import describe_labels
 from ligand_async.data.migrations.runner import Migrated, connect, look, run_in_environment
+from ligand_async.data.migrations.sequences import describe_sequences
 from ligand_async.settings import Settings
 
 
@@ -60,6 +61,7 @@ def _differences(context: MigrationContext, metadata: MetaData) -> Iterator[str]
     inspector = inspect(context.connection)
     if isinstance(inspector, PGInspector):
         yield from describe_labels(inspector, metadata)
+        yield from describe_sequences(inspector, metadata)
 
 
 def _describe(operations: Sequence[MigrateOperation]) -> Iterator[str]:

@@ -24,7 +24,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ligand_async.data.audit.table import NAME as AUDIT
 from ligand_async.data.errors import sqlstate_of
-from ligand_async.data.migrations.autogenerate import compare_server_default, finish_migration, render_item
+from ligand_async.data.migrations.autogenerate import compare_type, finish_migration, render_item
+from ligand_async.data.migrations.defaults import PLUGIN
 from ligand_async.data.migrations.errors import (
     MigrationError,
     MigrationFailed,
@@ -105,8 +106,9 @@ def _configuration(environment: Environment) -> dict[str, Any]:
         "render_as_batch": True,
         "include_schemas": len(schemas) > 1,
         "include_name": include_name,
-        "compare_type": True,
-        "compare_server_default": compare_server_default,
+        "compare_type": compare_type,
+        "compare_server_default": True,
+        "autogenerate_plugins": ["alembic.autogenerate.*", PLUGIN],
         "render_item": render_item,
         "process_revision_directives": finish_migration,
         "on_version_apply": on_version_apply,
