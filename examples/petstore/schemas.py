@@ -24,18 +24,23 @@ Description = Annotated[
 ]
 
 
-class PetRead(ReadSchema, model=Pet):
+# Every schema names its columns, so a column that is added to the model stays private until it is named here.
+WRITABLE = {"name", "description"}
+READABLE = {"id", "created_at", "updated_at", "version", *WRITABLE}
+
+
+class PetRead(ReadSchema, model=Pet, include=READABLE):
     """A pet."""
 
 
-class PetCreate(CreateSchema, model=Pet):
+class PetCreate(CreateSchema, model=Pet, include=WRITABLE):
     """The values of a pet, to register or to replace it."""
 
     name: Name
     description: Description = ""
 
 
-class PetPatch(PatchSchema, model=Pet):
+class PetPatch(PatchSchema, model=Pet, include=WRITABLE):
     """The values of a pet to change. Absent values stay; null is refused."""
 
     name: Name | MISSING = MISSING

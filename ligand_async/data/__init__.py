@@ -29,7 +29,14 @@ from ligand_async.data.reading import (
     one_or_404,
     select_into,
 )
-from ligand_async.data.schemas import CreateSchema, FieldNotWritable, PatchSchema, ReadSchema, UnknownColumnType
+from ligand_async.data.schemas import (
+    CreateSchema,
+    FieldNotWritable,
+    PatchSchema,
+    ReadSchema,
+    UnknownColumnType,
+    register_column_type,
+)
 from ligand_async.data.unit import OwnedSession, UnitOfWork, on_commit
 from ligand_async.data.versions import Origin, digest, is_flat, origin_of, origin_of_entity
 
@@ -83,6 +90,7 @@ __all__ = [
     "parse_database_url",
     "problem_of",
     "prune_replies",
+    "register_column_type",
     "select_into",
     "store_reply",
     "touch",

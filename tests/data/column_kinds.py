@@ -292,6 +292,17 @@ KINDS: dict[str, Kind] = {
         utils.ChoiceType(Size, impl=sa.Integer()), ["1", "2"], refused=["3"], schema={"enum": [1, 2]}
     ),
     "UUIDType": Kind(utils.UUIDType, **UUIDS),
+    "IPAddressType": Kind(utils.IPAddressType, ['"127.0.0.1"', '"::1"'], refused=['"127.0.0"', "5", "null"], schema={}),
+    "JSONType": Kind(utils.JSONType, ['{"a": [1, null]}', '"text"', "5"], refused=["null"], schema={}),
+    "ScalarListType": Kind(
+        utils.ScalarListType(),
+        ['["a", "b c"]', "[]"],
+        refused=['["a,b"]', '[""]', '"a"', "[1]"],
+        schema={"type": "array"},
+    ),
+    "ScalarListType of numbers": Kind(
+        utils.ScalarListType(int), ["[1, 2]"], refused=['["1"]', "[1.5]"], schema={"type": "array"}
+    ),
 }
 
 

@@ -1,16 +1,21 @@
 """Every kind of column, from JSON to the database and back."""
 
 import json
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel, TypeAdapter, ValidationError
-from sqlalchemy import JSON, MetaData, select
+import sqlalchemy_utils as utils  # type: ignore[import-untyped]  # it has no annotations
+from pydantic import BaseModel, PlainSerializer, PlainValidator, TypeAdapter, ValidationError, WithJsonSchema
+from sqlalchemy import JSON, MetaData, String, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from ligand_async import CreateSchema, Database, Identified, Model, ReadSchema, get_or_404
+from ligand_async.data import register_column_type
 from ligand_async.data.schemas import UnknownColumnType, column_annotation
+from ligand_async.data.schemas.types import wire_of
 from ligand_async.docs import SchemaGenerator
 from ligand_async.web import Output
 from tests.data.column_kinds import KINDS, MODELS, TABLES, Base, Kind, create_schema, read_schema
@@ -123,6 +128,131 @@ def test_an_unknown_type_says_what_to_do() -> None:
     class Without(ReadSchema, model=Lamp, exclude={"words"}): ...
 
     assert (list(Declared.model_fields), list(Without.model_fields)) == (["id", "words"], ["id"])
+
+
+class Money:
+    """A value of a library that Pydantic does not know."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+class Untold(TypeDecorator[Any]):
+    """A type that does not say what it makes."""
+
+    impl = String
+    cache_ok = True
+
+    def process_result_value(self, value, _dialect):  # type: ignore[no-untyped-def]  # the case of this test
+        """Make something else of the text."""
+        return Money(value)
+
+    def process_bind_param(self, value, _dialect):  # type: ignore[no-untyped-def]  # as above
+        """Make text again."""
+        return value.text
+
+
+class Told(Untold):
+    """A type that says that it makes something unknown."""
+
+    cache_ok = True
+
+    def process_result_value(self, value: Any, _dialect: Any) -> Money:
+        """Make something else of the text."""
+        return Money(value)
+
+
+class Paid(Untold):
+    """A type that is registered."""
+
+    cache_ok = True
+
+
+def make_coin(type_: Any) -> Any:
+    """Return a model with a column of a type."""
+
+    class Base(Model, DeclarativeBase):
+        metadata = MetaData()
+
+    class Coin(Identified, Base):
+        __tablename__ = "coin"
+        value: Mapped[Any] = mapped_column(type_)
+
+    return Coin
+
+
+UTILS = [name for name, kind in vars(utils).items() if isinstance(kind, type) and issubclass(kind, TypeEngine)]
+GUIDE = (Path(__file__).parents[2] / "docs" / "schemas.md").read_text()
+SUPPORTED = {
+    "ChoiceType",
+    "EmailType",
+    "EncryptedType",
+    "IPAddressType",
+    "JSONType",
+    "ScalarListType",
+    "StringEncryptedType",
+    "URLType",
+    "UUIDType",
+}
+
+
+@pytest.mark.parametrize("type_", [Untold, Told], ids=lambda kind: kind.__name__)
+def test_nobody_guesses_what_a_type_makes(type_: Any) -> None:
+    """A type that changes what is stored is not taken for what it stores: the class says so, and how to help."""
+    with pytest.raises(UnknownColumnType, match=rf"Coin\.value .* {type_.__name__}.*register_column_type"):
+
+        class Broken(ReadSchema, model=make_coin(type_)): ...
+
+
+@pytest.mark.parametrize("name", UTILS)
+def test_each_type_of_sqlalchemy_utils_is_supported_or_refused(name: str) -> None:
+    """A type of sqlalchemy-utils that is not in the guide's table is refused by its name."""
+    kind = getattr(utils, name)
+    type_ = object.__new__(kind)  # most need another library when they are called
+    if name in SUPPORTED:
+        assert f"`{name}`" in GUIDE
+        return
+    with pytest.raises(UnknownColumnType, match=name):
+        wire_of(type_, "Coin.value")
+
+
+async def test_a_type_can_be_registered(database_url: str) -> None:
+    """A registered type, and its subclasses, travel as their annotation says, there and back."""
+    amount = Annotated[
+        Any,
+        PlainValidator(lambda value: value if isinstance(value, Money) else Money(value)),
+        PlainSerializer(lambda money: money.text, return_type=str, when_used="json"),
+        WithJsonSchema({"type": "string"}),
+    ]
+    register_column_type(Paid, amount)
+
+    class Cheap(Paid):
+        cache_ok = True
+
+    coin = make_coin(Cheap)
+
+    class CoinRead(ReadSchema, model=coin): ...
+
+    class CoinCreate(CreateSchema, model=coin): ...
+
+    database = Database(coin.__bases__[1])
+    app = make_app(database_url, database=database)
+    async with app.test_app(), app.app_context(), database.transaction() as session:
+        connection = await session.connection()
+        await connection.run_sync(coin.metadata.create_all)
+        row = coin(**CoinCreate.model_validate_json('{"value": "5 EUR"}', strict=True).model_dump())
+        session.add(row)
+        await session.flush()
+        await session.refresh(row)
+        assert row.value.text == "5 EUR"
+        assert json.loads(CoinRead.model_validate(row).model_dump_json())["value"] == "5 EUR"
+
+
+@pytest.mark.parametrize(("type_", "annotation"), [(str, str), (Told, Money)])
+def test_only_what_can_work_is_registered(type_: Any, annotation: Any) -> None:
+    """A class that is not a column type, and an annotation that Pydantic does not know, are errors at once."""
+    with pytest.raises(TypeError, match=r"column types|Pydantic does not know"):
+        register_column_type(type_, annotation)
 
 
 def test_what_is_stored_can_be_read() -> None:

@@ -2,7 +2,7 @@
 
 from ligand_async.data.schemas.derived import ReadSchema
 from ligand_async.data.schemas.nested import FieldNotWritable
-from ligand_async.data.schemas.types import UnknownColumnType, column_annotation
+from ligand_async.data.schemas.types import UnknownColumnType, column_annotation, register_column_type
 from ligand_async.data.schemas.writing import CreateSchema, PatchSchema
 
 __all__ = [
@@ -12,4 +12,5 @@ __all__ = [
     "ReadSchema",
     "UnknownColumnType",
     "column_annotation",
+    "register_column_type",
 ]

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any, Literal, get_origin, get_type_hints
 from uuid import UUID
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
+from pydantic.errors import PydanticSchemaGenerationError
 from sqlalchemy import types
 from sqlalchemy.orm import QueryableAttribute
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -32,6 +34,37 @@ def column_annotation(attribute: QueryableAttribute[Any]) -> Any:
     return wire_of(attribute.type, str(attribute)).taken
 
 
+_REGISTERED: dict[type[TypeEngine[Any]], Wire] = {}
+
+
+def register_column_type(type_: type[TypeEngine[Any]], annotation: Any, *, given: Any = None) -> None:
+    """Say how the values of a column type travel in JSON, for every schema that is derived later.
+
+    Args:
+        type_: The class of the type; its subclasses are meant, too, unless they are registered themselves.
+        annotation: The annotation of a field that takes a value. It refuses what the column cannot store, and makes of
+            the JSON what the column's type binds; Pydantic has to know it.
+        given: The annotation of a field that is read; by default the same.
+
+    Raises:
+        TypeError: `type_` is not a class of column types, or Pydantic does not know an annotation.
+    """
+    if not isinstance(type_, type) or not issubclass(type_, TypeEngine):
+        raise TypeError(f"{type_!r} is not a class of column types")
+    for one in (annotation, annotation if given is None else given):
+        if not _is_known_to_pydantic(one):
+            raise TypeError(f"Pydantic does not know {one!r}; add a validator and a serializer to it with Annotated")
+    _REGISTERED[type_] = Wire(annotation, annotation if given is None else given)
+
+
+def _is_known_to_pydantic(annotation: Any) -> bool:
+    try:
+        TypeAdapter(annotation)
+    except PydanticSchemaGenerationError:
+        return False
+    return True
+
+
 def wire_of(type_: TypeEngine[Any], name: str) -> Wire:
     """Return how the values of a column type travel.
 
@@ -42,6 +75,9 @@ def wire_of(type_: TypeEngine[Any], name: str) -> Wire:
     Raises:
         UnknownColumnType: Nobody knows.
     """
+    for cls in type(type_).__mro__:
+        if cls in _REGISTERED:
+            return _REGISTERED[cls]
     if isinstance(type_, UTCDateTime):
         return wire.MOMENT
     if isinstance(type_, types.Interval):
@@ -49,7 +85,7 @@ def wire_of(type_: TypeEngine[Any], name: str) -> Wire:
     if isinstance(type_, types.PickleType):
         return _by_class(object, type_, name)
     if isinstance(type_, TypeDecorator):
-        return _utils_wire(type_) or _follow(type_, name)
+        return _utils_wire(type_, name) or _follow(type_, name)
     if isinstance(type_, types.ARRAY):
         item = wire_of(type_.item_type, name)
         for _ in range(type_.dimensions or 1):
@@ -65,6 +101,8 @@ def _follow(type_: TypeDecorator[Any], name: str) -> Wire:
     """Follow a decorator to what it says that it makes, else to what it is made of."""
     inner = type_.impl_instance
     made = _made_by(type_)
+    if made is None and _changes_results(type_):
+        raise _unknown(type_, name, "annotate what its process_result_value returns")
     if made is None or made is _python_type_of(inner):
         return wire_of(inner, name)
     if get_origin(made) in {list, dict} and isinstance(inner, types.JSON):
@@ -95,12 +133,17 @@ def _by_class(made: Any, type_: TypeEngine[Any], name: str) -> Wire:
     """
     if made in _BY_CLASS:
         return _BY_CLASS[made]
-    if made in (object, list, dict, tuple, type(None)):
-        raise UnknownColumnType(
-            f"{name} is a column of type {type(type_).__name__}, of which no form in JSON is known; "
-            "declare the field in the schema's body, or leave it out by exclude="
-        )
+    if made in (object, list, dict, tuple, type(None)) or not _is_known_to_pydantic(made):
+        raise _unknown(type_, name)
     return Wire(made, made)
+
+
+def _unknown(type_: TypeEngine[Any], name: str, *remedies: str) -> UnknownColumnType:
+    ways = "; ".join((*remedies, "declare the field in the schema's body", "leave it out by exclude="))
+    return UnknownColumnType(
+        f"{name} is a column of type {type(type_).__name__}, of which no form in JSON is known; "
+        f"register it with ligand_async.data.register_column_type(); {ways}"
+    )
 
 
 _BOOLEAN = Wire(bool, bool)
@@ -145,12 +188,24 @@ _BY_CLASS: dict[Any, Wire] = {
 _UTILS = "sqlalchemy_utils"
 
 
-def _utils_wire(type_: TypeDecorator[Any]) -> Wire | None:
-    """Return the annotation of a sqlalchemy-utils type whose `python_type` is not enough."""
+def _utils_wire(type_: TypeDecorator[Any], name: str) -> Wire | None:
+    """Return how the values of a sqlalchemy-utils type travel; None if it is another library's.
+
+    Raises:
+        UnknownColumnType: It is one whose values are objects of other libraries, or without a form in JSON.
+    """
     for cls in type(type_).__mro__:
         if cls.__module__.partition(".")[0] == _UTILS and cls.__name__ in _BY_NAME:
-            return _BY_NAME[cls.__name__](type_)
+            return _BY_NAME[cls.__name__](type_, name)
+    if type(type_).__module__.partition(".")[0] == _UTILS:
+        raise _unknown(type_, name)
     return None
+
+
+def _changes_results(type_: TypeDecorator[Any]) -> bool:
+    """Return whether a decorator makes something of what is stored, without saying what."""
+    kind = type(type_)
+    return any("process_result_value" in vars(cls) for cls in kind.__mro__[: kind.__mro__.index(TypeDecorator)])
 
 
 def _made_by(type_: TypeDecorator[Any]) -> Any:
@@ -179,7 +234,7 @@ def _returned_by(function: Any) -> Any:
     return kinds[0] if len(kinds) == 1 and kinds[0] not in (Any, object) else None
 
 
-def _choice(type_: Any) -> Wire:
+def _choice(type_: Any, _name: str) -> Wire:
     """Make the codes of a list of choices, or the values of an enumeration."""
     if isinstance(type_.choices, type):
         return Wire(type_.choices, type_.choices)
@@ -187,15 +242,43 @@ def _choice(type_: Any) -> Wire:
     return Wire(codes, Annotated[codes, BeforeValidator(values.code_of)])
 
 
-def _email(type_: Any) -> Wire:
+def _email(type_: Any, _name: str) -> Wire:
     """Make addresses, in lower case as they are stored."""
     return text(type_.impl_instance, AfterValidator(str.lower), pattern=values.EMAIL, form="email")
 
 
-def _url(type_: Any) -> Wire:
+def _url(type_: Any, _name: str) -> Wire:
     """Make URLs, which are read as objects where furl is installed."""
     wire = text(type_.impl_instance, AfterValidator(values.check_url), pattern=values.SPACELESS, form="uri")
     return Wire(wire.taken, Annotated[wire.given, BeforeValidator(values.plain_text)])
 
 
-_BY_NAME: dict[str, Callable[[Any], Wire]] = {"ChoiceType": _choice, "EmailType": _email, "URLType": _url}
+def _encrypted(type_: Any, name: str) -> Wire:
+    """Make what is encrypted."""
+    return wire_of(type_.underlying_type, name)
+
+
+def _scalar_list(type_: Any, name: str) -> Wire:
+    """Make an array of texts or numbers, which are stored in one text with something between them."""
+    if type_.coerce_func is str:
+        item = Annotated[
+            str, Field(min_length=1, pattern=values.STORABLE), AfterValidator(values.Without(type_.separator))
+        ]
+        return wire.list_of(Wire(item, str))
+    if type_.coerce_func in (int, float):
+        return wire.list_of(_BY_CLASS[type_.coerce_func])
+    raise _unknown(type_, name)
+
+
+_ADDRESS = Wire(IPv4Address | IPv6Address, IPv4Address | IPv6Address)
+_BY_NAME: dict[str, Callable[[Any, str], Wire]] = {
+    "ChoiceType": _choice,
+    "EmailType": _email,
+    "EncryptedType": _encrypted,
+    "IPAddressType": lambda _type, _name: _ADDRESS,
+    "JSONType": lambda _type, _name: wire.JSON,
+    "ScalarListType": _scalar_list,
+    "StringEncryptedType": _encrypted,
+    "URLType": _url,
+    "UUIDType": lambda _type, _name: _BY_CLASS[UUID],
+}

@@ -92,6 +92,19 @@ class Places:
         return value.quantize(Decimal(1).scaleb(-self.places), context=Context(prec=self.digits))
 
 
+@dataclass(frozen=True, slots=True)
+class Without:
+    """Refuses a text with another text in it."""
+
+    part: str
+
+    def __call__(self, value: str) -> str:
+        """Refuse what could not be taken apart again."""
+        if self.part in value:
+            raise PydanticCustomError("separator", "must not contain {part}", {"part": repr(self.part)})
+        return value
+
+
 def refuse_huge(value: Decimal) -> Decimal:
     """Refuse a number beyond the range of a double, which SQLite stores it as."""
     if abs(value) > Decimal(sys.float_info.max):
