@@ -140,7 +140,7 @@ async def read_by_depends(order: Annotated[OrderRead, Depends(find_order)]) -> O
 
 @routes.get("/cleaned/<uuid:order_id>")
 @operation
-async def read_and_clean_up(order_id: UUID, session: AsyncSession, cleaned: Cleaned) -> OrderRead:  # noqa: ARG001
+async def read_and_clean_up(order_id: UUID, session: AsyncSession, cleaned: Cleaned) -> OrderRead:  # noqa: ARG001  (it is made)
     """Read an order, with a service that cleans up."""
     return await get_or_404(session, Order, order_id, into=OrderRead)
 
@@ -220,7 +220,7 @@ async def fill(url: str) -> str:
         await connection.exec_driver_sql("CREATE ROLE bench LOGIN PASSWORD 'bench'")
         await connection.exec_driver_sql("GRANT ALL ON ALL TABLES IN SCHEMA public TO bench")
     await engine.dispose()
-    return make_url(url).set(username="bench", password="bench").render_as_string(hide_password=False)  # noqa: S106
+    return make_url(url).set(username="bench", password="bench").render_as_string(hide_password=False)  # noqa: S106  (of a throw-away server)
 
 
 async def measure(url: str, rounds: int = ROUNDS) -> tuple[dict[str, int], dict[str, list[float]]]:

@@ -143,7 +143,7 @@ class Server:
         began = time.perf_counter()
         with self._log.open("wb") as output:
             self.process = subprocess.Popen(
-                ["taskset", "-c", str(SERVER_CORE), *STACKS[name].command(port)],  # noqa: S607
+                ["taskset", "-c", str(SERVER_CORE), *STACKS[name].command(port)],  # noqa: S607  (found by PATH)
                 cwd=directory,
                 env=environment,
                 stdout=output,

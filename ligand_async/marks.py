@@ -168,7 +168,7 @@ def _guard(function: Callable[..., Any], mark: AccessMark) -> Callable[..., Any]
         check(mark)
         return function(*arguments, **named)
 
-    is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(kind, "__call__", None))  # noqa: B004
+    is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(kind, "__call__", None))  # noqa: B004  (its type)
     template = call_async if is_async else call
     if kind is not FunctionType:
         made: Any = functools.wraps(function)(template)

@@ -88,18 +88,25 @@ def takes_session(app: Quart, operation: Operation, rule: Rule) -> bool:
 
 
 _OPERATION = "_ligand_operation"
-_INSIDE = "_ligand_inside_operation"
+_UNROUTED = "_ligand_unrouted"
 
 
 def stamp_operation(view: _Handler, operation: Operation) -> None:
-    """Attach an operation to its view, and mark the handler as the inside of one."""
+    """Attach an operation to its view, and note on the handler that no route has the view yet."""
     setattr(view, _OPERATION, operation)
-    setattr(operation.handler, _INSIDE, True)
+    setattr(operation.handler, _UNROUTED, True)
 
 
-def is_inside_operation(handler: Any) -> bool:
-    """Return whether `@operation` has made a view of a function."""
-    return bool(getattr(handler, _INSIDE, False))
+def note_routed(view: Any) -> None:
+    """Note that a route has the view of an operation."""
+    operation = operation_of(view)
+    if operation is not None:
+        setattr(operation.handler, _UNROUTED, False)
+
+
+def is_unrouted(handler: Any) -> bool:
+    """Return whether `@operation` has made a view of a function, and no route has that view."""
+    return bool(getattr(handler, _UNROUTED, False))
 
 
 def operation_of(view: Any) -> Operation | None:

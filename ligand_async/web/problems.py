@@ -161,7 +161,7 @@ def init_problems(app: Quart, *, metadata: MetaData, renderer: ProblemRenderer =
 
 def _is_async(renderer: Any) -> bool:
     called = renderer.func if isinstance(renderer, functools.partial) else renderer
-    return inspect.iscoroutinefunction(called) or inspect.iscoroutinefunction(getattr(called, "__call__", None))  # noqa: B004
+    return inspect.iscoroutinefunction(called) or inspect.iscoroutinefunction(getattr(called, "__call__", None))  # noqa: B004  (its type)
 
 
 def _handler_of(app: Quart, problem: Problem) -> Callable[[Any], Any] | None:

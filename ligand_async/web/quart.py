@@ -41,7 +41,7 @@ from ligand_async.signals import (
     service_started,
 )
 from ligand_async.tasks import CLEANUP_SECONDS, ContainedExits, app_var
-from ligand_async.web.endpoint import handler_of, operation_of
+from ligand_async.web.endpoint import handler_of, note_routed, operation_of
 from ligand_async.web.guard import Guard, ResponseTimedOut
 from ligand_async.web.problems import (
     blueprints_of_current,
@@ -340,6 +340,7 @@ class LigandQuart(Quart):
                         "where the mark does not hold; add the route to the state: state.add_url_rule(…)"
                     )
         note_registered(view_func)
+        note_routed(view_func)
         super().add_url_rule(rule, endpoint, view_func, *arguments, **options)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

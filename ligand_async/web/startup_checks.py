@@ -9,7 +9,7 @@ from werkzeug.routing import Rule
 
 from ligand_async.context import service_of
 from ligand_async.web.depends import ServiceError, functions_of_dependencies
-from ligand_async.web.endpoint import Operation, binding_of, is_inside_operation, operation_of
+from ligand_async.web.endpoint import Operation, binding_of, is_unrouted, operation_of
 from ligand_async.web.features import FEATURES
 from ligand_async.web.inputs import Binding, OperationError, TakenBody
 from ligand_async.web.services import services_of
@@ -52,7 +52,7 @@ def _handlers_of(view: Callable[..., Any] | None, rule: Rule) -> Iterator[Callab
 def _mistakes_of_handler(app: Quart, rule: Rule, handler: Callable[..., Any]) -> Iterator[str]:
     """List what is wrong with one handler under one rule."""
     operation = operation_of(handler)
-    if operation is None and is_inside_operation(handler):
+    if operation is None and is_unrouted(handler):
         yield "@operation stands above the decorator of the route, which has registered the bare function; swap the two"
         return
     if operation is not None and rule.websocket:

@@ -70,7 +70,7 @@ async def test_a_request_within_a_request_is_not_its_caller_s() -> None:
     app.add_url_rule("/", "outer", outer)
     async with running(inner, tables=False):
         assert (await get(app, "/", "user")).json == {"inner": [None, "root"], "outer": "ada"}
-    assert before == [None, None]
+    assert [principal and principal.subject for principal in before] == [None, "root"]  # authentication comes first
 
 
 async def test_callers_at_once_are_not_mixed_up() -> None:

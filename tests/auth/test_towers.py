@@ -441,7 +441,7 @@ class _Proxy:
     def __getattribute__(self, name: str) -> Any:
         raise RuntimeError(f"{name}: working outside of a request")
 
-    __call__ = __eq__ = __hash__ = __bool__ = __iter__ = __len__ = __getattribute__  # type: ignore[assignment]
+    __call__ = __eq__ = __hash__ = __bool__ = __iter__ = __len__ = __getattribute__  # type: ignore[assignment]  # one for all
 
 
 def test_the_checks_at_start_touch_no_proxy() -> None:

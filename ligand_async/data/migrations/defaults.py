@@ -68,7 +68,7 @@ def _default_differs(context: AutogenContext, inspected: Column[Any], declared: 
     connection = context.connection
     try:
         with nullcontext() if connection is None else connection.begin_nested():
-            differs: bool = context.migration_context.impl.compare_server_default(  # type: ignore[no-untyped-call]
+            differs: bool = context.migration_context.impl.compare_server_default(  # type: ignore[no-untyped-call]  # Alembic has no hint
                 inspected, declared, text, there
             )
             return differs
