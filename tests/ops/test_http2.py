@@ -253,6 +253,7 @@ async def test_websocket_over_http2() -> None:
     head = [*fields(b"/echo", b"CONNECT"), (b":protocol", b"websocket"), (b"sec-websocket-version", b"13")]
     async with h2_client() as client:
         stream = await client.send(*head, end=False)
+        await client.read_until(lambda: stream in client.headers)  # a client may not send before
         client.connection.send_data(stream, websocket_frame(b"hello", opcode=1))
         await client.flush()
         await client.read_until(lambda: b"5" in client.bodies.get(stream, b""))
