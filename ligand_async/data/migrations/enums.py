@@ -216,7 +216,7 @@ $ligand$
 
 
 def _execute(operations: Operations, sql: str) -> None:
-    """Run SQL as it stands: colons and percent signs in labels are no parameters."""
+    """Run SQL as it stands: colons and percent signs in labels are not parameters."""
     operations.execute(DDL(sql.replace("%", "%%")))  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 
 
