@@ -144,6 +144,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.extended
 def test_another_process_takes_the_authority_from_its_environment(tmp_path: Path) -> None:
     """`SSL_CERT_FILE` is read by the service itself, when it first calls out."""
     authority = Authority(tmp_path)

@@ -424,6 +424,7 @@ def orders(mark: Decorator, other: Decorator) -> Iterator[tuple[str, Blueprint]]
 @pytest.mark.ligand_conformance("off", reason="quart-schema writes a str as HTML")
 @pytest.mark.parametrize("other", OTHERS)
 @pytest.mark.parametrize("mark", MARKS)
+@pytest.mark.extended
 async def test_no_order_of_decorators_weakens_a_mark(mark: str, other: str) -> None:
     """The app does not start, and its error names the route; or over HTTP the mark holds as it was written."""
     everything = [*orders(MARKS[mark], OTHERS[other])]

@@ -213,6 +213,7 @@ async def test_an_async_test_runs_them(database_url: str, monkeypatch: pytest.Mo
 @pytest.mark.ligand_database("sqlite")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize(("name", "ended"), [("wait", "cancelled\nclose\n"), ("wait_in_python", "close\n")])
+@pytest.mark.extended
 def test_a_signal_stops_the_function_and_then_the_app(
     run: Run, database_url: str, name: str, ended: str, number: signal.Signals, code: int
 ) -> None:
@@ -228,6 +229,7 @@ def test_a_signal_stops_the_function_and_then_the_app(
 
 
 @pytest.mark.ligand_database("sqlite")
+@pytest.mark.extended
 def test_a_second_signal_ends_the_process(run: Run, database_url: str) -> None:
     """Also while the app hangs as it stops."""
     del run

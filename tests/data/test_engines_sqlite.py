@@ -137,6 +137,7 @@ def readable() -> Iterator[Path]:
 
 @pytest.mark.parametrize("journal", ["WAL", "DELETE"])
 @pytest.mark.parametrize("directory_too", [True, False])
+@pytest.mark.extended
 async def test_a_file_that_cannot_be_written_still_reads(readable: Path, journal: str, directory_too: bool) -> None:
     """Row 166: reads work, and a write is a 503 that says so, not a 500 that blames the handler."""
     file = readable / "shop.db"

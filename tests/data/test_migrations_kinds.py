@@ -21,6 +21,8 @@ from ligand_async.data.migrations import (
 )
 from tests.data.migration_files import EMPTY, fetch, make_base, reflect, schema_of, settings_for
 
+pytestmark = pytest.mark.extended  # many migrations, on both databases
+
 Items = Callable[[], list[Any]]
 
 

@@ -26,6 +26,8 @@ from ligand_async.data.migrations import (
 from ligand_async.data.migrations.lock import hold_migration_lock
 from tests.data.migration_files import EMPTY, connected, create_table, fetch, settings_for, tables_of, write_migration
 
+pytestmark = pytest.mark.extended  # processes that wait for each other
+
 ROOT = Path(__file__).parents[2]
 REPLICAS = 10
 

@@ -190,6 +190,7 @@ async def test_a_put_of_the_same_changes_nothing(client: Client) -> None:
     ],
     ids=lambda moves: " ".join(f"{name}{position}" for name, position in moves.items()),
 )
+@pytest.mark.extended
 async def test_rows_exchange_unique_values(client: Client, moves: dict[str, int]) -> None:
     """Lines take each other's positions, and those of removed lines, though the database allows none twice."""
     lines = [{"position": number, "product": name} for number, name in enumerate("abc", 1)]
@@ -390,6 +391,7 @@ def name_rows(body: dict[str, Any], before: dict[str, Any], kept: list[int]) -> 
                 discount["id"] = other["id"]
 
 
+@pytest.mark.extended
 def test_what_is_answered_is_what_is_read_next(database_url: str, figure: Callable[[int, int], int]) -> None:
     """For any nested bodies, POST and PUT answer what the next GET answers, with one tag; the version rises once."""
     with asyncio.Runner() as runner:

@@ -229,6 +229,7 @@ async def test_a_replica_is_looked_at_too(postgres_url: str) -> None:
         await start(url, database_replica_urls=(postgres_url,))
 
 
+@pytest.mark.extended
 async def test_who_cannot_be_looked_at_is_looked_at_later(postgres_url: str, caplog: pytest.LogCaptureFixture) -> None:
     """A service starts while its database is away; each connection is looked at before anything runs on it."""
     await prepare(postgres_url)

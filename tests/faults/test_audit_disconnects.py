@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
+import pytest
 from quart import Quart
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -46,6 +47,7 @@ async def ask(port: int, number: int) -> int | None:
     return await send(port, "POST", "/accounts", {"name": "x", "number": number}, leave_after=leave_after)
 
 
+@pytest.mark.extended
 async def test_random_disconnects_leave_as_many_events_as_rows(
     database_url: str, figure: Callable[[int, int], int]
 ) -> None:

@@ -70,6 +70,7 @@ async def leave_or_stay(port: int, number: int) -> int | None:
     return await send(port, "POST", "/slow", {"name": f"item {number}"}, leave_after=leave_after)
 
 
+@pytest.mark.extended
 async def test_random_disconnects_lose_nothing(database_url: str, figure: Callable[[int, int], int]) -> None:
     """Row 104: whenever clients leave, each row has its callback, each 201 its row, and each connection its pool.
 

@@ -73,6 +73,7 @@ async def behind_a_proxy(url: str, **settings: Any) -> AsyncIterator[tuple[Clien
 
 @pytest.mark.parametrize("pooler", ["none", "transaction"])
 @pytest.mark.parametrize("path", ["GET /items", "GET /snapshot", "POST /items"])
+@pytest.mark.extended
 async def test_open_connection(postgres_url: str, path: str, pooler: str) -> None:
     """A statement on a connection of the pool is given up after DATABASE_COMMAND_TIMEOUT, and that is the answer."""
     method, path = path.split()
@@ -98,6 +99,7 @@ async def test_end_of_the_transaction(postgres_url: str, path: str, expected: in
 
 
 @pytest.mark.parametrize("answers", [0, 1, 2, 5, 8, 10, 12])
+@pytest.mark.extended
 async def test_new_connection(postgres_url: str, answers: int) -> None:
     """At whatever point of its first steps a connection falls silent, the answer is a 503 or 504 within the limit."""
     async with behind_a_proxy(postgres_url) as (client, proxy):
@@ -110,6 +112,7 @@ async def test_new_connection(postgres_url: str, answers: int) -> None:
         assert count_checked_out() == 0
 
 
+@pytest.mark.extended
 async def test_no_connection_is_503_at_the_connect_timeout(postgres_url: str) -> None:
     """Where no connection can be made, DATABASE_CONNECT_TIMEOUT is the limit."""
     async with behind_a_proxy(postgres_url) as (client, proxy):
@@ -122,6 +125,7 @@ async def test_no_connection_is_503_at_the_connect_timeout(postgres_url: str) ->
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.extended
 async def test_deadline_of_the_request(postgres_url: str, method: str) -> None:
     """Where REQUEST_TIMEOUT is nearer, it is the limit, and at most a second of clean-up."""
     async with behind_a_proxy(postgres_url, request_timeout=LIMIT, database_command_timeout=20.0) as (client, proxy):
@@ -135,6 +139,7 @@ async def test_deadline_of_the_request(postgres_url: str, method: str) -> None:
         assert LIMIT - 0.1 < seconds < LIMIT + 1.0 + SLACK
 
 
+@pytest.mark.extended
 async def test_statement_on_a_live_server_is_still_cancelled(postgres_url: str) -> None:
     """The server ends a statement that was given up, although nobody waits for that."""
 
@@ -155,6 +160,7 @@ async def test_statement_on_a_live_server_is_still_cancelled(postgres_url: str) 
         pytest.fail("the statement goes on")
 
 
+@pytest.mark.extended
 async def test_sqlalchemy_waits_for_a_goodbye(postgres_url: str) -> None:
     """SQLAlchemy's own `do_terminate` keeps a silent connection for two seconds; else ours is not needed any more."""
     async with proxied(postgres_url) as proxy:

@@ -127,6 +127,7 @@ async def test_a_refused_cursor_does_not_poison_its_connection(postgres_url: str
 
 
 @pytest.mark.parametrize("path", ["/slow", "/slow-records"])
+@pytest.mark.extended
 async def test_clients_that_leave_at_any_moment_leave_nothing(database_url: str, path: str) -> None:
     """Twenty streams are left at random moments; none keeps the only connection."""
     async with running(make_export(database_url)) as client:

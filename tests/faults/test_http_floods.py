@@ -28,6 +28,8 @@ from tests.faults.floods import (
 )
 from tests.servers import Launched, launched
 
+pytestmark = pytest.mark.extended  # floods take seconds
+
 ASK = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 

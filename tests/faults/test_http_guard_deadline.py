@@ -184,6 +184,7 @@ async def test_a_slow_statement_is_504_at_the_deadline(database_url: str) -> Non
         assert await count_items() == 0
 
 
+@pytest.mark.extended
 async def test_a_commit_that_has_begun_is_waited_for(database_url: str) -> None:
     """Row 19: what is stored is answered so, however long the commit and its callbacks take."""
 

@@ -84,6 +84,7 @@ def test_requests_in_flight_finish(tmp_path: Path) -> None:
     assert 1 < took < 3 + SPARE
 
 
+@pytest.mark.extended
 def test_streams_are_told_first(tmp_path: Path) -> None:
     """Row 158: websockets get 1001; a stream may say good-bye when it is told; others are ended whole; no traceback."""
     with leaving(tmp_path) as server, ExitStack() as stack:
@@ -103,6 +104,7 @@ def test_streams_are_told_first(tmp_path: Path) -> None:
     assert took < 2 + SPARE
 
 
+@pytest.mark.extended
 def test_drain_delay(tmp_path: Path) -> None:
     """Row 116: readiness is 503 at once; for the delay everything else is served, and the answers say it is the end."""
     with leaving(tmp_path, drain_delay="1.5") as server:
@@ -172,6 +174,7 @@ HELD: dict[str, Callable[[Launched, ExitStack], None]] = {
 
 
 @pytest.mark.parametrize("name", quick_first(HELD, 2))
+@pytest.mark.extended
 def test_hard_limit(tmp_path: Path, name: str) -> None:
     """Row 161: the process ends within grace period and two seconds, whatever is open, and its exit code says so."""
     with leaving(tmp_path, grace_period="1") as server, ExitStack() as stack:
@@ -215,6 +218,7 @@ ENDED: dict[str, Callable[[Launched, ExitStack], None]] = {
 
 
 @pytest.mark.parametrize("name", quick_first(ENDED, 2))
+@pytest.mark.extended
 def test_clean_end_of_what_is_open(tmp_path: Path, name: str) -> None:
     """Row 161: what only stays open is ended, and the exit code is 0; on Python 3.12 it kept hypercorn for ever."""
     with leaving(tmp_path) as server, ExitStack() as stack:
@@ -227,6 +231,7 @@ def test_clean_end_of_what_is_open(tmp_path: Path, name: str) -> None:
     assert took < 3 + SPARE
 
 
+@pytest.mark.extended
 def test_second_signal_hastens(tmp_path: Path) -> None:
     """Row 161: a second signal ends the drain delay and the grace period."""
     with leaving(tmp_path, drain_delay="20", grace_period="20") as server, ExitStack() as stack:
@@ -240,6 +245,7 @@ def test_second_signal_hastens(tmp_path: Path) -> None:
     assert (code, took < 2 + SPARE) == (FORCED, True)
 
 
+@pytest.mark.extended
 def test_app_that_does_not_close(tmp_path: Path) -> None:
     """Row 161: what the app closes, such as its pools, has the rest of the time and no more."""
     (tmp_path / "clinging").touch()
@@ -252,6 +258,7 @@ def test_app_that_does_not_close(tmp_path: Path) -> None:
     assert took < 3 + SPARE
 
 
+@pytest.mark.extended
 def test_background_task_that_does_not_end(tmp_path: Path) -> None:
     """Row 161: a background task is cancelled in time for the app to close what it has opened."""
     with leaving(tmp_path, grace_period="1") as server:
@@ -264,6 +271,7 @@ def test_background_task_that_does_not_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/nap/60.0", "/hang"], ids=["stopped", "hung"])
+@pytest.mark.extended
 def test_what_the_grace_cuts(tmp_path: Path, path: str) -> None:
     """Row 165: a request that is cut is answered with 503 and Retry-After, and has one line in the log."""
     with leaving(tmp_path, grace_period="0.5") as server:
@@ -284,6 +292,7 @@ def test_what_the_grace_cuts(tmp_path: Path, path: str) -> None:
     assert len([line for line in log.splitlines() if f"GET {path} 503" in line]) == (path != "/hang")
 
 
+@pytest.mark.extended
 def test_requests_over_http2_finish(tmp_path: Path) -> None:
     """Row 164: over HTTP/2 GOAWAY says that the connection ends, and what was asked before is answered."""
     with leaving(tmp_path) as server, connect(server.address, 20) as connection:
@@ -299,6 +308,7 @@ def test_requests_over_http2_finish(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.extended
 def test_load_through_a_stop(tmp_path: Path, number: int, figure: Callable[[int, int], int]) -> None:
     """Row 164: clients that keep their connections, and follow `Connection: close`, lose no request to a stop."""
     answered: list[int] = []
@@ -348,6 +358,7 @@ def ask_on_and_on(server: Launched, stop: threading.Event, answered: list[int], 
             connection = None
 
 
+@pytest.mark.extended
 def test_exit_code_of_a_failed_start(tmp_path: Path) -> None:
     """Row 114: a service that does not start exits with 1, and the last line says why."""
     with socket.create_server(("127.0.0.1", 0)) as other:

@@ -73,6 +73,7 @@ async def settle(app: Quart) -> None:
         await asyncio.sleep(0.02)
 
 
+@pytest.mark.extended
 async def test_random_disconnects_lose_no_signal(database_url: str, figure: Callable[[int, int], int]) -> None:
     """Whenever clients leave, what is stored was told as committed, once, and what is not never was.
 

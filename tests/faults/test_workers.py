@@ -15,6 +15,8 @@ from tests.faults.floods import BUSY
 from tests.http import exchange_now, request
 from tests.servers import LIGAND, ROOT, Launched, free_port, launched
 
+pytestmark = pytest.mark.extended  # processes that die and come back
+
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Launched]:

@@ -162,6 +162,7 @@ client.get("http://ada:s3cret@other.example/path?token=s3cret#s3cret")
 
 @pytest.mark.parametrize("kind", ["basicConfig", "structlog", "dictConfig", "dictConfig of it"])
 @pytest.mark.parametrize("first", [True, False], ids=["before", "after"])
+@pytest.mark.extended
 def test_logs_of_the_service_s_own_hold_no_secrets_of_urls(kind: str, first: bool) -> None:
     """Whoever configures logging, before the app is made or after: lines about calls name the address and no more."""
     done = run("local", OWN_LOGS.format(kind=kind, first=first))

@@ -222,6 +222,7 @@ async def test_off_without_a_reason(): await get()
 """
 
 
+@pytest.mark.extended
 def test_a_suite_turns_it_on(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a setting of pytest, and less strictly by a marker; switched off only for a reason."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

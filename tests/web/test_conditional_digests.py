@@ -246,6 +246,7 @@ async def test_triggers_of_the_table_are_seen(postgres_url: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.extended
 async def test_of_many_with_one_tag_one_wins(database_url: str, way: str, figure: Callable[[int, int], int]) -> None:
     """Of eight changes with one tag, one is made and seven are a 412, however the handler changes the row."""
     async with serving(database_url, database_pool_size=8, database_pool_timeout=20) as client:

@@ -205,6 +205,7 @@ STATEMENTS: dict[str, tuple[Any, type[BaseModel], list[Any]]] = {
 
 
 @pytest.mark.parametrize("case", STATEMENTS)
+@pytest.mark.extended
 async def test_any_select_is_paged(app: Quart, case: str) -> None:
     """Page by page, by cursor and by number, it is what it is at once; and it is counted right."""
     statement, into, unique = STATEMENTS[case]
