@@ -142,7 +142,7 @@ PROBES = (
     Probe(51, "and nobody who reads it", request("GET", "/pets/", f"Content-Length: {10**12}"), (413,)),
     Probe(54, "body that does not come", request("POST", "/pets/", JSON, "Content-Length: 9"), (408,)),
     Probe(54, "head that does not end", b"GET /pets/ HTTP/1.1\r\nHo", (408,)),
-    Probe(60, "%0a in the path", get("/pets/a%0aforged"), (404,)),
+    Probe(60, "%0a in the path", get("/pets/a%0aforged"), (400,)),
     Probe(65, "preflight of a foreign origin",
           request("OPTIONS", "/pets/", "Origin: https://evil.example", "Access-Control-Request-Method: POST"),
           (200, 204, 403)),

@@ -137,8 +137,8 @@ async def hear(app: Quart, *, request: int, **_: object) -> None:
 @operation(status=201)
 async def with_ledger(
     data: Plan,
+    ledger: Annotated[Ledger, Depends(keep_ledger)],  # the first: closed after the others, it sees their failures
     helper: Annotated[Helper, Depends(help_out)],
-    ledger: Annotated[Ledger, Depends(keep_ledger)],
     session: AsyncSession,
 ) -> Any:
     """Work with both services."""
