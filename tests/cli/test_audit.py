@@ -106,6 +106,7 @@ def test_table_says_who_did_what(audit: Run) -> None:
         (["--limit", "2"], 2),
     ],
 )
+@pytest.mark.extended
 def test_events_are_narrowed(audit: Run, options: list[str], count: int) -> None:
     """Each option leaves what it says, `--limit` the newest."""
     found = json.loads(audit("show", "--format", "json", *options).output)

@@ -69,6 +69,7 @@ def run(environment: str, program: str = PROGRAM) -> subprocess.CompletedProcess
 
 
 @pytest.mark.parametrize("environment", ["prod", "stage"])
+@pytest.mark.extended
 def test_machines_read_one_object_a_line(environment: str) -> None:
     """From logging and structlog alike, each with the request's id; a traceback is a member, written once."""
     lines = [json.loads(line) for line in run(environment).stderr.splitlines()]
@@ -96,6 +97,7 @@ def test_people_read_lines() -> None:
 
 
 @pytest.mark.parametrize(("environment", "handlers"), [("local", 1), ("prod", 1), ("testing", 0), ("cli", 0)])
+@pytest.mark.extended
 def test_logging_is_configured_once_or_not_at_all(environment: str, handlers: int) -> None:
     """Two apps share the process's log; `testing` and `cli` leave it alone."""
     assert run(environment).stdout.split()[-1] == str(handlers)
