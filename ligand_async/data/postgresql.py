@@ -1,6 +1,7 @@
 """Connections to PostgreSQL: a database URL and the settings, as SQLAlchemy's engine and asyncpg take them."""
 
 import asyncio
+import logging
 import os
 import random
 import ssl
@@ -278,6 +279,10 @@ class PostgresPool(AsyncAdaptedQueuePool):
             return super().connect()
         except _BROKEN as error:
             raise DatabaseUnreachable(f"a new connection was not ready in time: {type(error).__name__}") from error
+
+
+# SQLAlchemy names a pool's logger after its class, so its lines about each pool that is closed would count as ours.
+logging.getLogger(f"{__name__}.{PostgresPool.__name__}").setLevel(logging.WARNING)
 
 
 def bound_new_connections(engine: AsyncEngine) -> None:

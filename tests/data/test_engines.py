@@ -1,6 +1,7 @@
 """Engines: one that writes, one that reads, those of the replicas; database URLs; what read sessions refuse."""
 
 import asyncio
+import logging
 import time
 from pathlib import Path
 
@@ -342,3 +343,12 @@ async def test_plain_urls_work_end_to_end(postgres_url: str, scheme: str) -> Non
     app = make_app(postgres_url.replace("postgresql+asyncpg", scheme))
     async with running(app, tables=False), db.read() as session:
         assert await session.scalar(text("SELECT 1")) == 1
+
+
+async def test_a_stop_says_nothing_of_pools(postgres_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """SQLAlchemy's lines about its pools are not among ours at INFO."""
+    caplog.set_level(logging.INFO, "ligand_async")
+    async with running(make_app(postgres_url)):
+        await db.check()
+
+    assert [record for record in caplog.records if "ool" in record.name] == []
