@@ -12,6 +12,8 @@ from ligand_async.cli import ligand
 from ligand_async.cli.db import db
 from tests.data.migration_files import create_table, fetch, tables_of, write_migration
 
+pytestmark = pytest.mark.extended  # a process or a database for each command
+
 Run = Callable[..., Result]
 
 ROOT = Path(__file__).parents[2]

@@ -36,6 +36,8 @@ from tests.data.migration_files import (
     write_migration,
 )
 
+pytestmark = pytest.mark.extended  # many migrations, on both databases
+
 
 class Mood(enum.Enum):
     """A native enum type on PostgreSQL."""
