@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 _READ_AT_ONCE = 64 * 1024  # bytes
 _WRITE_AT_ONCE = 64 * 1024  # bytes
-_ACCEPT_AT_ONCE = 64  # connections per turn of the loop
+_ACCEPT_AT_ONCE = 128  # connections per turn of the loop; uvloop itself accepts one, and others starve meanwhile
 _ACCEPT_PAUSE = 0.1  # seconds, where the process can open no more files
 _LOG_INTERVAL = 1.0  # seconds between two log lines about connections that could not be accepted
 _TELL_TIMEOUT = 0.5  # seconds for what connections are told when the server stops

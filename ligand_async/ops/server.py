@@ -104,11 +104,20 @@ def serve_on(
     """
     server = Server(app, settings, listener)
     try:
-        with _Signals(server) as signals:
-            asyncio.run(server.serve(signals.hand_over, announce, life))
+        with _Signals(server) as signals, asyncio.Runner(loop_factory=make_loop) as runner:
+            runner.run(server.serve(signals.hand_over, announce, life))
     finally:
         # The process ends. Python would look through all its objects twice, which takes a third of a second.
         gc.freeze()
+
+
+def make_loop() -> asyncio.AbstractEventLoop:
+    """Return a new event loop: uvloop's, or asyncio's where the platform has no uvloop."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
 
 
 def longest_stop(settings: Settings) -> float:

@@ -1,12 +1,15 @@
 """The server's socket and configuration: what it says when it cannot listen, and which limits it has."""
 
+import asyncio
 import socket
+import sys
 
 import pytest
+import uvloop
 
 from ligand_async import Settings
 from ligand_async.ops import ServerError
-from ligand_async.ops.server import HEAD_BYTES, configure, open_listener
+from ligand_async.ops.server import HEAD_BYTES, configure, make_loop, open_listener
 
 
 @pytest.fixture
@@ -45,3 +48,20 @@ def test_server_takes_what_the_guard_refuses(settings: Settings) -> None:
     assert (config.h11_max_incomplete_size, config.h2_max_header_list_size) == (HEAD_BYTES, HEAD_BYTES)
     assert config.websocket_max_message_size == 1000
     assert b"server" not in dict(config.response_headers("h11"))
+
+
+def test_loop_is_the_fast_one() -> None:
+    """The server runs on uvloop."""
+    loop = make_loop()
+    loop.close()
+
+    assert isinstance(loop, uvloop.Loop)
+
+
+def test_loop_is_of_asyncio_where_there_is_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A platform without uvloop serves all the same."""
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    loop = make_loop()
+    loop.close()
+
+    assert isinstance(loop, asyncio.BaseEventLoop)
