@@ -3,7 +3,7 @@
 import functools
 import json as json_text
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
@@ -11,17 +11,17 @@ from urllib.parse import urlsplit
 import httpx2
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
-from quart import has_request_context, has_websocket_context, request, websocket
 
 from ligand_async.auth import HTTPClient
-from ligand_async.context import current_request_id
 from ligand_async.paths import leads_down
 from ligand_async.settings import is_base_url
 from ligand_async.upstream.credentials import ClientCredentials, ForwardToken, outgoing_token_of
 from ligand_async.upstream.failures import bad_answer
 from ligand_async.upstream.retries import UpstreamCalls
+from ligand_async.upstream.transport import BoundTransport
 
 T = TypeVar("T")
+C = TypeVar("C")
 _CONNECT_TIMEOUT = 2.0  # seconds
 _Query = Mapping[str, str | int | float | bool | list[str] | None]
 
@@ -69,6 +69,7 @@ class ServiceClient:
         )
         forwards = isinstance(credentials, ForwardToken)
         self._calls = UpstreamCalls(http, self._token, forwards=forwards, retries=retries)
+        self._bound = BoundTransport(self._calls, self.base_url, timeout=timeout)
 
     async def request(
         self,
@@ -101,8 +102,7 @@ class ServiceClient:
             Unauthorized: The caller sent no token that could be forwarded.
             ValueError: The path or a header is not valid.
         """
-        sent = httpx2.Headers(_carried_headers())
-        sent.update(headers)
+        sent = httpx2.Headers(headers)
         if json is not None:
             content = json_text.dumps(to_jsonable_python(json, by_alias=True), allow_nan=False).encode()
             sent.setdefault("Content-Type", "application/json")
@@ -192,6 +192,18 @@ class ServiceClient:
         """Send a DELETE request, without retries; see `request`."""
         return await self.request("DELETE", path, headers=headers, timeout=timeout)
 
+    def bind(self, make: Callable[..., C]) -> C:
+        """Return a generated Python client whose calls are made as `request` makes them.
+
+        They have the credentials, the deadline, the retries and the headers of this client, and fail with the same
+        problems. The generated client has async functions only, and can be used as long as this one is open. Its
+        `with_timeout` sets the seconds of a whole call.
+
+        Args:
+            make: The class `AuthenticatedClient` of a package that `ligand client` generated.
+        """
+        return make(base_url=self.base_url, token="", prefix="", httpx_args={"transport": self._bound})
+
     async def close(self) -> None:
         """Close the connections. A later call raises RuntimeError."""
         await self._token.close()
@@ -255,30 +267,3 @@ def _checked_path(path: str) -> str:
             "urllib.parse.quote(value, safe=''); no step may be `.` or `..`, not even a quoted one"
         )
     return path
-
-
-# Trace Context, section 3.2: version, trace-id, parent-id, flags; later versions may go on behind a hyphen.
-_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?P<more>-.*)?")
-
-
-def _carried_headers() -> dict[str, str]:
-    """Return `X-Request-ID` and `traceparent`, if the current request has them."""
-    found = {"X-Request-ID": current_request_id(), "traceparent": _incoming_traceparent()}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _incoming_traceparent() -> str | None:
-    """Return the `traceparent` of the current request, or None if it has no valid one.
-
-    A later version is reduced to the members of version 00 (Trace Context, section 3.2.3).
-    """
-    if not (has_request_context() or has_websocket_context()):
-        return None
-    values = (request if has_request_context() else websocket).headers.getlist("traceparent")
-    match = _TRACEPARENT.fullmatch(values[0]) if len(values) == 1 else None
-    if match is None:
-        return None
-    value = match.string
-    if value.startswith("00"):
-        return value if match["more"] is None else None
-    return f"00-{value[3:55]}"

@@ -1,13 +1,15 @@
-"""One call to another service: its attempts, its token and its time."""
+"""One call to another service: its attempts, its token, its trace and its time."""
 
 import asyncio
 import logging
 import random
+import re
 
 import httpx2
+from quart import has_request_context, has_websocket_context, request, websocket
 
 from ligand_async.auth import HTTPClient
-from ligand_async.context import current_deadline
+from ligand_async.context import current_deadline, current_request_id
 from ligand_async.errors import Forbidden
 from ligand_async.upstream.credentials import OutgoingToken
 from ligand_async.upstream.failures import UpstreamFailed, failure_of_answer, failure_of_error, too_late
@@ -61,6 +63,8 @@ class UpstreamCalls:
         Raises:
             Problem: There is no such response.
         """
+        for name, value in _carried_headers().items():
+            request.headers.setdefault(name, value)
         left = current_deadline().seconds_left
         limit = asyncio.timeout(seconds if left is None else min(seconds, left))
         try:
@@ -137,3 +141,30 @@ def _seconds_left(limit: asyncio.Timeout) -> float:
 def _log(request: httpx2.Request, reason: str) -> None:
     """Log the failure without path and query, which may contain personal data."""
     logger.warning("call to %s://%s failed: %s", request.url.scheme, request.url.netloc.decode(), reason)
+
+
+# Trace Context, section 3.2: version, trace-id, parent-id, flags; later versions may go on behind a hyphen.
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?P<more>-.*)?")
+
+
+def _carried_headers() -> dict[str, str]:
+    """Return `X-Request-ID` and `traceparent`, if the current request has them."""
+    found = {"X-Request-ID": current_request_id(), "traceparent": _incoming_traceparent()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _incoming_traceparent() -> str | None:
+    """Return the `traceparent` of the current request, or None if it has no valid one.
+
+    A later version is reduced to the members of version 00 (Trace Context, section 3.2.3).
+    """
+    if not (has_request_context() or has_websocket_context()):
+        return None
+    values = (request if has_request_context() else websocket).headers.getlist("traceparent")
+    match = _TRACEPARENT.fullmatch(values[0]) if len(values) == 1 else None
+    if match is None:
+        return None
+    value = match.string
+    if value.startswith("00"):
+        return value if match["more"] is None else None
+    return f"00-{value[3:55]}"

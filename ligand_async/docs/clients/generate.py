@@ -30,6 +30,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ligand_async.docs.clients.package import ClientError, Package
+from ligand_async.docs.clients.templates import write_templates
 
 TIMEOUT = 120.0  # seconds
 
@@ -100,7 +101,8 @@ def _command_for(kind: str, package: Package, document: Path, target: Path) -> l
 
 def _openapi_python_client(package: Package, document: Path, target: Path) -> list[str]:
     """Return the command for Python, whose warnings are failures: it would leave out what it does not understand."""
-    locate("openapi_python_client")
+    templates = document.with_name("templates")
+    write_templates(locate("openapi_python_client") / "templates", templates)
     told = _with_texts_as_bytes(json.loads(document.read_text(encoding="utf-8")))
     document.write_text(json.dumps(told), encoding="utf-8")
     options = document.with_name("options.json")
@@ -115,7 +117,7 @@ def _openapi_python_client(package: Package, document: Path, target: Path) -> li
         )
     )
     files = ["--path", str(document), "--config", str(options), "--output-path", str(target)]
-    arguments = ["generate", *files, "--meta", "pdm", "--fail-on-warning"]
+    arguments = ["generate", *files, "--meta", "pdm", "--fail-on-warning", "--custom-template-path", str(templates)]
     return [sys.executable, "-m", "openapi_python_client", *arguments]
 
 

@@ -138,7 +138,7 @@ def pack(source: Path, archive: Path, *, top: str) -> None:
             raise
 
 
-_FORMAT = 1  # of the zips: a new one makes those of earlier releases unknown
+_FORMAT = 2  # of the zips: a new one makes those of earlier releases unknown
 
 
 def digest_of(document: dict[str, Any], package: Package) -> str:
