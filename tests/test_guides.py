@@ -69,6 +69,8 @@ async def test_operations_guide_serves(guide: ModuleType, sqlite_url: str) -> No
         assert created.status_code == 201
         assert (await client.get(created.headers["Location"])).status_code == 200
         assert (await (await client.get("/books/?title=Emma")).get_json())["total"] == 1
+        receipt = await client.get(f"{created.headers['Location']}/receipt", headers={"Range": "bytes=-4"})
+        assert (receipt.status_code, await receipt.get_data()) == (206, b"5.00")
         assert await (await client.get("/books/greeting?times=2")).get_json() == "hello Quart hello Quart "
         assert (await client.put(f"{created.headers['Location']}/lending")).status_code == 202
         assert (await client.post(f"{created.headers['Location']}/reminders")).status_code == 202

@@ -6,6 +6,7 @@ from ligand_async.web.body import Body, Form, UploadedFile, scan
 from ligand_async.web.conditional import check_preconditions, conditional
 from ligand_async.web.depends import Depends, ServiceError
 from ligand_async.web.deprecation import deprecated, init_deprecation
+from ligand_async.web.downloads import Download, make_download
 from ligand_async.web.endpoint import RETRY_AFTER, DocumentError, Endpoint, Feature, Operation, operation_of
 from ligand_async.web.features import FEATURES
 from ligand_async.web.fields import Place, alias_of, wire_name
@@ -43,6 +44,7 @@ __all__ = [
     "Body",
     "Depends",
     "DocumentError",
+    "Download",
     "Endpoint",
     "ErrorReturned",
     "Feature",
@@ -85,6 +87,7 @@ __all__ = [
     "limit",
     "limit_failures",
     "make_audit_blueprint",
+    "make_download",
     "media_types_of",
     "operation",
     "operation_of",

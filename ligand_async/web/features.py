@@ -5,6 +5,7 @@ To add a feature, write one module (`deprecation.py` is a short example) and nam
 
 from ligand_async.web.conditional import CONDITIONAL
 from ligand_async.web.deprecation import DEPRECATION
+from ligand_async.web.downloads import DOWNLOADS
 from ligand_async.web.endpoint import Feature
 from ligand_async.web.idempotency import IDEMPOTENCY
 from ligand_async.web.limits import LIMITS
@@ -17,6 +18,7 @@ from ligand_async.web.tags import TAGS
 FEATURES: tuple[Feature, ...] = (
     PAGES,
     CONDITIONAL,
+    DOWNLOADS,
     IDEMPOTENCY,
     PRINCIPAL_SESSIONS,
     LIMITS,
