@@ -54,8 +54,9 @@ test-all: tools generators  ## Test what needs more: browser, issuer, compilers,
 	@$(PYTEST) -n 2 --dist loadfile -m extended $(ARGS)
 
 openapi: export LIGAND_ENVIRONMENT := cli
-openapi: core  ## Renew the petstore's OpenAPI document in the repository, which a test compares
-	@$(BIN)/ligand --app $(APP) openapi write -o examples/petstore/openapi.json
+openapi: core  ## Renew the OpenAPI documents of the examples in the repository, which a test compares
+	@for example in petstore invoices; do \
+	    $(BIN)/ligand --app examples.$$example.app:create_app openapi write -o examples/$$example/openapi.json; done
 
 clients: export LIGAND_CLIENTS_DIRECTORY ?= $(CLIENTS)
 clients: core generators  ## Build the petstore's clients into dist/clients, from which `make run` hands them out

@@ -17,6 +17,7 @@ _PLUGIN = "ligand_async.testing.plugin"
 pytest_plugins = ["pytester"] if _PLUGIN in sys.modules else ["pytester", _PLUGIN]
 
 
+EXAMPLES = Path(__file__).parent / "examples"
 SHOWN = ("test_guides.py", "test_readme.py")
 SOAKING = os.environ.get("LIGAND_SOAK") == "1"
 
@@ -37,7 +38,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     What is shown to be read keeps to its documents strictly; services that tests make up may raise what they like.
     """
     for item in items:
-        if item.path.parent.name == "examples" or item.path.name in SHOWN:
+        if EXAMPLES in item.path.parents or item.path.name in SHOWN:
             item.add_marker(pytest.mark.ligand_conformance("strict"))
     if SOAKING:
         others = [item for item in items if "figure" not in getattr(item, "fixturenames", ())]

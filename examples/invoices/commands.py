@@ -26,7 +26,7 @@ async def clean_up(tenant: str, days: int, dry_run: bool) -> None:
     )
     async with db.read(variables=variables_for(tenant)) as session:
         number = await session.scalar(select(func.count()).select_from(Invoice).where(*old)) or 0
-    statement = select(Invoice).where(*old).options(selectinload(Invoice.lines), selectinload(Invoice.tags))
+    statement = select(Invoice).where(*old).options(*map(selectinload, (Invoice.lines, Invoice.tags, Invoice.pdf)))
     for _ in range(0, 0 if dry_run else number, BATCH):
         async with db.transaction(variables=variables_for(tenant)) as session:
             for invoice in await session.scalars(statement.limit(BATCH)):

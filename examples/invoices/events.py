@@ -9,8 +9,9 @@ from uuid import UUID
 from pydantic import BaseModel
 from quart import Blueprint, Quart, Response
 
+from examples.invoices.access import STAFF
 from examples.invoices.tenants import Tenant
-from ligand_async import operation, tag
+from ligand_async import operation, requires, tag
 from ligand_async.signals import Signal
 from ligand_async.web import Media, services_of
 
@@ -18,13 +19,13 @@ PENDING = 100  # events that a listener may be behind, before it is cut off and 
 PAUSE = 15.0  # seconds without an event, after which a comment keeps the connection open
 
 invoice_changed = Signal("invoice-changed")
-updates = tag("updates")(Blueprint("updates", __name__))
+updates = requires(STAFF)(tag("updates")(Blueprint("updates", __name__)))
 
 
 class InvoiceChanged(BaseModel):
-    """A change of an invoice."""
+    """A change of an invoice; of many at once, without an id."""
 
-    invoice_id: UUID
+    invoice_id: UUID | None
     what: str
 
 
@@ -61,7 +62,7 @@ class Listeners:
 
 
 @invoice_changed.connect
-async def publish(app: Quart, *, tenant: str, invoice_id: UUID, what: str, **_: object) -> None:
+async def publish(app: Quart, *, tenant: str, invoice_id: UUID | None, what: str, **_: object) -> None:
     """Hand a committed change to who listens."""
     services_of(app).get(Listeners).publish(tenant, InvoiceChanged(invoice_id=invoice_id, what=what))
 

@@ -7,17 +7,18 @@ from typing import Annotated, Any
 
 from quart import Blueprint, Response
 
+from examples.invoices.access import ACCOUNTANT
 from examples.invoices.models import db
 from examples.invoices.queries import rows_of
 from examples.invoices.schemas import InvoiceRow
 from examples.invoices.tenants import Tenant
-from ligand_async import operation, requires, role, tag
+from ligand_async import operation, requires, tag
 from ligand_async.web import Media
 
 BATCH = 1000  # rows for one switch to the database
 COLUMNS = ("number", "customer", "status", "total")
 
-exports = requires(role("accountant"))(tag("exports")(Blueprint("exports", __name__, url_prefix="/exports")))
+exports = requires(ACCOUNTANT)(tag("exports")(Blueprint("exports", __name__, url_prefix="/exports")))
 
 
 @exports.get("/invoices.csv")

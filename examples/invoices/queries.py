@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, func, select
 
-from examples.invoices.models import Customer, Invoice, Line, Status
+from examples.invoices.models import Customer, Invoice, Line, Status, Tag
 from examples.invoices.tenants import Tenant
 from ligand_async import Filter, PageParams, Sort
 
@@ -32,7 +32,15 @@ class InvoiceQuery(PageParams):
     customer_id: Annotated[UUID | None, Filter(Invoice.customer_id)] = None
     status: Annotated[Status | None, Filter(Invoice.status)] = None
     due_before: Annotated[date | None, Filter(Invoice.due_on, "lt")] = None
-    sort: Sort[Literal["created_at", "-created_at"]] = ("-created_at",)
+    customer: Annotated[str | None, Filter(Customer.name, "icontains", via=Invoice.customer)] = None
+    line: Annotated[str | None, Filter(Line.description, "icontains", via=Invoice.lines)] = None
+    tag: Annotated[list[str] | None, Filter(Tag.text, "in", via=Invoice.tags)] = None
+    not_tagged: Annotated[str | None, Filter(Tag.text, "ne", via=Invoice.tags)] = None
+    q: Annotated[
+        str | None,
+        Filter([Invoice.number, Invoice.note], "icontains") | Filter(Customer.name, "icontains", via=Invoice.customer),
+    ] = None
+    sort: Sort[Literal["created_at", "-created_at", "due_on", "-due_on", "number", "-number"]] = ("-created_at",)
 
 
 def customers_of(tenant: Tenant) -> Select[Customer]:

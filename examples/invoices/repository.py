@@ -1,16 +1,19 @@
 """The invoices of one tenant: what the operations ask the database for."""
 
+from collections.abc import Sequence
+from typing import Annotated
 from uuid import UUID
 
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import selectinload
+from sqlalchemy.orm import selectinload, undefer
 
 from examples.invoices.events import invoice_changed
-from examples.invoices.models import Customer, Invoice, Status, Tag
+from examples.invoices.models import Customer, Invoice, Pdf, Status, Tag
 from examples.invoices.schemas import InvoiceCreate
+from examples.invoices.statuses import check_status, set_status
 from examples.invoices.tenants import Tenant
-from ligand_async import Conflict, Forbidden, NotFound, Principal
+from ligand_async import Forbidden, NotFound, Principal
 from ligand_async.web import Depends
 
 
@@ -27,17 +30,28 @@ class Invoices:
         return select(Invoice).where(Invoice.tenant == self.tenant)
 
     async def find(self, invoice_id: UUID) -> Invoice:
-        """Find an invoice, with its lines and tags.
+        """Find an invoice, with its lines and tags, and with what is known of its PDF.
 
         Raises:
             NotFound: The tenant has no such invoice.
         """
-        statement = self.select().where(Invoice.id == invoice_id)
-        loaded = statement.options(selectinload(Invoice.lines), selectinload(Invoice.tags))
-        invoice = await self.session.scalar(loaded)
+        parts = (selectinload(Invoice.lines), selectinload(Invoice.tags), selectinload(Invoice.pdf))
+        invoice = await self.session.scalar(self.select().where(Invoice.id == invoice_id).options(*parts))
         if invoice is None:
             raise NotFound("there is no such invoice")
         return invoice
+
+    async def find_pdf(self, invoice_id: UUID) -> tuple[Invoice, Pdf]:
+        """Find an invoice and its PDF, with the bytes.
+
+        Raises:
+            NotFound: The tenant has no such invoice, or the invoice has no PDF.
+        """
+        whole = selectinload(Invoice.pdf).options(undefer(Pdf.content))
+        invoice = await self.session.scalar(self.select().where(Invoice.id == invoice_id).options(whole))
+        if invoice is None or invoice.pdf is None:
+            raise NotFound("there is no PDF of such an invoice")
+        return invoice, invoice.pdf
 
     async def add(self, data: InvoiceCreate) -> Invoice:
         """Draw up an invoice.
@@ -45,38 +59,55 @@ class Invoices:
         Raises:
             NotFound: The tenant has no such customer.
         """
-        await self.check_customer(data.customer_id)
+        if not await self.known_customers([data.customer_id]):
+            raise NotFound("there is no such customer")
+        invoice = self.draw_up(data)
+        await self.session.flush()
+        await self.tell("created", invoice)
+        return invoice
+
+    def draw_up(self, data: InvoiceCreate) -> Invoice:
+        """Add an invoice to the session. Its customer must be one of the tenant."""
         invoice = data.new(Invoice)
         invoice.tenant = self.tenant
         invoice.owner = self.principal.subject
         self.session.add(invoice)
-        await self.session.flush()
-        await self.tell(invoice, "created")
         return invoice
 
     async def replace(self, invoice: Invoice, data: InvoiceCreate) -> None:
         """Replace a draft with its lines.
 
         Raises:
-            Conflict: The invoice is no longer a draft.
+            WrongStatus: The invoice is no longer a draft.
             NotFound: The tenant has no such customer.
         """
-        self.check_draft(invoice)
-        await self.check_customer(data.customer_id)
+        check_status(invoice, {Status.DRAFT})
+        if not await self.known_customers([data.customer_id]):
+            raise NotFound("there is no such customer")
         await data.load(self.session, invoice)
         data.replace(invoice)
         await self.session.flush()
-        await self.tell(invoice, "replaced")
+        await self.tell("replaced", invoice)
 
     async def remove(self, invoice: Invoice) -> None:
         """Delete a draft.
 
         Raises:
-            Conflict: The invoice is no longer a draft.
+            WrongStatus: The invoice is no longer a draft.
         """
-        self.check_draft(invoice)
+        check_status(invoice, {Status.DRAFT})
         await self.session.delete(invoice)
-        await self.tell(invoice, "deleted")
+        await self.tell("deleted", invoice)
+
+    async def move(self, invoice: Invoice, status: Status) -> None:
+        """Move an invoice on to another status.
+
+        Raises:
+            WrongStatus: There is no way from its status to this one.
+        """
+        set_status(invoice, status)
+        await self.session.flush()
+        await self.tell(status, invoice)
 
     async def set_tags(self, invoice: Invoice, texts: set[str]) -> None:
         """Give an invoice these tags and no others; new ones are made."""
@@ -84,22 +115,21 @@ class Invoices:
         known = {tag.text: tag for tag in found}
         invoice.tags = [known.get(text) or Tag(tenant=self.tenant, text=text) for text in sorted(texts)]
         await self.session.flush()
-        await self.tell(invoice, "tagged")
+        await self.tell("tagged", invoice)
 
-    async def check_customer(self, customer_id: UUID) -> None:
-        """Refuse a customer of another tenant, as if it did not exist."""
-        found = select(Customer.id).where(Customer.id == customer_id, Customer.tenant == self.tenant)
-        if await self.session.scalar(found) is None:
-            raise NotFound("there is no such customer")
+    async def known_customers(self, ids: Sequence[UUID]) -> set[UUID]:
+        """Return those of the ids that are customers of the tenant: one of another tenant does not exist."""
+        found = select(Customer.id).where(Customer.id.in_(ids), Customer.tenant == self.tenant)
+        return set(await self.session.scalars(found))
 
-    def check_draft(self, invoice: Invoice) -> None:
-        """Refuse to change what the customer has already got."""
-        if invoice.status is not Status.DRAFT:
-            raise Conflict(f"the invoice is {invoice.status}; only a draft can be changed")
+    async def known_numbers(self, numbers: Sequence[str]) -> set[str]:
+        """Return those of the numbers that invoices of the tenant have."""
+        found = select(Invoice.number).where(Invoice.number.in_(numbers), Invoice.tenant == self.tenant)
+        return set(await self.session.scalars(found))
 
-    async def tell(self, invoice: Invoice, what: str) -> None:
-        """Announce a change, after the commit."""
-        await invoice_changed.send(tenant=self.tenant, invoice_id=invoice.id, what=what)
+    async def tell(self, what: str, invoice: Invoice | None = None) -> None:
+        """Announce a change of one invoice, or of many, after the commit."""
+        await invoice_changed.send(tenant=self.tenant, invoice_id=invoice and invoice.id, what=what)
 
 
 async def load_own_invoice(invoice_id: UUID, invoices: Invoices, principal: Principal) -> Invoice:
@@ -110,4 +140,4 @@ async def load_own_invoice(invoice_id: UUID, invoices: Invoices, principal: Prin
     return invoice
 
 
-own_invoice = Depends(load_own_invoice, raises=[NotFound, Forbidden])
+OwnInvoice = Annotated[Invoice, Depends(load_own_invoice, raises=[NotFound, Forbidden])]

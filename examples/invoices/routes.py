@@ -8,10 +8,11 @@ from pydantic import Field
 from quart import Blueprint
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from examples.invoices.models import Customer, Invoice
+from examples.invoices.access import ACCOUNTANT, STAFF
+from examples.invoices.models import Customer, Status
 from examples.invoices.queries import CustomerQuery, InvoiceQuery, customers_of, total
 from examples.invoices.rates import Rates
-from examples.invoices.repository import Invoices, own_invoice
+from examples.invoices.repository import Invoices, OwnInvoice
 from examples.invoices.schemas import (
     CustomerCreate,
     CustomerPatch,
@@ -19,8 +20,10 @@ from examples.invoices.schemas import (
     InvoiceCreate,
     InvoiceListed,
     InvoiceRead,
+    Payment,
     Total,
 )
+from examples.invoices.statuses import WrongStatus
 from examples.invoices.tenants import Tenant
 from ligand_async import (
     BadRequest,
@@ -33,17 +36,13 @@ from ligand_async import (
     operation,
     paginate,
     requires,
-    role,
     tag,
 )
 from ligand_async.data import one_or_404
 
-STAFF = role("clerk") | role("accountant")
-
 customers = requires(STAFF)(tag("customers")(Blueprint("customers", __name__, url_prefix="/customers")))
 invoices = requires(STAFF)(tag("invoices")(Blueprint("invoices", __name__, url_prefix="/invoices")))
 
-OwnInvoice = Annotated[Invoice, own_invoice]
 TagText = Annotated[str, Field(min_length=1, max_length=50, pattern=r"^[^\u0000]*$")]
 
 
@@ -87,7 +86,7 @@ async def update_customer(
 
 
 @customers.delete("/<uuid:customer_id>")
-@requires(role("accountant"))
+@requires(ACCOUNTANT)
 @conditional
 @operation(status=204, raises=[NotFound, Conflict])
 async def delete_customer(customer_id: UUID, tenant: Tenant, session: AsyncSession) -> None:
@@ -122,7 +121,7 @@ async def read_invoice(invoice_id: UUID, mine: Invoices) -> InvoiceRead:
 
 @invoices.put("/<uuid:invoice_id>")
 @conditional
-@operation(raises=[Conflict])
+@operation(raises=[WrongStatus, Conflict])
 async def replace_invoice(invoice: OwnInvoice, data: InvoiceCreate, mine: Invoices) -> InvoiceRead:
     """Replace a draft, with its lines."""
     check_preconditions(invoice)
@@ -144,11 +143,47 @@ async def set_tags(
 
 @invoices.delete("/<uuid:invoice_id>")
 @conditional
-@operation(status=204, raises=[Conflict])
+@operation(status=204, raises=[WrongStatus])
 async def delete_invoice(invoice: OwnInvoice, mine: Invoices) -> None:
     """Delete a draft."""
     check_preconditions(invoice)
     await mine.remove(invoice)
+
+
+@invoices.post("/<uuid:invoice_id>/send")
+@idempotent
+@conditional
+@operation(raises=[WrongStatus])
+async def send_invoice(invoice: OwnInvoice, mine: Invoices) -> InvoiceRead:
+    """Send a draft to its customer. Nobody can change it afterwards."""
+    check_preconditions(invoice)
+    await mine.move(invoice, Status.SENT)
+    return InvoiceRead.model_validate(invoice)
+
+
+@invoices.post("/<uuid:invoice_id>/pay")
+@requires(ACCOUNTANT)
+@idempotent
+@conditional
+@operation(raises=[WrongStatus])
+async def pay_invoice(invoice: OwnInvoice, data: Payment, mine: Invoices) -> InvoiceRead:
+    """Note that a sent invoice was paid."""
+    check_preconditions(invoice)
+    invoice.paid_on = data.paid_on
+    await mine.move(invoice, Status.PAID)
+    return InvoiceRead.model_validate(invoice)
+
+
+@invoices.post("/<uuid:invoice_id>/void")
+@requires(ACCOUNTANT)
+@idempotent
+@conditional
+@operation(raises=[WrongStatus])
+async def void_invoice(invoice: OwnInvoice, mine: Invoices) -> InvoiceRead:
+    """Void a sent invoice: nobody has to pay it."""
+    check_preconditions(invoice)
+    await mine.move(invoice, Status.VOID)
+    return InvoiceRead.model_validate(invoice)
 
 
 @invoices.get("/<uuid:invoice_id>/total")

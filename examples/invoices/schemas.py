@@ -1,12 +1,13 @@
 """Customers and invoices as JSON."""
 
+from datetime import date
 from decimal import Decimal
 from typing import Annotated
 from uuid import UUID
 
 from pydantic import MISSING, BaseModel, Field, computed_field
 
-from examples.invoices.models import Customer, Invoice, Line, Status, Tag
+from examples.invoices.models import Customer, Invoice, Line, Pdf, Status, Tag
 from ligand_async import CreateSchema, PatchSchema, ReadSchema
 
 # PostgreSQL cannot store U+0000, so no text may hold it; the pattern documents that for clients.
@@ -14,10 +15,13 @@ STORABLE = r"^[^\u0000]*$"
 
 Email = Annotated[str, Field(max_length=200, pattern=r"^[^@\s\u0000]+@[^@\s\u0000]+$", examples=["ann@acme.example"])]
 Text = Annotated[str, Field(min_length=1, max_length=200, pattern=STORABLE)]
-Number = Annotated[str, Field(min_length=1, max_length=20, pattern=STORABLE, examples=["2030-0001"])]
+# A number is part of the name of a file.
+Number = Annotated[str, Field(max_length=20, pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]*$", examples=["2030-0001"])]
+# Every schema names its columns: a new column is in none of them, until somebody writes it here.
+LISTED = {"id", "owner", "customer_id", "number", "status", "due_on", "paid_on", "created_at", "updated_at", "version"}
 
 
-class CustomerRead(ReadSchema, model=Customer, exclude={"tenant"}):
+class CustomerRead(ReadSchema, model=Customer, include={"id", "name", "email", "created_at", "updated_at", "version"}):
     """A customer."""
 
 
@@ -46,11 +50,16 @@ class TagRead(ReadSchema, model=Tag, include={"text"}):
     """A tag."""
 
 
-class InvoiceRead(ReadSchema, model=Invoice, exclude={"tenant"}):
+class PdfRead(ReadSchema, model=Pdf, include={"size", "sha256", "updated_at"}):
+    """The PDF of an invoice, in short."""
+
+
+class InvoiceRead(ReadSchema, model=Invoice, include={*LISTED, "note"}):
     """An invoice with its lines and tags."""
 
     lines: list[LineRead]
     tags: list[TagRead]
+    pdf: PdfRead | None
 
     @computed_field  # type: ignore[prop-decorator]  # as pydantic documents it
     @property
@@ -59,7 +68,7 @@ class InvoiceRead(ReadSchema, model=Invoice, exclude={"tenant"}):
         return sum((line.quantity * line.unit_price for line in self.lines), Decimal("0.00"))
 
 
-class InvoiceListed(ReadSchema, model=Invoice, exclude={"tenant", "note"}):
+class InvoiceListed(ReadSchema, model=Invoice, include=LISTED):
     """An invoice in a list: without its lines."""
 
     total: Decimal
@@ -79,6 +88,12 @@ class InvoiceCreate(CreateSchema, model=Invoice, include={"customer_id", "number
     number: Number
     note: Annotated[str, Field(max_length=1000, pattern=STORABLE)] = ""
     lines: Annotated[list[LineWrite], Field(min_length=1, max_length=200)]
+
+
+class Payment(CreateSchema, model=Invoice, include={"paid_on"}):
+    """When an invoice was paid."""
+
+    paid_on: date
 
 
 class InvoiceRow(BaseModel):

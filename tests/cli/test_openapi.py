@@ -12,7 +12,7 @@ from ligand_async.cli import ligand
 from tests.machine import leave_bare
 from tests.servers import ROOT
 
-PETSTORE = ROOT / "examples" / "petstore"
+EXAMPLES = pytest.mark.parametrize("example", ["petstore", "invoices"])
 SERVICE = '''
 from typing import Annotated, Any
 from pydantic import WithJsonSchema
@@ -49,20 +49,19 @@ def run(app: str, *arguments: str) -> Result:
     return CliRunner().invoke(ligand, ["--app", app, "openapi", *arguments])
 
 
-def petstore(*arguments: str) -> Result:
-    return run("examples.petstore.app:create_app", *arguments)
-
-
-def test_the_petstore_s_document_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@EXAMPLES
+def test_the_document_of_an_example_is_kept(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On every Python, in every process, the same bytes: `make openapi` renews the file, for reviewers to see."""
     leave_bare(monkeypatch, tmp_path)
-    assert petstore("write").stdout_bytes == (PETSTORE / "openapi.json").read_bytes()
+    kept = ROOT / "examples" / example / "openapi.json"
+    assert run(f"examples.{example}.app:create_app", "write").stdout_bytes == kept.read_bytes()
 
 
-def test_the_petstore_s_document_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@EXAMPLES
+def test_the_document_of_an_example_is_valid(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its document is OpenAPI 3.1, and the command says nothing on stdout."""
     leave_bare(monkeypatch, tmp_path)
-    result = petstore("check")
+    result = run(f"examples.{example}.app:create_app", "check")
     assert (result.exit_code, result.stdout) == (0, "")
 
 

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from quart import Quart
 
+from examples.invoices.app import create_app as create_invoices
 from examples.petstore.app import create_app
 from ligand_async.docs import document_of
 from tests.docs import sample
@@ -30,9 +32,10 @@ def lint(require_tool: Callable[[str], Path], tmp_path: Path) -> Callable[[bytes
 
 
 @pytest.mark.extended
-def test_the_petstore_s_document_is_clean(lint: Callable[[bytes], list[str]]) -> None:
+@pytest.mark.parametrize("create", [create_app, create_invoices])
+def test_the_document_of_an_example_is_clean(create: Callable[..., Quart], lint: Callable[[bytes], list[str]]) -> None:
     """With an issuer, under the strictest rules."""
-    app = create_app("testing", service_public_url="https://pets.example.org")
+    app = create("testing", service_public_url="https://example.org")
     assert lint(document_of(app).content) == []
 
 
