@@ -30,7 +30,7 @@ from ligand_async.data.errors import (
     note_written,
 )
 from ligand_async.data.postgresql import PostgresPool, bound_new_connections, check_parameters, postgresql_options
-from ligand_async.data.unit import STREAM_OPTIONS
+from ligand_async.data.unit import AUTOCOMMITS, STREAM_OPTIONS
 from ligand_async.marks import SessionMode
 from ligand_async.settings import Settings, SettingsError, read_database_url, sqlite_file
 
@@ -57,7 +57,7 @@ class Engines:
             replicas = [parse_database_url(replica.get_secret_value()) for replica in settings.database_replica_urls]
             self.replicas = [make_engine(replica, settings, reads=True) for replica in replicas]
         self._replicas_in_turn: Iterator[AsyncEngine] = cycle(self.replicas or [self.read])
-        self.snapshot = self.read.execution_options(**_snapshot_options(url))
+        self.snapshot = self.read.execution_options(**_snapshot_options(url), **{AUTOCOMMITS: False})
 
     def select(self, mode: SessionMode) -> AsyncEngine:
         """Return the engine for a session mode; replicas take turns, and without any the primary serves."""
@@ -127,6 +127,7 @@ def make_engine(url: URL, settings: Settings, *, reads: bool, pooled: bool = Tru
     if is_sqlite(url):
         # None: the driver begins nothing by itself; the `begin` listener does.
         options["connect_args"] = {"isolation_level": None, "timeout": settings.database_connect_timeout}
+        options["skip_autocommit_rollback"] = True  # a rollback goes to the connection's thread and back
     else:
         url, more = postgresql_options(url, settings, reads=reads)
         options |= more
@@ -147,6 +148,7 @@ def make_engine(url: URL, settings: Settings, *, reads: bool, pooled: bool = Tru
     _listen_everywhere(engine)
     if reads:
         event.listen(engine.sync_engine, "handle_error", _name_refused_writes)
+        engine.update_execution_options(**{AUTOCOMMITS: is_sqlite(url) or settings.database_pooler == "none"})
     if reads and not is_sqlite(url):
         refuse_what_is_not_read(engine)
         if settings.database_pooler == "none":
@@ -312,6 +314,8 @@ def _listen_on_sqlite(engine: AsyncEngine, *, reads: bool, statement_timeout: fl
         statement_timeout: Seconds; 0 for none.
     """
     sync_engine = engine.sync_engine
+    # Of a connection without the driver's own transactions, SQLAlchemy 2.1 believes that it never is in one.
+    sync_engine.dialect.detect_autocommit_setting = _is_in_no_transaction  # type: ignore[assignment,method-assign]  # this engine's
     event.listen(sync_engine, "invalidate", _stop_and_roll_back)
     if reads:
         event.listen(sync_engine, "do_connect", _open_reader)
@@ -329,6 +333,14 @@ def _listen_on_sqlite(engine: AsyncEngine, *, reads: bool, statement_timeout: fl
     event.listen(sync_engine, "do_connect", _open_or_name_the_failure)
     if statement_timeout:
         _listen_on_time(engine, statement_timeout)
+
+
+def _is_in_no_transaction(dbapi_connection: Any) -> bool:
+    try:
+        driver = dbapi_connection.driver_connection
+        return driver is not None and not driver.in_transaction  # None while SQLAlchemy looks at a new database
+    except ValueError:  # it is closed
+        return True
 
 
 def _read_only(url: URL) -> URL:
@@ -451,7 +463,8 @@ def _allow_reads_only(dbapi_connection: Any, record: Any) -> None:
 
 
 def _allow_end(connection: Connection) -> None:
-    connection.info[_STATE].ends = True
+    if not connection.invalidated:  # of one that has been given up, there is nothing to end
+        connection.info[_STATE].ends = True
 
 
 def _close_changed_connection(_dbapi_connection: Any, record: Any, state: PoolResetState) -> None:

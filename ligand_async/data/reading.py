@@ -1,11 +1,17 @@
-"""Reading: one thing or 404, and statements that select straight into a schema."""
+"""Reading: one thing or 404, and statements that select straight into a schema.
 
-from collections.abc import Callable, Collection, Container, Iterable
+A statement is narrowed to a schema once for each shape, which is all that it is but its values. Where nobody could tell
+the difference, the engine reads the rows without SQLAlchemy's session: see `read_rows`.
+"""
+
+from collections.abc import Callable, Collection, Container, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, overload
+from functools import lru_cache
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 from pydantic import BaseModel
-from sqlalchemy import Row, Select, inspect, select
+from sqlalchemy import BindParameter, Column, Row, Select, Table, bindparam, inspect, select
+from sqlalchemy.engine import Result
 from sqlalchemy.exc import MultipleResultsFound
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import (
@@ -21,11 +27,13 @@ from sqlalchemy.orm.strategy_options import _AbstractLoad  # what Load.options()
 from sqlalchemy.sql import ColumnElement
 
 from ligand_async.annotations import walk
+from ligand_async.data.unit import UnitSession
 from ligand_async.data.versions import origin_names, origin_of_row, remember_origin
 from ligand_async.errors import NotFound
 
 E = TypeVar("E")
 S = TypeVar("S", bound=BaseModel)
+P = TypeVar("P", bound="_Shared")
 
 
 @overload
@@ -50,12 +58,19 @@ async def get_or_404(
         NotFound: There is none.
     """
     if into is None:
-        found = await session.get(entity, key)
-        if found is None:
+        entity_found = await session.get(entity, key)
+        if entity_found is None:
             raise _not_found(entity, detail)
-        return found
-    columns = inspect(entity).primary_key
+        return entity_found
     values = key if isinstance(key, tuple) else (key,)
+    prepared: tuple[_Reading[S], tuple[Any, ...]] | None
+    prepared = _reading_by_key(entity, into)  # type: ignore[arg-type]  # classes are hashable
+    if prepared is not None and prepared[1] == tuple(map(type, values)):
+        found = await _read(session, prepared[0], {f"{_KEY}{n}": value for n, value in enumerate(values)})
+        if not found:
+            raise _not_found(entity, detail)
+        return found[0]
+    columns = inspect(entity).primary_key
     statement = select(entity).where(*(column == value for column, value in zip(columns, values, strict=True)))
     return await first_or_404(session, statement, into=into, detail=detail)
 
@@ -119,14 +134,36 @@ async def one_or_404(
 
 async def _read_at_most(session: AsyncSession, statement: Select[Any], limit: int, into: type[S] | None) -> list[Any]:
     """Read up to so many results, as the statement's entities or as schemas."""
-    limited = statement.limit(limit)
     if into is None:
-        return list((await session.scalars(limited)).unique())
-    projection = project(limited, into, with_origin=True)
-    if projection.entities:
-        return [_build_from(into, entity, entity) for entity in (await session.scalars(projection.statement)).unique()]
-    mapper = _entity_of(statement, into)
-    return [_build_from(into, row, mapper) for row in await session.execute(projection.statement)]
+        return list((await session.scalars(statement.limit(limit))).unique())
+    reading, values = _READINGS.find(statement, into, limit, make=lambda: _Reading.of(statement.limit(limit), into))
+    return await _read(session, reading, values)
+
+
+async def _read(session: AsyncSession, reading: "_Reading[S]", values: Mapping[str, Any]) -> list[S]:
+    schema, mapper, statement = reading.schema, reading.mapper, reading.statement
+    if reading.entities:
+        found = (await session.scalars(statement, values)).unique()
+        return [_build_from(schema, entity, entity) for entity in found]
+    rows = await read_rows(session, statement, values, plain=reading.is_plain)
+    return [_build_from(schema, row, mapper) for row in rows]
+
+
+async def read_rows(
+    session: AsyncSession, statement: Select[Any], values: Mapping[str, Any], *, plain: bool
+) -> Sequence[Row[Any]]:
+    """Read the rows of a select of columns.
+
+    Args:
+        session: The unit's session.
+        statement: The select.
+        values: Its values, by the names of its parameters.
+        plain: Whether the ORM adds nothing to it when it runs: then the engine may read the rows.
+    """
+    if plain and isinstance(session, UnitSession) and session.reads_directly:
+        return await session.read_directly(statement, values)
+    result: Result[Any] = await session.execute(statement, values)
+    return result.all()
 
 
 def _build_from(schema: type[S], read: Any, source: Any) -> S:
@@ -150,10 +187,129 @@ class IntoNotPossible(TypeError):
 
 @dataclass(frozen=True, slots=True)
 class _Projection:
-    """A statement narrowed to a schema: it selects columns as rows, or entities with only the attributes needed."""
+    """A statement narrowed to a schema: it selects columns as rows, or entities with only the attributes needed.
+
+    Attributes:
+        statement: The statement.
+        entities: Whether it selects entities.
+        is_plain: Whether it selects columns, and the ORM adds nothing to it when it runs.
+    """
 
     statement: Select[Any]
     entities: bool
+    is_plain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading(Generic[S]):
+    """How statements of one shape are read into a schema.
+
+    Attributes:
+        statement: What is read.
+        entities: Whether it selects entities.
+        is_plain: Whether it selects columns, and the ORM adds nothing to it when it runs.
+        mapper: That of the entity.
+        schema: What is made of each row.
+    """
+
+    statement: Select[Any]
+    entities: bool
+    is_plain: bool
+    mapper: Mapper[Any]
+    schema: type[S]
+
+    @classmethod
+    def of(cls, statement: Select[Any], schema: type[S]) -> "_Reading[S]":
+        """Narrow a statement.
+
+        Raises:
+            IntoNotPossible: `project` cannot.
+        """
+        found = project(statement, schema, with_origin=True)
+        return cls(found.statement, found.entities, found.is_plain, _entity_of(statement, schema), schema)
+
+    @property
+    def is_shared(self) -> bool:
+        """True if the same is read for every statement of the shape. Loading takes values from its own statement."""
+        return not self.entities
+
+
+_KEY = "ligand_key_"
+
+
+@lru_cache(maxsize=1_000)
+def _reading_by_key(entity: type[Any], schema: type[S]) -> tuple[_Reading[S], tuple[Any, ...]] | None:
+    """Return how an entity is read by its primary key, and the types of values that can be bound to it.
+
+    Values of other types, such as expressions, need a statement of their own. None where relationships are loaded, or a
+    type of the service's own says what is equal.
+
+    Raises:
+        IntoNotPossible: The entity lacks a field of the schema.
+    """
+    columns = inspect(entity).primary_key
+    types = tuple(map(_type_of_values, columns))
+    if None in types:
+        return None
+    same = [column == bindparam(f"{_KEY}{n}", type_=column.type) for n, column in enumerate(columns)]
+    reading = _Reading.of(select(entity).where(*same).limit(1), schema)
+    return (reading, types) if reading.is_shared else None
+
+
+def _type_of_values(column: Column[Any]) -> Any:
+    if column.type.comparator_factory.__module__.partition(".")[0] not in {"sqlalchemy", "ligand_async"}:
+        return None
+    try:
+        return column.type.python_type
+    except NotImplementedError:
+        return None
+
+
+class _Shared(Protocol):
+    @property
+    def is_shared(self) -> bool: ...
+
+
+class Shapes(Generic[P]):
+    """The preparations of statements, by their shape.
+
+    Args:
+        limit: How many are kept; the oldest goes first.
+    """
+
+    def __init__(self, limit: int = 500) -> None:
+        self._limit = limit
+        self._known: dict[Hashable, tuple[P, Sequence[BindParameter[Any]]]] = {}
+
+    def find(self, statement: Select[Any], *more: Hashable, make: Callable[[], P]) -> tuple[P, dict[str, Any]]:
+        """Return what was made for a statement of this shape, and the values of this one.
+
+        Args:
+            statement: The statement.
+            more: What else it depends on.
+            make: Makes it of the statement; the parameters of the statement stay in it. Only what `is_shared` is kept.
+
+        Returns:
+            What was made, and the statement's values by the names that they have there.
+        """
+        shape = statement._generate_cache_key()  # no public name; SQLAlchemy finds compiled statements by it
+        if shape is None or shape.params:
+            return make(), {}
+        key = (shape.key, *more)
+        found = self._known.get(key)
+        if found is None:
+            made, parameters = make(), shape.bindparams
+            if made.is_shared:
+                if len(self._known) >= self._limit:
+                    del self._known[next(iter(self._known))]
+                self._known[key] = made, parameters
+        else:
+            made, parameters = found
+        pairs = zip(parameters, shape.bindparams, strict=True)
+        return made, {first.key: own.effective_value for first, own in pairs if not own.required}
+
+
+_READINGS = Shapes[_Reading[Any]]()
 
 
 def project(
@@ -178,8 +334,28 @@ def project(
     more = origin_names(mapper) if with_origin else ()
     if any(isinstance(mapper.attrs.get(name), RelationshipProperty) for name in names):
         return _Projection(statement.options(*_loader_options(mapper, schema, more, besides)), entities=True)
-    columns = [getattr(mapper.class_, name) for name in sorted({*names, *more})]
-    return _Projection(statement.with_only_columns(*columns, maintain_column_froms=True), entities=False)
+    chosen = sorted({*names, *more})
+    columns = [getattr(mapper.class_, name).label(name) for name in chosen]
+    narrowed = statement.with_only_columns(*columns, maintain_column_froms=True)
+    is_plain = _is_alone(mapper) and all(_is_column_of(mapper, name) for name in chosen) and is_unmarked(statement)
+    return _Projection(narrowed, entities=False, is_plain=is_plain)
+
+
+def _is_alone(mapper: Mapper[Any]) -> bool:
+    """Return whether the rows of a class are those of its table, and no other class has to do with them."""
+    is_table = isinstance(mapper.local_table, Table) and mapper.persist_selectable is mapper.local_table
+    family = {*mapper.self_and_descendants, *mapper.iterate_to_root()}
+    return is_table and mapper.polymorphic_on is None and len(family) == 1
+
+
+def _is_column_of(mapper: Mapper[Any], name: str) -> bool:
+    found = mapper.attrs.get(name)
+    return isinstance(found, ColumnProperty) and len(found.columns) == 1 and isinstance(found.columns[0], Column)
+
+
+def is_unmarked(statement: Select[Any]) -> bool:
+    """Return whether a statement has neither options, such as criteria for all entities, nor execution options."""
+    return not statement._with_options and not statement._execution_options  # no public accessors in SQLAlchemy 2.1
 
 
 def _check_shape(statement: Select[Any], schema: type[BaseModel]) -> None:

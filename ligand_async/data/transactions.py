@@ -1,7 +1,8 @@
-"""State of a transaction: the session of a connection, lists that a rollback takes back, and what is inserted."""
+"""State of a transaction: its session and its listeners, lists that a rollback takes back, and what is inserted."""
 
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import chain
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -48,7 +49,8 @@ class UndoList(list[T]):
     def __init__(self, session: Session, undo: Callable[[T], None] | None = None) -> None:
         super().__init__()
         self._undo = undo
-        self._lengths: dict[SessionTransaction, int] = {}
+        # Savepoints that are open already began when there was nothing in the list.
+        self._lengths: dict[SessionTransaction, int] = dict.fromkeys(_savepoints_of(session), 0)
         session.info.setdefault(_UNDO_LISTS, []).append(self)
 
     def begin(self, savepoint: SessionTransaction) -> None:
@@ -62,6 +64,13 @@ class UndoList(list[T]):
             item = self.pop()
             if self._undo is not None:
                 self._undo(item)
+
+
+def _savepoints_of(session: Session) -> Iterator[SessionTransaction]:
+    savepoint = session.get_nested_transaction()
+    while savepoint is not None and savepoint.nested:
+        yield savepoint
+        savepoint = savepoint.parent
 
 
 @event.listens_for(Session, "after_begin")
@@ -129,3 +138,40 @@ def _foreign_keys_of(mapper: Mapper[Any]) -> tuple[tuple[tuple[Column[Any], ...]
             if all(mapper.columns.contains_column(column) for column in columns):
                 found.append((columns, tuple(mapper.get_property_by_column(column).key for column in columns)))
     return tuple(found)
+
+
+# The events of sessions that a select of columns causes, and the transaction around it.
+_READ_EVENTS = (
+    "do_orm_execute",
+    "after_begin",
+    "after_transaction_create",
+    "after_transaction_end",
+    "before_commit",
+    "after_commit",
+    "after_rollback",
+    "after_soft_rollback",
+)
+_OURS = __name__.partition(".")[0]
+
+
+class ReadListeners:
+    """The listeners to those events of the sessions of a class that a read causes.
+
+    Args:
+        session: A session of that class, which nobody else uses.
+    """
+
+    def __init__(self, session: Session) -> None:
+        # Live collections, for which SQLAlchemy 2.1 has no public name; test_unit_direct_reads.py fails if they move.
+        self._collections = [getattr(session.dispatch, name).parent_listeners for name in _READ_EVENTS]
+        self._lengths: list[int] = []
+        self._has_others = False
+
+    def has_others(self) -> bool:
+        """Return whether one of them is not the framework's own: a service may filter, set or count with it."""
+        lengths = [*map(len, self._collections)]
+        if lengths != self._lengths:
+            listeners = chain.from_iterable(self._collections)
+            self._has_others = any(listener.__module__.partition(".")[0] != _OURS for listener in listeners)
+            self._lengths = lengths
+        return self._has_others

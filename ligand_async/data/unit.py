@@ -9,19 +9,20 @@ import asyncio
 import inspect
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextvars import Token
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
 from quart import Quart
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, Row, Select, event
 from sqlalchemy.engine import Result
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncResult, AsyncSession
 from sqlalchemy.orm import ORMExecuteState, RelationshipProperty, Session
 from sqlalchemy.orm.exc import DetachedInstanceError
-from sqlalchemy.util.concurrency import in_greenlet
+from sqlalchemy.util.concurrency import greenlet_spawn, in_greenlet
 
 from ligand_async.context import Unit, current_deadline, unit_var
 from ligand_async.data.aggregates import Aggregates
@@ -36,7 +37,7 @@ from ligand_async.data.errors import (
     sqlstate_of,
 )
 from ligand_async.data.flushes import CROWDED, REREAD, is_known_empty, make_room, nothing, read_back
-from ligand_async.data.transactions import UndoList, connected_sessions, is_connected
+from ligand_async.data.transactions import ReadListeners, UndoList, connected_sessions, is_connected
 from ligand_async.signals import (
     changes_committed,
     changes_flushing,
@@ -55,6 +56,8 @@ _Send = Callable[[], Awaitable[None]]
 CALLBACK_TIMEOUT = 2.0  # seconds, for each callback after commit
 STREAM_OPTIONS = "ligand_stream_options"
 """The execution option of an engine whose sessions are in no transaction: the options of one that streams."""
+AUTOCOMMITS = "ligand_autocommits"
+"""The execution option of an engine on which each statement stands for itself, outside of any transaction."""
 _MAX_FLUSHES = 10  # of one unit, because receivers of changes_flushing may change more
 
 
@@ -78,16 +81,15 @@ class UnitOfWork:
         app: Quart | None = None,
         aggregates: Aggregates | None = None,
     ) -> None:
-        self.session = UnitSession(engine)
-        self.session.sync_session.has_only_writer = commits and engine.dialect.name == "sqlite"
+        self.session = UnitSession(engine, has_only_writer=commits and engine.dialect.name == "sqlite")
         if aggregates:
             aggregates.watch(self.session.sync_session)
         self.abandoned = False
         self.ended = False
         self._commits = commits
         self._committing = False
-        self._callbacks = UndoList[_Callback](self.session.sync_session)
-        self._sends = UndoList[_Send](self.session.sync_session)
+        self._callbacks: UndoList[_Callback] | None = None
+        self._sends: UndoList[_Send] | None = None
         self._signals = None if app is None else _ChangeSignals.watching(app, self.session)
         self._token: Token[Unit | None] | None = None
 
@@ -98,10 +100,14 @@ class UnitOfWork:
 
     def on_commit(self, callback: _Callback) -> None:
         """Add a callback to run after the commit."""
+        if self._callbacks is None:
+            self._callbacks = UndoList(self.session.sync_session)
         self._callbacks.append(callback)
 
     def after_commit(self, send: _Send) -> None:
         """Add a signal to send after the callbacks; `send` must not raise."""
+        if self._sends is None:
+            self._sends = UndoList(self.session.sync_session)
         self._sends.append(send)
 
     def abandon(self) -> None:
@@ -117,8 +123,10 @@ class UnitOfWork:
             RuntimeError: The receivers made changes ten times in a row.
         """
         session = self.session
+        if not session.is_used:
+            return
         for _ in range(_MAX_FLUSHES):
-            if session.new or session.dirty or session.deleted:
+            if not session.is_clean:
                 await session.flush()
             if CHANGED in session.info:
                 await read_changed(session)
@@ -160,13 +168,13 @@ class UnitOfWork:
             return
         await self._close(rolled_back=False)
         try:
-            for callback in self._callbacks:
+            for callback in self._callbacks or ():
                 await _run_callback(callback)
         finally:
             self.ended = True
         if self._signals is not None:
             await self._signals.send_committed()
-        for send in self._sends:
+        for send in self._sends or ():
             await send()
 
     async def __aexit__(
@@ -178,7 +186,10 @@ class UnitOfWork:
             error.add_note("load the attribute with the query (selectinload), while its session is open")
         if not self._committing:
             self.ended = True
-            await run_to_completion(self._close(rolled_back=True))
+            if self.session.is_used:
+                await run_to_completion(self._close(rolled_back=True))
+            else:
+                await self.session.end()  # which has nothing to wait for
 
     async def _close(self, *, rolled_back: bool) -> None:
         self.session.belong_to_current_task()
@@ -306,12 +317,44 @@ async def pause_before(attempt: int) -> None:
     await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311  (not a secret)
 
 
-class OwnedSession(Session):
-    """The synchronous session inside a `UnitSession`. Every statement passes `get_bind`, which checks the owner."""
+@dataclass(slots=True)
+class _Ownership:
+    """Who may use a session.
+
+    Attributes:
+        owner: The task whose session it is; None for anybody's.
+        opened_by: The task that began its unit of work.
+        ended: Whether its unit of work has ended.
+    """
 
     owner: asyncio.Task[Any] | None = None
     opened_by: asyncio.Task[Any] | None = None
-    ended = False
+    ended: bool = False
+
+    def check(self) -> None:
+        """Check that the running task may use the session now.
+
+        Raises:
+            SessionMisused: Another task uses the session: statements of two tasks would share one transaction. Or the
+                unit of work has ended: nothing would end a transaction that began now.
+        """
+        if self.ended:
+            raise SessionMisused(
+                "the unit of work of this session has ended; what runs later, such as a stream, an on_commit callback "
+                "or a background task, opens its own with `async with db.read()` or `db.transaction()`"
+            )
+        if self.owner is not None and asyncio.current_task() is not self.owner:
+            raise SessionMisused(
+                "one session, two tasks: a session belongs to the task that began its unit of work. "
+                "Await one statement after the other, or give each task its own with `async with db.read()` or "
+                "`db.transaction()`; to bound the time use asyncio.timeout(), which makes no task"
+            )
+
+
+class OwnedSession(Session):
+    """The synchronous session inside a `UnitSession`. Every statement passes `get_bind`, which checks the owner."""
+
+    ownership = _Ownership()
     flushing = False
     has_only_writer = False
 
@@ -331,20 +374,9 @@ class OwnedSession(Session):
         """Return the engine, if the running task is the owner and the unit of work has not ended.
 
         Raises:
-            SessionMisused: Another task uses the session: statements of two tasks would share one transaction. Or the
-                unit of work has ended: nothing would end a transaction that began now.
+            SessionMisused: Another task uses the session, or its unit of work has ended.
         """
-        if self.ended:
-            raise SessionMisused(
-                "the unit of work of this session has ended; what runs later, such as a stream, an on_commit callback "
-                "or a background task, opens its own with `async with db.read()` or `db.transaction()`"
-            )
-        if self.owner is not None and asyncio.current_task() is not self.owner:
-            raise SessionMisused(
-                "one session, two tasks: a session belongs to the task that began its unit of work. "
-                "Await one statement after the other, or give each task its own with `async with db.read()` or "
-                "`db.transaction()`; to bound the time use asyncio.timeout(), which makes no task"
-            )
+        self.ownership.check()
         if self.has_only_writer and not is_connected(self):
             self._refuse_second_writer()
         return bind or self.bind or super().get_bind(mapper, **options)
@@ -352,7 +384,7 @@ class OwnedSession(Session):
     def _refuse_second_writer(self) -> None:
         # It would wait for a connection that only this task can give back.
         for other in connected_sessions():
-            if not isinstance(other, OwnedSession) or other.opened_by is not self.opened_by:
+            if not isinstance(other, OwnedSession) or other.ownership.opened_by is not self.ownership.opened_by:
                 continue
             if getattr(other.bind, "pool", None) is getattr(self.bind, "pool", self):
                 raise SessionMisused(
@@ -362,20 +394,96 @@ class OwnedSession(Session):
                 )
 
 
+_read_listeners = ReadListeners(OwnedSession())
+
+
 class UnitSession(AsyncSession):
-    """The session that a handler gets. Only the unit of work commits it: after the handler, before the response."""
+    """The session that a handler gets. Only the unit of work commits it: after the handler, before the response.
+
+    SQLAlchemy's own session is made at the first use of it: a unit that only reads schemas does without.
+    """
 
     sync_session_class = OwnedSession
     sync_session: OwnedSession
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        super().__init__(engine, expire_on_commit=False)
-        self.belong_to_current_task()
-        self.sync_session.opened_by = self.sync_session.owner
+    def __init__(self, engine: AsyncEngine, *, has_only_writer: bool = False) -> None:
+        self._engine = engine
+        self._has_only_writer = has_only_writer
+        task = asyncio.current_task()
+        self._ownership = _Ownership(task, task)
+
+    def __getattr__(self, name: str) -> Any:
+        # SQLAlchemy's methods all begin with one of these two attributes, which its constructor sets.
+        if name not in {"sync_session", "_proxied"}:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        super().__init__(self._engine, expire_on_commit=False)
+        self.sync_session.ownership = self._ownership
+        self.sync_session.has_only_writer = self._has_only_writer
+        return self.__dict__[name]
+
+    @property
+    def is_used(self) -> bool:
+        """True once SQLAlchemy's own session was made."""
+        return "sync_session" in self.__dict__
+
+    @property
+    def is_clean(self) -> bool:
+        """True if there is nothing to flush."""
+        return self.sync_session._is_clean()  # `new`, `dirty` and `deleted` build three sets
+
+    def get_bind(self, *arguments: Any, **options: Any) -> Engine | Connection:
+        """Return the engine or the connection that a statement would run on.
+
+        Raises:
+            SessionMisused: Another task uses the session, or its unit of work has ended.
+        """
+        if self.is_used:
+            return super().get_bind(*arguments, **options)
+        self._ownership.check()
+        return self._engine.sync_engine
 
     def belong_to_current_task(self) -> None:
         """Make the running task the owner."""
-        self.sync_session.owner = asyncio.current_task()
+        self._ownership.owner = asyncio.current_task()
+
+    @property
+    def reads_directly(self) -> bool:
+        """True if a select of columns means the same when the engine reads it as when this session does.
+
+        It does on an engine on which each statement stands for itself, while the session has not been used, as long as
+        nobody listens to what sessions do.
+        """
+        options = self._engine.sync_engine.get_execution_options()
+        return bool(options.get(AUTOCOMMITS)) and not self.is_used and not _read_listeners.has_others()
+
+    async def read_directly(self, statement: Select[Any], parameters: Mapping[str, Any]) -> Sequence[Row[Any]]:
+        """Read rows on a connection that is given back at once.
+
+        Args:
+            statement: A select of columns, which `reads_directly` allows to go past SQLAlchemy's session.
+            parameters: Its values.
+
+        Raises:
+            SessionMisused: Another task uses the session, or its unit of work has ended.
+            SQLAlchemyError: The database refused the statement.
+        """
+        self._ownership.check()
+        engine = self._engine.sync_engine
+        opened: list[Connection] = []
+
+        def read() -> Sequence[Row[Any]]:
+            connection = engine.connect()
+            opened.append(connection)
+            rows = connection.execute(statement, parameters).all()
+            connection.close()
+            return rows
+
+        try:
+            return await greenlet_spawn(read)
+        except BaseException:
+            for connection in opened:
+                await run_to_completion(_give_back(connection))
+            raise
 
     async def commit(self) -> NoReturn:
         """Refuse: half of the work would be kept whatever happens next.
@@ -390,7 +498,8 @@ class UnitSession(AsyncSession):
 
     async def commit_unit(self) -> None:
         """Commit, on behalf of the unit of work."""
-        await super().commit()
+        if self.is_used:
+            await super().commit()
 
     async def stream(self, statement: Any, *arguments: Any, **options: Any) -> AsyncResult[Any]:
         """Stream the rows of a statement; take them in batches: `async for rows in result.partitions(1000)`.
@@ -410,13 +519,28 @@ class UnitSession(AsyncSession):
     async def end(self) -> None:
         """Close for good, on behalf of the unit of work."""
         try:
-            await self.close()
+            if self.is_used:
+                await self.close()
         except SQLAlchemyError as error:
-            # Nothing is lost that was not lost before, and the error in hand, if there is one, says more.
-            logger.info("a connection broke while its work was rolled back: %s", type(error).__name__)
+            _log_broken(error)
             await self.invalidate()
         finally:
-            self.sync_session.ended = True
+            self._ownership.ended = True
+
+
+async def _give_back(connection: Connection) -> None:
+    """Close a connection after a failure."""
+    try:
+        await greenlet_spawn(connection.close)
+    except SQLAlchemyError as error:
+        _log_broken(error)
+        if not connection.closed:
+            await greenlet_spawn(connection.invalidate)
+
+
+def _log_broken(error: SQLAlchemyError) -> None:
+    # Nothing is lost that was not lost before, and the error in hand, if there is one, says more.
+    logger.info("a connection broke while its work was rolled back: %s", type(error).__name__)
 
 
 @event.listens_for(OwnedSession, "do_orm_execute")

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache, partial
 from typing import Any
 
 from pydantic import BaseModel
@@ -36,16 +37,15 @@ def origin_names(mapper: Mapper[Any]) -> tuple[str, ...]:
     """Return the attributes that an origin is made of: none if the model has neither version nor digest."""
     if issubclass(mapper.class_, Digested):
         return tuple(columns_of(mapper))
-    if mapper.version_id_col is None:
+    names = _origin_names(mapper)
+    if names is None:
         return ()
-    columns = [*mapper.primary_key, mapper.version_id_col]
-    times = ("created_at", "updated_at") if issubclass(mapper.class_, Timestamped) else ()
-    return (*(mapper.get_property_by_column(column).key for column in columns), *times)
+    return (*names.key, names.version, *(("created_at", "updated_at") if names.is_timestamped else ()))
 
 
 def origin_of_row(mapper: Mapper[Any], row: Any) -> Origin | None:
     """Return the origin of a row that has the attributes of `origin_names`, or None without a version."""
-    return _make_origin(mapper, lambda name: getattr(row, name))
+    return _make_origin(mapper, partial(getattr, row))
 
 
 def origin_of_entity(entity: Any) -> Origin | None:
@@ -64,17 +64,35 @@ def origin_of_entity(entity: Any) -> Origin | None:
 
 
 def _make_origin(mapper: Mapper[Any], read: Callable[[str], Any]) -> Origin | None:
-    if issubclass(mapper.class_, Digested):
-        return _make_digested_origin(mapper, read)
-    names = list(origin_names(mapper))
-    if not names:
+    names = _origin_names(mapper)
+    if names is None:
+        return _make_digested_origin(mapper, read) if issubclass(mapper.class_, Digested) else None
+    version = read(names.version)
+    created_at, updated_at = (read("created_at"), read("updated_at")) if names.is_timestamped else (None, None)
+    identity = digest(repr([names.table, *[str(read(name)) for name in names.key], str(created_at)]).encode())
+    written = str(version) if isinstance(version, int) else digest(str(version).encode())
+    return Origin(identity, written, updated_at)
+
+
+@dataclass(frozen=True, slots=True)
+class _OriginNames:
+    """The table of a versioned class, and the attributes that its origins are made of."""
+
+    table: str
+    key: tuple[str, ...]
+    version: str
+    is_timestamped: bool
+
+
+@lru_cache(maxsize=1_000)
+def _origin_names(mapper: Mapper[Any]) -> _OriginNames | None:
+    """Return the names for a class that counts its versions; None for another."""
+    if issubclass(mapper.class_, Digested) or mapper.version_id_col is None:
         return None
-    updated_at = read(names.pop()) if issubclass(mapper.class_, Timestamped) else None
-    created_at = read(names.pop()) if issubclass(mapper.class_, Timestamped) else None
-    version = read(names.pop())
-    table = str(mapper.base_mapper.local_table)
-    identity = digest(repr([table, *(str(read(name)) for name in names), str(created_at)]).encode())
-    return Origin(identity, str(version) if isinstance(version, int) else digest(str(version).encode()), updated_at)
+    *key, version = (mapper.get_property_by_column(one).key for one in (*mapper.primary_key, mapper.version_id_col))
+    return _OriginNames(
+        str(mapper.base_mapper.local_table), tuple(key), version, issubclass(mapper.class_, Timestamped)
+    )
 
 
 def _make_digested_origin(mapper: Mapper[Any], read: Callable[[str], Any]) -> Origin:
@@ -115,9 +133,11 @@ def origin_of(value: Any) -> Origin | None:
     source, origin = noted
     mapper: Mapper[Any] = source if isinstance(source, Mapper) else inspect(source).mapper
     origin = origin or origin_of_entity(source)
-    return origin if origin is None or is_flat(type(value), mapper) else replace(origin, changed_at=None)
+    is_whole = origin is None or is_flat(type(value), mapper)  # type: ignore[arg-type]  # classes are hashable
+    return origin if origin is None or is_whole else replace(origin, changed_at=None)
 
 
+@lru_cache(maxsize=1_000)
 def is_flat(schema: type[BaseModel], mapper: Mapper[Any]) -> bool:
     """Return whether every field of a schema is a column of its entity."""
     names = {
