@@ -12,7 +12,7 @@ from ligand_async.context import Service, init_state
 from ligand_async.data import Database
 from ligand_async.docs import Docs, OperationNames, check_paths, document_of, init_docs, make_types_blueprint
 from ligand_async.draining import draining_of
-from ligand_async.ops import init_health, init_logs
+from ligand_async.ops import HEALTH_PATHS, init_health, init_logs
 from ligand_async.protocols import Authenticator, DenyList, ProblemRenderer
 from ligand_async.settings import (
     Settings,
@@ -27,6 +27,7 @@ from ligand_async.web import (
     CORS,
     Guard,
     LigandQuart,
+    Load,
     PrincipalSession,
     SecurityHeaders,
     ServiceCommands,
@@ -45,6 +46,8 @@ from ligand_async.web import (
     render_problem,
     services_of,
 )
+
+_REQUESTS_PER_CONNECTION = 50  # at 40 ms each, all of them get their connection within `database_pool_timeout`
 
 
 def create_app(
@@ -147,7 +150,8 @@ def create_app(
     app.enforcement = enforcement_of(app)
     init_limits(app, settings)
     init_deprecation(app)
-    init_health(app, [*([database] if database else []), *checks, *sessions.checks])
+    of_database = [] if database is None else database.health_checks(app, settings)
+    init_health(app, [*of_database, *checks, *sessions.checks])
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
     app.guard = Guard(
@@ -155,6 +159,7 @@ def create_app(
         request_timeout=settings.request_timeout,
         max_body_bytes=settings.max_body_bytes,
         draining=draining_of(app),
+        load=Load(settings.max_requests or _REQUESTS_PER_CONNECTION * settings.database_pool_size, HEALTH_PATHS),
     )
     return app
 

@@ -378,6 +378,13 @@ class PrincipalSessionUnavailable(ServiceUnavailable):
     title = "Principal Session Unavailable"
 
 
+class Overloaded(ServiceUnavailable):
+    """The service is busy with other requests and has not begun with this one. Send it again after `Retry-After`."""
+
+    type = PREFIX + "overloaded"
+    title = "Overloaded"
+
+
 class DatabaseUnavailable(ServiceUnavailable):
     """The database is not available and nothing was changed. Send it again after `Retry-After` seconds."""
 

@@ -10,13 +10,21 @@ from ligand_async.errors import Problem
 from ligand_async.principal import Principal
 
 
+class CheckFailed(Exception):
+    """A health check failed, for this reason. It is logged, so it must not hold a secret."""
+
+
 class HealthCheck(Protocol):
     """A check that the service must pass in order to be ready."""
 
     name: str
 
     async def check(self) -> None:
-        """Return if all is well, and raise if not. The caller limits the time."""
+        """Return if all is well, and raise if not. The caller limits the time.
+
+        Raises:
+            CheckFailed: Something is wrong. Of other exceptions only the class is logged.
+        """
 
 
 ProblemRenderer = Callable[[Problem], Response]

@@ -30,11 +30,12 @@ class Deadline:
         seconds: From now; None for no deadline.
     """
 
-    __slots__ = ("_at", "_commits", "_limits", "_problem")
+    __slots__ = ("_at", "_commits", "_is_over", "_limits", "_problem")
 
     def __init__(self, seconds: float | None) -> None:
         self._at = math.inf if seconds is None else asyncio.get_running_loop().time() + seconds
         self._commits = 0
+        self._is_over = False
         self._limits: dict[asyncio.Task[Any], asyncio.Timeout] = {}
         self._problem: Problem | None = None
 
@@ -45,8 +46,14 @@ class Deadline:
 
     @property
     def seconds_left(self) -> float | None:
-        """The time left; None without a deadline."""
-        return None if self._at == math.inf else max(0.0, self._at - asyncio.get_running_loop().time())
+        """The time left for what the work waits for; None without a deadline, in a commit, and after `release`."""
+        if self._at == math.inf or self._commits or self._is_over:
+            return None
+        return max(0.0, self._at - asyncio.get_running_loop().time())
+
+    def release(self) -> None:
+        """Note that the response has begun: a stream, or a background task of the request, may take longer."""
+        self._is_over = True
 
     def problem(self) -> Problem:
         """Return the problem that answers a request whose work was stopped."""

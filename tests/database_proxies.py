@@ -25,6 +25,7 @@ class Proxy:
         silent: Whether all bytes are swallowed.
         answers_left: Pieces of the database's answers until it falls silent; None for no end.
         connections: How many were made.
+        questions: Pieces that the clients have sent: one for each round trip.
     """
 
     def __init__(self, target: URL) -> None:
@@ -34,6 +35,7 @@ class Proxy:
         self.silent = False
         self.answers_left: int | None = None
         self.connections = 0
+        self.questions = 0
 
     @property
     def url(self) -> str:
@@ -75,6 +77,7 @@ class Proxy:
                 if answers and self.answers_left is not None:
                     self.silent = self.silent or self.answers_left == 0
                     self.answers_left -= 1
+                self.questions += not answers
                 if not self.silent:
                     sink.write(data)
                     await sink.drain()

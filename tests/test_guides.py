@@ -775,3 +775,19 @@ async def test_scripts_guide_is_true(guide: ModuleType, database_url: str, monke
     ]
     assert outputs == ["1 baskets\n", "1 baskets\n", "0 baskets\n", ""]
     assert [await guide.report() for _ in range(2)] == [1, 2]
+
+
+@pytest.mark.parametrize("guide", ["server"], indirect=True)
+async def test_server_guide_has_a_check_of_its_own(
+    guide: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service is ready while its own check passes."""
+    leave_bare(monkeypatch, tmp_path)
+    monkeypatch.setenv("LIGAND_ENVIRONMENT", "local")
+    app = guide.create_printing_app()
+    async with app.test_app():
+        ready = await app.test_client().get("/readyz")
+        assert (await ready.get_json())["checks"]["printer"] == "ok"
+    guide.Printer.sheets = 0
+    async with app.test_app():
+        assert (await app.test_client().get("/readyz")).status_code == 503

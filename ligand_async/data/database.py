@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from quart import Quart
-from sqlalchemy import MetaData, select
+from sqlalchemy import MetaData
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import DeclarativeBase
@@ -27,9 +27,11 @@ from ligand_async.data.engines import (
     parse_database_url,
 )
 from ligand_async.data.idempotency import make_idempotency_table
+from ligand_async.data.readiness import DatabaseCheck, SchemaCheck
 from ligand_async.data.unit import UnitOfWork, may_run_again, pause_before
 from ligand_async.data.variables import Variables, VariablesOf
 from ligand_async.marks import SessionMode
+from ligand_async.protocols import HealthCheck
 from ligand_async.settings import Settings, SettingsError
 from ligand_async.tasks import run_to_completion, this_app
 
@@ -63,8 +65,6 @@ class Database:
     Raises:
         TypeError: `variables` is not a plain function.
     """
-
-    name = "database"  # as a health check
 
     def __init__(
         self,
@@ -269,14 +269,13 @@ class Database:
         async with self.transaction() as session:
             await (await session.connection()).run_sync(self.metadata.create_all)
 
-    async def check(self) -> None:
-        """Run `SELECT 1`; the caller bounds the time.
+    def health_checks(self, app: Quart, settings: Settings) -> list[HealthCheck]:
+        """Return the checks that a service needs in order to be ready: the database answers, and has its tables."""
 
-        Raises:
-            SQLAlchemyError: It does not answer.
-        """
-        async with self.read(variables=None if self._variables is None else {}) as session:
-            await session.execute(select(1))
+        def probe() -> AsyncEngine:
+            return self.engines().probe
+
+        return [DatabaseCheck(probe), SchemaCheck(probe, self, settings, app.root_path)]
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool, PoolResetState
 from sqlalchemy.util.concurrency import in_greenlet
 
+from ligand_async.context import current_deadline
 from ligand_async.data.connections import keep_clean, keep_pooler_clean, refuse_what_is_not_read
 from ligand_async.data.errors import (
     ConnectionLost,
@@ -29,6 +30,7 @@ from ligand_async.data.errors import (
     name_uncounted_key,
     note_written,
 )
+from ligand_async.data.pools import DeadlinePool
 from ligand_async.data.postgresql import PostgresPool, bound_new_connections, check_parameters, postgresql_options
 from ligand_async.data.unit import AUTOCOMMITS, STREAM_OPTIONS
 from ligand_async.marks import SessionMode
@@ -41,6 +43,8 @@ DISPOSE_TIMEOUT = 3.0  # seconds, for all connections of one engine; Quart waits
 
 class Engines:
     """The engines of one app. Made in the lifespan: an engine belongs to one event loop and one process.
+
+    `probe` is for readiness alone and has one connection: where all others are in use, the database can still be asked.
 
     PostgreSQL reads in AUTOCOMMIT on connections that the server itself holds read-only; behind a transaction pooler,
     where a connection keeps no state of ours, each read is a READ ONLY transaction. SQLite writes on one connection,
@@ -58,6 +62,8 @@ class Engines:
             self.replicas = [make_engine(replica, settings, reads=True) for replica in replicas]
         self._replicas_in_turn: Iterator[AsyncEngine] = cycle(self.replicas or [self.read])
         self.snapshot = self.read.execution_options(**_snapshot_options(url), **{AUTOCOMMITS: False})
+        with naming_setting(settings, "database_url"):
+            self.probe = make_engine(url, settings, reads=True, size=1)
 
     def select(self, mode: SessionMode) -> AsyncEngine:
         """Return the engine for a session mode; replicas take turns, and without any the primary serves."""
@@ -72,7 +78,7 @@ class Engines:
                 return self.read
 
     def all(self) -> list[AsyncEngine]:
-        """Return every engine that has a pool of its own, the one that writes first."""
+        """Return every engine that sessions use and that has a pool of its own, the one that writes first."""
         return [self.write, self.read, *self.replicas]
 
     async def try_to_connect(self) -> None:
@@ -90,8 +96,8 @@ class Engines:
         SQLite's writer is closed last, because only a writer can put its log away.
         """
         if is_sqlite(self.write.url):
-            await _dispose_engine(self.read)
-        await asyncio.gather(*map(_dispose_engine, self.all()))
+            await asyncio.gather(_dispose_engine(self.read), _dispose_engine(self.probe))
+        await asyncio.gather(*map(_dispose_engine, [*self.all(), self.probe]))
 
 
 async def _dispose_engine(engine: AsyncEngine) -> None:
@@ -111,7 +117,9 @@ def _snapshot_options(url: URL) -> dict[str, Any]:
     return {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 
-def make_engine(url: URL, settings: Settings, *, reads: bool, pooled: bool = True) -> AsyncEngine:
+def make_engine(
+    url: URL, settings: Settings, *, reads: bool, pooled: bool = True, size: int | None = None
+) -> AsyncEngine:
     """Make an engine with its timeouts, its rules and its listeners.
 
     Args:
@@ -119,6 +127,7 @@ def make_engine(url: URL, settings: Settings, *, reads: bool, pooled: bool = Tru
         settings: Pool size, timeouts in seconds, pooler mode.
         reads: Whether the database must refuse every write on it.
         pooled: False for one-off work such as migrations.
+        size: The most connections of its pool; None for those of the settings.
 
     Raises:
         SettingsError: The URL names a file, such as a certificate, that cannot be used.
@@ -132,10 +141,10 @@ def make_engine(url: URL, settings: Settings, *, reads: bool, pooled: bool = Tru
         url, more = postgresql_options(url, settings, reads=reads)
         options |= more
     if pooled:
-        size = 1 if is_sqlite(url) and not reads else settings.database_pool_size
+        if size is None:
+            size = 1 if is_sqlite(url) and not reads else settings.database_pool_size
         options |= {"pool_size": size, "max_overflow": 0, "pool_timeout": settings.database_pool_timeout}
-        if not is_sqlite(url):
-            options["poolclass"] = PostgresPool
+        options["poolclass"] = DeadlinePool if is_sqlite(url) else PostgresPool
     else:
         options["poolclass"] = NullPool
     engine = create_async_engine(_read_only(url) if reads and is_sqlite(url) else url, **options)
@@ -513,7 +522,9 @@ def _listen_on_time(engine: AsyncEngine, statement_timeout: float) -> None:
         dbapi_connection.run_async(lambda driver: driver.set_progress_handler(is_late, _INSTRUCTIONS_BETWEEN_LOOKS))
 
     def set_deadline(connection: Connection, *_rest: Any) -> None:
-        connection.info[_DEADLINE] = time.monotonic() + statement_timeout
+        left = current_deadline().seconds_left
+        seconds = statement_timeout if left is None else min(statement_timeout, left)
+        connection.info[_DEADLINE] = time.monotonic() + seconds
 
     event.listen(engine.sync_engine, "connect", look_at_the_clock)
     event.listen(engine.sync_engine, "before_cursor_execute", set_deadline)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import os
 import random
 import ssl
@@ -17,10 +18,12 @@ from sqlalchemy import URL, event
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 from sqlalchemy.util.concurrency import in_greenlet
 
+from ligand_async.context import current_deadline
 from ligand_async.data.errors import DatabaseUnreachable, StatementTimedOut
+from ligand_async.data.pools import DeadlinePool
 from ligand_async.settings import (
     SYSTEM_ROOTS,
     TLS,
@@ -55,6 +58,7 @@ def postgresql_options(url: URL, settings: Settings, *, reads: bool) -> tuple[UR
         "timeout": read.connect_timeout or settings.database_connect_timeout,
         "command_timeout": settings.database_command_timeout,
         "server_settings": server_settings,
+        "connection_class": _connection_class(settings, sets_timeout=pooled_elsewhere),
         **_tls_arguments(read),
         **_target_arguments(read, sets_read_only=not pooled_elsewhere),
     }
@@ -78,6 +82,40 @@ def postgresql_options(url: URL, settings: Settings, *, reads: bool) -> tuple[UR
     if reads:
         options["isolation_level"] = "AUTOCOMMIT"
     return read.url, options
+
+
+def _connection_class(settings: Settings, *, sets_timeout: bool) -> type[asyncpg.Connection]:
+    """Return a class of connections that hand the deadline of a request to the server.
+
+    The message that begins a transaction sets `statement_timeout` to what is left, so it costs no round trip; the one
+    that commits takes it back, because the response waits for a commit. Reads in AUTOCOMMIT begin nothing. For them,
+    as for every statement, the deadline cancels the task, and asyncpg has the server cancel the statement.
+
+    Args:
+        settings: `database_statement_timeout` is the limit where no deadline is nearer.
+        sets_timeout: Set it in each transaction, because the session does not have it.
+    """
+    longest = settings.database_statement_timeout or math.inf
+
+    def set_timeout(seconds: float) -> str:
+        # PostgreSQL takes 0 for no limit.
+        return f"SET LOCAL statement_timeout = {0 if seconds == math.inf else max(1, round(seconds * 1000))};"
+
+    class DeadlineConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no type hints
+        _is_bounded = False  # in a transaction whose statements end before their time, for a deadline
+
+        async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109  (asyncpg's)
+            if query.startswith("BEGIN"):
+                left = current_deadline().seconds_left
+                self._is_bounded = left is not None and left < longest
+                if self._is_bounded or sets_timeout:
+                    query += set_timeout(longest if left is None else min(left, longest))
+            elif query == "COMMIT;" and self._is_bounded:
+                query = f"{set_timeout(longest)}{query}"
+            result: str = await super().execute(query, *args, timeout=timeout)
+            return result
+
+    return DeadlineConnection
 
 
 def check_parameters(url: URL) -> PostgresURL:
@@ -266,7 +304,7 @@ _BROKEN = (
 )
 
 
-class PostgresPool(AsyncAdaptedQueuePool):
+class PostgresPool(DeadlinePool):
     """A pool that names what goes wrong while a new connection is made ready: codecs, the server's version."""
 
     def connect(self) -> PoolProxiedConnection:

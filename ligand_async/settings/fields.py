@@ -70,6 +70,11 @@ class ServiceSettings(BaseSettings):
     request_timeout: _Seconds = Field(
         default=30.0, description="Seconds until the work on a request is stopped and rolled back."
     )
+    max_requests: int | None = Field(
+        default=None,
+        ge=1,
+        description="Requests at once and per worker, others are a 503; none: 50 for each connection of the pool.",
+    )
     audit_bulk: Literal["ignore", "warn", "error"] = Field(
         default="warn", description="What to do about a statement that changes audited rows and is not recorded."
     )
@@ -135,6 +140,7 @@ class ServiceSettings(BaseSettings):
     http2_cleartext: bool = Field(
         default=False, description="Whether HTTP/2 is served without TLS, to clients that begin with it."
     )
+    commit: str | None = Field(default=None, description="The commit that the service was built from, for `/info`.")
     port: int = Field(default=8000, ge=1, le=65535, description="The port that `ligand serve` listens on.")
 
 
@@ -288,6 +294,9 @@ class OIDCSettings(ServiceSettings):
     docs_role: str | None = Field(
         default=None,
         description="The role that may read the OpenAPI document, docs page and `/problems/`; none: anyone.",
+    )
+    operations_role: str | None = Field(
+        default=None, description="The role that sees `/info` and the checks of `/readyz`, outside of `local`."
     )
     allowed_roles: _Words = Field(
         default=(), description="The roles that exist; a route that requires another one is a mistake. None: any."

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import re
+import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, MutableMapping, Sequence
 from typing import Any
 
 from uuid_utils.compat import uuid7
@@ -12,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 
 from ligand_async.context import RequestState, request_state_var
 from ligand_async.draining import Draining
-from ligand_async.errors import PROBLEM_JSON, ContentTooLarge, Problem, problem_bytes, problem_for
+from ligand_async.errors import PROBLEM_JSON, ContentTooLarge, Overloaded, Problem, problem_bytes, problem_for
 from ligand_async.tasks import NO_DEADLINE, ContainedExits, Deadline
 from ligand_async.web.output import BODILESS
 from ligand_async.web.problems import is_of_the_body, problem_of_http
@@ -27,6 +28,8 @@ _NDJSON = b"application/x-ndjson"
 _EVENT_STREAM = b"text/event-stream"
 _OF_A_BODY = frozenset({b"content-length", b"content-type", b"transfer-encoding"})
 _ROUTE_SECONDS = 5.0  # that a body which is larger than the setting is held back until its route is known
+_SHED_RETRY_AFTER = "1"  # seconds
+_SHED_LOG_INTERVAL = 1.0  # seconds between two log lines about requests that were shed
 
 
 def _identify(headers: Sequence[tuple[bytes, bytes]]) -> str:
@@ -34,6 +37,44 @@ def _identify(headers: Sequence[tuple[bytes, bytes]]) -> str:
         if name == _ID_HEADER and _SANE_ID.fullmatch(value):
             return str(value, "ascii")
     return str(uuid7())
+
+
+class Load:
+    """The requests that one app works on at once.
+
+    A request counts from the moment when it is let in until its response begins, or its websocket is accepted. While
+    it waits for its body it does not count, because then only its client works.
+
+    Args:
+        most: How many may count; more are shed.
+        exempt: Paths whose requests are never shed.
+
+    Attributes:
+        working: How many count now.
+        shed: How many were refused.
+    """
+
+    __slots__ = ("_logged_at", "_unlogged", "exempt", "most", "shed", "working")
+
+    def __init__(self, most: int, exempt: Collection[str] = ()) -> None:
+        self.most = most
+        self.exempt = frozenset(exempt)
+        self.working = 0
+        self.shed = 0
+        self._unlogged = 0
+        self._logged_at = -_SHED_LOG_INTERVAL
+
+    def must_shed(self, scope: MutableMapping[str, Any]) -> bool:
+        """Return whether a request that comes while `most` count is to be refused, and note it."""
+        if scope["path"].removeprefix(scope.get("root_path", "")) in self.exempt:
+            return False
+        self.shed += 1
+        self._unlogged += 1
+        now = time.monotonic()
+        if now - self._logged_at >= _SHED_LOG_INTERVAL:
+            logger.warning("overloaded: %d requests at once, %d more were refused", self.working, self._unlogged)
+            self._unlogged, self._logged_at = 0, now
+        return True
 
 
 class _Exchange:
@@ -44,14 +85,17 @@ class _Exchange:
         receive: The server's.
         send: The server's.
         stages: Those of the guard.
+        load: Where the request counts.
         max_body: The largest body, in bytes.
         state: The request's.
     """
 
     __slots__ = (
+        "_awaits_body",
         "_content_type",
         "_held",
         "_is_bodiless",
+        "_load",
         "_max_body",
         "_receive",
         "_received",
@@ -59,6 +103,7 @@ class _Exchange:
         "_send",
         "_stages",
         "_state",
+        "counts",
         "ended",
         "gone",
         "prefix",
@@ -74,6 +119,7 @@ class _Exchange:
         send: Any,
         *,
         stages: Sequence[Stage],
+        load: Load,
         max_body: int,
         state: RequestState,
         request_id: str,
@@ -91,12 +137,33 @@ class _Exchange:
         self._content_type = b""
         self._is_bodiless = False
         self._held: Any = None  # the head of the app's response, until its body begins
+        self._load = load
+        self.counts = False
+        self._awaits_body = is_http
+
+    def end_work(self) -> None:
+        """Count the request no more: its response begins, or its client has left."""
+        self._state.deadline.release()
+        if self.counts:
+            self._load.working -= 1
+            self.counts = False
 
     async def receive(self) -> Any:
         """Pass a message of the server to the app, and count the bytes of the body."""
-        message = await self._receive()
+        if self._awaits_body and self.counts:
+            self._load.working -= 1
+            self.counts = False
+            try:
+                message = await self._receive()
+            finally:
+                if not self.started and not self.ended:
+                    self._load.working += 1
+                    self.counts = True
+        else:
+            message = await self._receive()
         kind = message["type"]
         if kind == "http.request":
+            self._awaits_body = message.get("more_body", False)
             self._received += len(message.get("body", b""))
             most = self._state.max_body_bytes or self._max_body
             if self._received > most and self._received > await self._most():
@@ -134,6 +201,7 @@ class _Exchange:
                 message = {**message, "code": self._state.close_code}
             if kind in {"websocket.accept", "websocket.close"}:
                 self.started, self.ended = True, kind == "websocket.close"
+                self.end_work()
             await self._release()
             await self._send(message)
 
@@ -141,6 +209,7 @@ class _Exchange:
         if self._held is not None:
             message, self._held = self._held, None
             self.started = True
+            self.end_work()
             await self._send(message)
 
     async def _send_start(self, message: Any) -> None:
@@ -210,6 +279,7 @@ class _Exchange:
 
     async def _send_whole(self, status: int, headers: Headers, body: bytes) -> None:
         self.started = self.ended = True
+        self.end_work()
         await self._send({"type": f"{self.prefix}.start", "status": status, "headers": headers})
         await self._send({"type": f"{self.prefix}.body", "body": body, "more_body": False})
 
@@ -253,6 +323,7 @@ class Guard:
         request_timeout: Seconds until the work on a request is stopped; None for no limit.
         max_body_bytes: The largest body, in bytes.
         draining: Where the deadlines of the requests being served are found when the service stops.
+        load: The requests that it lets in at once; any number without it.
 
     Attributes:
         counts: Failures that no response could report: `stream_failed`, `response_timeout`.
@@ -266,8 +337,10 @@ class Guard:
         request_timeout: float | None,
         max_body_bytes: int,
         draining: Draining | None = None,
+        load: Load | None = None,
     ) -> None:
         self.stages = tuple(stages)
+        self.load = Load(2**63) if load is None else load
         self.deadlines = set() if draining is None else draining.deadlines
         self.request_timeout = request_timeout
         self.max_body_bytes = max_body_bytes
@@ -289,6 +362,7 @@ class Guard:
             receive,
             send,
             stages=self.stages,
+            load=self.load,
             max_body=self.max_body_bytes,
             state=state,
             request_id=request_id,
@@ -300,6 +374,9 @@ class Guard:
         except Exception as error:  # noqa: BLE001  (this is the outermost layer)
             await self.answer_failure(exchange, error)
         finally:
+            exchange.ended = True
+            if exchange.counts:
+                exchange.end_work()
             request_state_var.reset(token)
             self.deadlines.discard(deadline)
 
@@ -313,6 +390,12 @@ class Guard:
         if reply is not None:
             await exchange.reply(reply)
             return
+        load = self.load
+        if load.working >= load.most and load.must_shed(exchange.scope):
+            await exchange.refuse(Overloaded(headers={"Retry-After": _SHED_RETRY_AFTER}))
+            return
+        load.working += 1
+        exchange.counts = True
         await app(exchange.scope, exchange.receive, exchange.send)
         if not exchange.started and not exchange.gone:
             logger.error("the app did not answer %r %s", exchange.scope.get("method"), exchange.scope["path"])

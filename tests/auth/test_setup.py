@@ -37,7 +37,7 @@ async def test_opaque_token_is_asked_about(
     """Row 90: an opaque token is asked about and its answer kept; 503 in an outage, and nothing of it in the log."""
     caplog.set_level(logging.DEBUG)
     known, unknown = issuer.issue("a-known-token"), issuer.issue("a-later-token")
-    async with running(make_service(sqlite_url, settings_for(issuer)), tables=False) as client:
+    async with running(make_service(sqlite_url, settings_for(issuer))) as client:
         first = await client.get("/caller", headers=bearer(known))
         wrong = await client.get("/caller", headers=bearer("never-issued"))
         issuer.stop()

@@ -163,7 +163,7 @@ async def test_row_72_crowd_with_an_unknown_key(sqlite_url: str) -> None:
     """Row 72: a thousand requests at once with unknown kids are a thousand 401 and at most one fetch."""
     with Issuer() as issuer:
         tokens = [issuer.mint(header={"kid": f"unknown-{number}"}) for number in range(CROWD)]
-        app = make_service(sqlite_url, issuer)
+        app = make_service(sqlite_url, issuer, max_requests=CROWD)
         async with app.test_app() as running:
             client = running.test_client()
             assert (await client.get("/who", headers=bearer(issuer.mint()))).status_code == 200

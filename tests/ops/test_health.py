@@ -1,17 +1,25 @@
 """Liveness and readiness."""
 
 import asyncio
+import contextlib
+import logging
+import platform
+import secrets
 import socket
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
 
 import pytest
 from quart import Quart
 
-from ligand_async import Principal, operation
+from ligand_async import Principal, Settings, create_app, operation
 from ligand_async.auth import BearerAuthenticator
-from ligand_async.ops import init_health
-from tests.services import app_of, make_app, routes, running, send
+from ligand_async.ops import add_health_check, init_health
+from ligand_async.protocols import CheckFailed
+from tests.services import NEVER_OPENED, app_of, make_app, routes, running, send
 
 
 class Hanging:
@@ -60,10 +68,10 @@ def silent_port() -> Iterator[int]:
 
 async def test_a_service_with_its_database_is_ready(database_url: str) -> None:
     """A service is alive and ready, and the answer is not cached."""
-    async with running(make_app(database_url), tables=False) as client:
+    async with running(make_app(database_url)) as client:
         alive, ready = await client.get("/livez"), await client.get("/readyz")
         assert (alive.status_code, await alive.get_json()) == (200, {"status": "ok"})
-        checks = {"database": "ok", "token_keys": "ok"}
+        checks = {"database": "ok", "migrations": "ok", "token_keys": "ok"}
         assert (ready.status_code, await ready.get_json()) == (200, {"status": "ok", "checks": checks})
         assert alive.headers["Cache-Control"] == ready.headers["Cache-Control"] == "no-store"
 
@@ -82,19 +90,22 @@ async def test_a_service_without_its_database_lives_and_is_not_ready(
 
         assert (await client.get("/livez")).status_code == 200
     assert (ready.status_code, ready.content_type) == (503, "application/problem+json")
-    assert (document["checks"], ready.headers["Retry-After"]) == ({"database": "failed", "token_keys": "ok"}, "1")
+    assert document["checks"] == {"database": "failed", "migrations": "failed", "token_keys": "ok"}
+    assert ready.headers["Retry-After"] == "1"
     assert ready.headers["Cache-Control"] == "no-store"
     assert took < 2
     assert "s3cret" not in caplog.text + str(document)
 
 
-async def test_checks_run_at_once_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two that hang take no longer than one, and the results of the others are right."""
-    monkeypatch.setattr("ligand_async.ops.health.CHECK_TIMEOUT", 0.2)
+async def test_checks_run_at_once_and_are_bounded() -> None:
+    """Two that hang take no longer than one, also at the first look, and the results of the others are right."""
     app = Quart(__name__)
     hanging, second = Hanging(), Hanging()
     second.name = "second"
-    init_health(app, [Well(), hanging, Failing(), second])
+    init_health(app, [Well()])
+    add_health_check(app, hanging, timeout=0.2)
+    add_health_check(app, Failing())
+    add_health_check(app, second, timeout=0.2)
 
     begun = time.monotonic()
     response = await app.test_client().get("/readyz")
@@ -148,3 +159,151 @@ async def test_they_are_not_documented(sqlite_url: str) -> None:
     paths = (await send(make_app(sqlite_url, routes(("GET", "/", handler))), "GET", "/openapi.json")).json["paths"]
 
     assert list(paths) == ["/"]
+
+
+async def test_result_that_changes_is_logged_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says once why a check fails, and once that it passes again; only a `CheckFailed` chooses its words."""
+    monkeypatch.setattr("ligand_async.ops.health.FRESH_SECONDS", 0.0)
+    caplog.set_level(logging.INFO, "ligand_async")
+    faults: list[Exception | None] = [
+        CheckFailed("no paper"),
+        CheckFailed("no paper"),
+        RuntimeError("s3cret"),
+        None,
+        None,
+    ]
+
+    class Printer:
+        name = "printer"
+
+        async def check(self) -> None:
+            if (fault := faults.pop(0)) is not None:
+                raise fault
+
+    app = Quart(__name__)
+    init_health(app, [Printer()])
+    statuses = [(await app.test_client().get("/readyz")).status_code for _ in range(5)]
+
+    assert statuses == [503, 503, 503, 200, 200]
+    assert [record.getMessage() for record in caplog.records if "printer" in record.getMessage()] == [
+        "health check printer failed: no paper",
+        "health check printer failed: RuntimeError",
+        "health check printer passes again",
+    ]
+
+
+async def test_check_that_swallows_its_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check that does not end is not ready within its time, and is not run a second time meanwhile."""
+    monkeypatch.setattr("ligand_async.ops.health.FRESH_SECONDS", 0.0)
+    runs = 0
+    released = asyncio.Event()
+
+    class Stubborn:
+        name = "stubborn"
+
+        async def check(self) -> None:
+            nonlocal runs
+            runs += 1
+            while not released.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await released.wait()
+
+    app = Quart(__name__)
+    init_health(app, [])
+    add_health_check(app, Stubborn(), timeout=0.1)
+    client = app.test_client()
+    statuses = [(await client.get("/readyz")).status_code for _ in range(3)]
+    assert (statuses, runs) == ([503] * 3, 1)
+    released.set()
+    await asyncio.sleep(0.01)
+    assert ((await client.get("/readyz")).status_code, runs) == (200, 2)
+
+
+async def test_check_that_exits_is_not_ready() -> None:
+    """A check that raises SystemExit fails, and does not end the server."""
+
+    class Exiting:
+        name = "exiting"
+
+        async def check(self) -> None:
+            raise SystemExit
+
+    app = Quart(__name__)
+    init_health(app, [Exiting()])
+
+    assert (await app.test_client().get("/readyz")).status_code == 503
+
+
+def test_checks_have_names_of_their_own_and_a_timeout() -> None:
+    """Two checks of one name would hide each other, and a timeout of nothing would always fail."""
+    app = Quart(__name__)
+    init_health(app, [Well()])
+    with pytest.raises(ValueError, match="'well' already"):
+        add_health_check(app, Well())
+    with pytest.raises(ValueError, match="timeout is 0"):
+        add_health_check(app, Failing(), timeout=0)
+
+
+PROD = {
+    "environment": "prod",
+    "database_url": NEVER_OPENED,
+    "secret_key": secrets.token_urlsafe(32),
+    "service_public_url": "https://shop.example",
+    "service_private_url": "https://shop.internal",
+    "commit": "4f2a9c1",
+}
+
+
+class Operator:
+    """Knows one token, that of somebody in operations."""
+
+    async def verify(self, token: str) -> Principal:
+        return Principal(token, "https://issuer.example", roles=frozenset({"operations"} if token == "ops" else ()))
+
+
+def make_strict(**settings: Any) -> Quart:
+    """Make a service as it runs in production, with a check that fails."""
+    loaded = Settings(**{**PROD, **settings})
+    app = create_app(
+        __name__,
+        title="Shop",
+        version="2.1.0",
+        settings=loaded,
+        authenticators=[BearerAuthenticator(Operator())],
+    )
+    add_health_check(app, Failing())
+    return app
+
+
+@pytest.mark.parametrize(
+    ("token", "role", "sees"),
+    [("", "operations", 0), ("ada", "operations", 0), ("ops", None, 0), ("ops", "operations", 1)],
+)
+async def test_strangers_see_no_details(token: str, role: str | None, sees: bool) -> None:
+    """In production only callers with the role see which checks fail, and which release is running."""
+    app = make_strict(operations_role=role)
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    ready = await send(app, "GET", "/readyz", headers=headers)
+    info = await send(app, "GET", "/info", headers=headers)
+
+    assert (ready.status, ready.json.get("checks")) == (503, {"failing": "failed"} if sees else None)
+    assert (info.status, info.headers["Cache-Control"]) == (200 if sees else 404, "no-store")
+
+
+async def test_info_says_what_is_running(sqlite_url: str) -> None:
+    """`/info` has the release, its commit, when it started, and on what it runs; and no setting besides."""
+    before = datetime.now(UTC).replace(microsecond=0)
+    answer = await send(make_app(sqlite_url, settings={"commit": "4f2a9c1"}), "GET", "/info")
+    document = answer.json
+
+    assert before <= datetime.fromisoformat(document.pop("started_at")) <= datetime.now(UTC)
+    assert document == {
+        "title": "Shop",
+        "version": "1.0.0",
+        "commit": "4f2a9c1",
+        "environment": "testing",
+        "python": platform.python_version(),
+        "ligand_async": version("ligand-async"),
+    }

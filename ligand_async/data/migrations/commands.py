@@ -14,6 +14,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ligand_async.data.engines import parse_database_url
 from ligand_async.data.migrations.autogenerate import describe_refused_rows
@@ -148,16 +149,36 @@ def _is_behind(config: Config) -> bool:
     return not unknown and there != set(script.get_heads())
 
 
+def read_history(directory: Path) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the newest revisions of a directory, and all of them; the code at the head of each migration is run.
+
+    Args:
+        directory: As `find_directory` returns it.
+
+    Raises:
+        MigrationError: A migration cannot be read.
+    """
+    with naming_failures(directory):
+        script = ScriptDirectory.from_config(make_config(directory))
+        known = frozenset(revision.revision for revision in script.walk_revisions())
+        return frozenset(script.get_heads()), known
+
+
 async def current(database: Migrated, settings: Settings, directory: Path) -> tuple[str, ...]:
     """Return the revisions that the database is at: none, one, or one for each branch."""
     async with connect(database, settings) as connection:
-        return await look(
-            connection,
-            database,
-            settings,
-            directory,
-            lambda config: run_in_environment(config, MigrationContext.get_current_heads),
-        )
+        return await current_on(connection, database, settings, directory)
+
+
+async def current_on(
+    connection: AsyncConnection, database: Migrated, settings: Settings, directory: Path
+) -> tuple[str, ...]:
+    """Return what `current` does, on a connection that may be unable to write."""
+
+    def work(config: Config) -> tuple[str, ...]:
+        return run_in_environment(config, MigrationContext.get_current_heads)
+
+    return await look(connection, database, settings, directory, work)
 
 
 @dataclass(frozen=True, slots=True)
