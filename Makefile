@@ -12,7 +12,7 @@ PYTEST := $(BIN)/$(if $(COVERAGE),coverage run -m pytest,python -m pytest)
 
 export PYTHON
 
-.PHONY: help run token test test-all clients openapi token-mutants soak probes bench bench-scan bench-pages bench-audit bench-calls bench-costs architecture coverage lint types lock clean core tools generators
+.PHONY: help run token test test-all clients openapi token-mutants soak probes bench bench-scan bench-pages bench-audit bench-calls bench-costs bench-refusals architecture coverage lint types lock clean core tools generators
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /  \1\t/p' Makefile | expand -t 14
@@ -87,6 +87,9 @@ bench-audit: core  ## Measure what the audit trail costs a write
 
 bench-costs: tools  ## Measure what a service, an entity tag and the variables of a tenant cost a request, on PostgreSQL
 	@$(BIN)/python -m bench.costs
+
+bench-refusals: tools  ## Measure what refusing a body of 1 MiB costs beside taking one, for sixteen shapes
+	@$(BIN)/python -m bench.refusals
 
 bench-calls: core  ## Count the calls of one request; ARGS=--write renews bench/calls.json, ARGS=--check compares with it
 	@$(BIN)/python -m bench.calls $(ARGS)

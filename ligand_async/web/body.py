@@ -17,11 +17,12 @@ from werkzeug.datastructures import MultiDict
 
 from ligand_async.annotations import bare, metadata_of, walk, without_none
 from ligand_async.data.schemas import PatchSchema
-from ligand_async.errors import MalformedBody, UnsupportedMediaType
+from ligand_async.errors import MalformedBody, UnsupportedMediaType, ValidationFailed
 from ligand_async.json_values import find_flaw
 from ligand_async.web.core_schemas import close, describe, fields_of, read_form, readable, schema_of
 from ligand_async.web.fields import alias_of, takes_list
-from ligand_async.web.invalid import refuse, refuse_part
+from ligand_async.web.invalid import refuse, refuse_all, refuse_keys, refuse_part
+from ligand_async.web.validation import LARGE, StrictValidator, TooManyMistakes, UnknownKeys
 
 _JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"  # RFC 7396
@@ -121,7 +122,7 @@ class _JSONBody:
     """
 
     schema: Any
-    validator: SchemaValidator
+    validator: StrictValidator
     absent: tuple[Any, ...] = ()
     media_types: tuple[str, ...] = (_JSON,)
 
@@ -139,9 +140,14 @@ class _JSONBody:
         raw = await read_bytes()
         document = scan(raw)
         try:
+            if len(raw) > LARGE:
+                self.validator.check_size(raw, document)
             return self.validator.validate_json(raw)
-        except ValidationError as error:
-            raise refuse(error, place="pointer", document=document) from None  # the error holds the values
+        except (ValidationError, TooManyMistakes, UnknownKeys) as error:
+            raise _refusal_of(error, self.validator, raw, document) from None  # the error holds the values
+        except BaseException:
+            self.validator.reset()
+            raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,7 +344,27 @@ def _make_form(hint: Any, absent: tuple[Any, ...]) -> BodyReader:
     )
 
 
-def _read_part(name: str, validator: SchemaValidator) -> Callable[[Any], Any]:
+def _refusal_of(
+    error: Exception, validator: StrictValidator, raw: bytes, document: Any, place: tuple[str, ...] = ()
+) -> ValidationFailed:
+    """Return the 422 for a document that its validator does not take.
+
+    Args:
+        error: What the validator raised.
+        validator: The validator.
+        raw: The document.
+        document: The same as plain data.
+        place: Where it stands in the body.
+    """
+    if isinstance(error, UnknownKeys):
+        return refuse_keys((*place, *error.place), error.names)
+    errors = validator.find_mistakes(error, raw, document)
+    if not errors:
+        return refuse_part("Input has more mistakes than are counted", "too_many_mistakes", place)
+    return refuse_all(errors, place="pointer", document=document, prefix=place)
+
+
+def _read_part(name: str, validator: StrictValidator) -> Callable[[Any], Any]:
     """Make the reader of a part in JSON, which is as strict as a body."""
 
     def read(sent: Any) -> Any:
@@ -346,10 +372,18 @@ def _read_part(name: str, validator: SchemaValidator) -> Callable[[Any], Any]:
             return validator.validate_python(sent)  # a default
         raw = sent.encode() if isinstance(sent, str) else sent
         try:
-            scan(raw)
+            document = scan(raw)
         except MalformedBody as problem:
             raise MalformedBody(f"part {name!r}: {problem.detail}") from None
-        return validator.validate_json(raw)
+        try:
+            if len(raw) > LARGE:
+                validator.check_size(raw, document)
+            return validator.validate_json(raw)
+        except (TooManyMistakes, UnknownKeys) as error:
+            raise _refusal_of(error, validator, raw, document, (name,)) from None
+        except BaseException:
+            validator.reset()
+            raise
 
     return read
 

@@ -1,6 +1,6 @@
 """Changes to pydantic's core schemas that no option of pydantic makes: closed and read from text, exact for output."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -10,27 +10,12 @@ from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
-from pydantic_core import CoreConfig, SchemaValidator, core_schema
+from pydantic_core import SchemaValidator, core_schema
+
+from ligand_async.web.validation import PARTS, StrictValidator, definitions_of, nodes_of
 
 _Node = dict[str, Any]
 
-# The keys of a schema whose values are schemas.
-_PARTS = frozenset(
-    {
-        "schema",
-        "items_schema",
-        "keys_schema",
-        "values_schema",
-        "extras_schema",
-        "fields",
-        "choices",
-        "definitions",
-        "lax_schema",
-        "strict_schema",
-        "json_schema",
-        "python_schema",
-    }
-)
 _OPEN = {"model", "dataclass", "typed-dict"}
 _CLASSES = {"model", "model-fields", "dataclass", "dataclass-args", "definition-ref"}
 # The types of schemas whose values hold nothing that the schema does not describe.
@@ -45,7 +30,7 @@ _SURE = frozenset(
 _ANY: _Node = {"type": "any"}
 
 
-def close(adapter: TypeAdapter[Any]) -> SchemaValidator:
+def close(adapter: TypeAdapter[Any]) -> StrictValidator:
     """Make a strict validator that refuses unknown keys.
 
     A model whose configuration has `extra` or `strict`, and a field with `strict`, keep theirs: pydantic's
@@ -54,8 +39,8 @@ def close(adapter: TypeAdapter[Any]) -> SchemaValidator:
     return _strict_validator_of(schema_of(adapter))
 
 
-def _strict_validator_of(schema: Any) -> SchemaValidator:
-    return _validator_of(rewrite(schema, _closed_and_strict), CoreConfig(strict=True))
+def _strict_validator_of(schema: Any) -> StrictValidator:
+    return StrictValidator(rewrite(schema, _closed_and_strict))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +63,8 @@ def exact(adapter: TypeAdapter[Any]) -> _Exact:
     The service's own validators are left out: they have run when the instance was made.
     """
     schema = rewrite(schema_of(adapter), _exacted)
-    types = {node["type"] for node in _nodes(schema)}
-    is_sure = all(map(_is_sure, _nodes(schema)))
+    types = {node["type"] for node in nodes_of(schema)}
+    is_sure = all(map(_is_sure, nodes_of(schema)))
     if types.isdisjoint({"model", "dataclass", "float"}):
         return _Exact(None, is_sure)
     validate = _validator_of(schema).validate_python
@@ -108,9 +93,9 @@ def describe(adapter: TypeAdapter[Any]) -> None:
     adapter.json_schema(schema_generator=_Undescribed)
 
 
-def _validator_of(schema: Any, config: CoreConfig | None = None) -> SchemaValidator:
+def _validator_of(schema: Any) -> SchemaValidator:
     # False: otherwise pydantic-core 2.50 uses the validators of nested classes, and our changes are lost.
-    return SchemaValidator(schema, config, False)
+    return SchemaValidator(schema, None, False)
 
 
 def rewrite(node: Any, change: Callable[[_Node], _Node]) -> Any:
@@ -123,7 +108,7 @@ def rewrite(node: Any, change: Callable[[_Node], _Node]) -> Any:
         return node
     if not isinstance(node.get("type"), str):  # schemas by name
         return {name: rewrite(part, change) for name, part in node.items()}
-    return {key: rewrite(part, change) if key in _PARTS else part for key, part in change(node).items()}
+    return {key: rewrite(part, change) if key in PARTS else part for key, part in change(node).items()}
 
 
 def closed(node: _Node) -> _Node:
@@ -170,7 +155,7 @@ def readable(schema: Any, definitions: Mapping[str, Any] | None = None) -> Reada
 
     A function that a service runs before pydantic's own validation may take any text.
     """
-    definitions = _definitions_of(schema) if definitions is None else definitions
+    definitions = definitions_of(schema) if definitions is None else definitions
     kind = schema["type"]
     if kind == "definition-ref":
         found = definitions.get(schema["schema_ref"])
@@ -194,11 +179,7 @@ def readable(schema: Any, definitions: Mapping[str, Any] | None = None) -> Reada
 
 def leaves(schema: Any) -> set[str]:
     """Return the types of the schemas in a schema that read one value."""
-    return {node["type"] for node in _nodes(schema)} & (_TEXTS | {"any"})
-
-
-def _definitions_of(schema: Any) -> dict[str, Any]:
-    return {one["ref"]: one for one in schema["definitions"]} if schema["type"] == "definitions" else {}
+    return {node["type"] for node in nodes_of(schema)} & (_TEXTS | {"any"})
 
 
 def fields_of(schema: Any) -> dict[str, Any]:
@@ -217,11 +198,11 @@ def read_text(schema: Any) -> SchemaValidator | None:
         The validator, or None if pydantic's own reads the same.
     """
     changed = rewrite(schema, _from_text)
-    return _validator_of(changed) if any(_is_ours(node) for node in _nodes(changed)) else None
+    return _validator_of(changed) if any(_is_ours(node) for node in nodes_of(changed)) else None
 
 
 def read_form(
-    schema: Any, parts: Mapping[str, Callable[[SchemaValidator], Any]], files: Sequence[tuple[Any, Any]]
+    schema: Any, parts: Mapping[str, Callable[[StrictValidator], Any]], files: Sequence[tuple[Any, Any]]
 ) -> SchemaValidator:
     """Make a closed validator of a form: texts, uploads, and parts in JSON.
 
@@ -230,7 +211,7 @@ def read_form(
         parts: For each field in JSON, what makes its reader from the strict validator of its type.
         files: The core schemas of uploads, each with the one to use instead.
     """
-    definitions = list(_definitions_of(schema).values())
+    definitions = list(definitions_of(schema).values())
 
     def part(name: str, node: _Node) -> _Node:
         if node["type"] in {"default", "nullable", "function-after"}:
@@ -367,21 +348,6 @@ def _without_functions(node: _Node) -> _Node:
             return {**core, **ref} if core["type"] in _CLASSES else _ANY | ref
         node = inner
     return {**node, **ref}
-
-
-def _nodes(schema: Any) -> Iterator[_Node]:
-    """Yield a schema and every schema inside it."""
-    if isinstance(schema, list | tuple):
-        for part in schema:
-            yield from _nodes(part)
-    if not isinstance(schema, dict):
-        return
-    is_node = isinstance(schema.get("type"), str)
-    if is_node:
-        yield schema
-    for key, part in schema.items():
-        if key in _PARTS or not is_node:
-            yield from _nodes(part)
 
 
 def _is_sure(node: _Node) -> bool:

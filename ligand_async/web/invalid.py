@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from ligand_async.errors import InvalidPart, ValidationFailed
+from ligand_async.web.validation import errors_of
 
 Place = Literal["pointer", "parameter", "header", "cookie"]
 _Location = tuple[str | int, ...]
@@ -41,14 +42,42 @@ def refuse(
         names: The names on the wire by field, where the two differ.
         document: The body, to make pointers into it: pydantic's locations also name members of its unions.
     """
+    return refuse_all(errors_of(error), place=place, names=names, document=document)
+
+
+def refuse_all(
+    errors: Sequence[Any],
+    *,
+    place: Place,
+    names: Mapping[str, str] | None = None,
+    document: Any = None,
+    prefix: tuple[str, ...] = (),
+) -> ValidationFailed:
+    """Return the 422 for errors as pydantic writes them; the first `MAX_PARTS` are told.
+
+    Args:
+        errors: The errors.
+        place: As for `refuse`.
+        names: As for `refuse`.
+        document: As for `refuse`.
+        prefix: The steps of a pointer to what was validated.
+    """
     parts = []
-    for item in error.errors(include_url=False, include_context=False)[:MAX_PARTS]:
+    for item in errors[:MAX_PARTS]:
         location = item["loc"]
         if place == "pointer":
-            where: str | None = json_pointer(_locate(location, item["type"], document) if document else location)
+            found = _locate(location, item["type"], document) if document else location
+            where: str | None = json_pointer((*prefix, *found))
         else:
             where = wire_path(location, names or {})
         parts.append(InvalidPart(sentence(item["type"], item["msg"], item["input"]), item["type"], **{place: where}))
+    return ValidationFailed(DETAIL, errors=parts)
+
+
+def refuse_keys(location: _Location, names: Sequence[str]) -> ValidationFailed:
+    """Return the 422 for keys that an object of the body must not have."""
+    places = [json_pointer((*location, name)) for name in names[:MAX_PARTS]]
+    parts = [InvalidPart("Extra inputs are not permitted", "extra_forbidden", pointer=place) for place in places]
     return ValidationFailed(DETAIL, errors=parts)
 
 

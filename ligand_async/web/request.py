@@ -6,7 +6,8 @@ Quart reads some malformed bodies without an error. Ours are problems, for opera
 | --- | --- | --- |
 | form that is malformed, or ends before its last boundary | empty or shorter form | 400 |
 | form that is not in its encoding | U+FFFD in the values | 400 |
-| form with any number of fields or files | read | 413 beyond the settings |
+| form with any number of fields or files | read | 413 beyond the settings, where the first one too many begins |
+| form whose parts have heads of any size | read | 400 |
 | JSON with duplicate keys or NaN | read | 400 |
 | compressed body | its bytes are parsed as they are | 415 |
 | text that is not UTF-8 | unhandled exception, 500 | 400 |
@@ -22,19 +23,21 @@ from typing import IO, Any, cast
 from urllib.parse import parse_qsl
 
 from quart import Request
+from quart.datastructures import FileStorage
 from quart.formparser import FormDataParser
 from quart.wrappers.request import Body
-from werkzeug.datastructures import MultiDict
+from werkzeug.datastructures import Headers, MultiDict
+from werkzeug.http import parse_options_header
+from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData, State
 
 from ligand_async.context import service_of
 from ligand_async.errors import ContentTooLarge, MalformedBody, Problem
 from ligand_async.tasks import this_app
 from ligand_async.web.body import MULTIPART, check_encoding, scan
 
-_TAIL = 1024  # bytes at the end of a body, in which its last boundary is looked for
+_HEAD_BYTES = 1024  # of one part of a form: a name, a file name and a media type
 _SPOOL_BYTES = 64 * 1024  # a larger upload goes to disk
 _UNREAD_BYTES = 64 * 1024  # of a body that is taken in parts; beyond, the server reads no more
-_REPLACED = "\ufffd"  # what a decoder makes of bytes that are not text
 
 
 class StreamedBody(Body):
@@ -127,16 +130,7 @@ class _StrictFormDataParser(FormDataParser):
 
     def __init__(self, *, limits: _FormLimits | None = None, **options: Any) -> None:
         self.limits = limits or _FormLimits()
-        self._files = 0
-        super().__init__(
-            **{
-                **options,
-                "silent": False,
-                "max_form_memory_size": self.limits.field_bytes,
-                "max_form_parts": None,  # counted below: fields and files apart
-                "stream_factory": self._open_upload,
-            }
-        )
+        super().__init__(**{**options, "silent": False})
 
     async def parse(
         self, body: Any, mimetype: str, content_length: int | None, options: dict[str, str] | None = None
@@ -148,26 +142,26 @@ class _StrictFormDataParser(FormDataParser):
             ContentTooLarge: It has more fields or files, or a longer value, than a form may hold.
         """
         try:
-            if mimetype == MULTIPART:
-                fields, files = await self._parse_watched(body, content_length, options or {})
-            else:
-                fields, files = await super().parse(body, mimetype, content_length, options)
+            return await super().parse(body, mimetype, content_length, options)
         except ValueError:  # its text may hold what was sent
             raise MalformedBody("the body is not a well-formed form") from None
-        if sum(map(len, fields.listvalues())) > self.limits.fields:
-            raise ContentTooLarge(f"a form may have {self.limits.fields} fields at most")
-        return fields, files
 
-    async def _parse_watched(
-        self, body: Any, content_length: int | None, options: dict[str, str]
+    async def _parse_multipart(
+        self,
+        body: Any,
+        mimetype: str,  # noqa: ARG002  (Quart's signature)
+        content_length: int | None,  # noqa: ARG002  (the same)
+        options: dict[str, str],
     ) -> tuple[MultiDict[str, Any], MultiDict[str, Any]]:
-        watched = _WatchedBody(body)
-        fields, files = await super().parse(watched, MULTIPART, content_length, options)  # type: ignore[arg-type]  # iterated only
-        if f"--{options.get('boundary', '')}--".encode() not in watched.end:
+        boundary = options.get("boundary", "").encode("ascii")
+        if not boundary:
+            raise ValueError("the form names no boundary")
+        form = _MultipartForm(boundary, self.limits)
+        async for data in body:
+            form.add(data)
+        if not form.is_complete:
             raise ValueError("the form ends before its last boundary")
-        if any(_REPLACED in text for name, values in fields.lists() for text in (name or "", *values)):
-            raise ValueError("the form is not in the encoding that it names")
-        return fields, files
+        return form.fields, form.files
 
     async def _parse_urlencoded(
         self,
@@ -186,27 +180,108 @@ class _StrictFormDataParser(FormDataParser):
 
     def get_parse_func(self, mimetype: str, options: dict[str, str]) -> Any:
         """Return the parser of a media type; Quart's table holds its own functions, not those of a subclass."""
+        if mimetype == MULTIPART:
+            return type(self)._parse_multipart
         return (
             type(self)._parse_urlencoded
             if mimetype.startswith("application/x-")
             else super().get_parse_func(mimetype, options)
         )
 
-    def _open_upload(self, *_: Any) -> IO[bytes]:
-        self._files += 1
-        if self._files > self.limits.files:
-            raise ContentTooLarge(f"a form may have {self.limits.files} files at most")
-        return cast(IO[bytes], SpooledTemporaryFile(max_size=_SPOOL_BYTES, mode="w+b"))
+
+class _MultipartForm:
+    """A form of parts (RFC 7578), which is read as it comes, and counted while it is read.
+
+    Args:
+        boundary: What stands between its parts.
+        limits: The most that it may have.
+
+    Attributes:
+        fields: The texts by name.
+        files: The uploads by name.
+        is_complete: Whether its last boundary was read.
+    """
+
+    def __init__(self, boundary: bytes, limits: _FormLimits) -> None:
+        self._limits = limits
+        self._decoder = _Decoder(boundary)
+        self._part: Field | File | None = None
+        self._text: list[bytes] = []
+        self._text_bytes = 0
+        self._upload: Any = None
+        self._number = {Field: 0, File: 0}
+        self.fields: MultiDict[str, Any] = MultiDict()
+        self.files: MultiDict[str, Any] = MultiDict()
+
+    @property
+    def is_complete(self) -> bool:
+        return self._decoder.state is State.EPILOGUE
+
+    def add(self, data: bytes) -> None:
+        """Read the next bytes.
+
+        Raises:
+            ContentTooLarge: There are more fields or files, or a longer value, than a form may hold.
+            ValueError: It is malformed.
+        """
+        self._decoder.receive_data(data)
+        while not isinstance(event := self._decoder.next_event(), Epilogue | NeedData):
+            if isinstance(event, Field | File):
+                self._begin(event)
+            elif isinstance(event, Data):
+                self._take(event.data)
+                if not event.more_data:
+                    self._end()
+        if self.is_complete:
+            self._decoder.buffer.clear()  # what follows the last boundary says nothing (RFC 2046 section 5.1.1)
+
+    def _begin(self, part: Field | File) -> None:
+        kind = type(part)
+        most, name = (self._limits.fields, "fields") if kind is Field else (self._limits.files, "files")
+        self._number[kind] += 1
+        if self._number[kind] > most:
+            raise ContentTooLarge(f"a form may have {most} {name} at most")
+        self._part, self._text, self._text_bytes = part, [], 0
+        if kind is File:
+            self._upload = _open_upload()
+
+    def _take(self, data: bytes) -> None:
+        if isinstance(self._part, File):
+            self._upload.write(data)
+        elif self._part is not None:
+            self._text_bytes += len(data)
+            if self._text_bytes > self._limits.field_bytes:
+                raise ContentTooLarge(f"a field may have {self._limits.field_bytes} bytes at most")
+            self._text.append(data)
+
+    def _end(self) -> None:
+        part = self._part
+        if isinstance(part, File):
+            self._upload.seek(0)
+            upload = FileStorage(self._upload, part.filename, part.name, headers=part.headers)
+            self.files.add(part.name, upload)
+        elif part is not None:
+            self.fields.add(part.name, b"".join(self._text).decode(_charset_of(part.headers)))
+        self._part = None
 
 
-class _WatchedBody:
-    """A body that remembers its last bytes."""
+def _open_upload() -> IO[bytes]:
+    return cast(IO[bytes], SpooledTemporaryFile(max_size=_SPOOL_BYTES, mode="w+b"))
 
-    def __init__(self, body: AsyncIterator[bytes]) -> None:
-        self.end = b""
-        self._body = body
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for part in self._body:
-            self.end = (self.end + part)[-_TAIL:]
-            yield part
+class _Decoder(MultipartDecoder):
+    """Finds the parts of a form."""
+
+    def _parse_headers(self, data: bytes | bytearray) -> Headers:
+        if len(data) > _HEAD_BYTES:
+            raise ValueError("a part of the form has a head that is too long")
+        return super()._parse_headers(data)
+
+
+_CHARSETS = frozenset({"ascii", "us-ascii", "utf-8", "iso-8859-1"})
+
+
+def _charset_of(headers: Headers) -> str:
+    """Return the encoding of a field, of those that Quart reads."""
+    named = parse_options_header(headers.get("Content-Type", ""))[1].get("charset", "").lower()
+    return named if named in _CHARSETS else "utf-8"

@@ -15,6 +15,7 @@ from ligand_async.web.stages import Headers, Reply
 MAX_TARGET = 8 * 1024  # bytes
 MAX_HEADERS = 16 * 1024  # bytes
 MAX_FIELDS = 100
+MAX_PARTS = 1000  # commas and semicolons of all header fields; parameters of a query
 
 _VERSIONS = frozenset({"1.0", "1.1", "2", "3"})
 _UNKNOWN_METHODS = frozenset({"CONNECT", "TRACK"})  # TRACE is routed, and so a 405
@@ -77,6 +78,8 @@ class Syntax:
         flat = b"".join(chain.from_iterable(headers))
         if len(headers) > MAX_FIELDS or len(flat) > MAX_HEADERS:
             _refuse(431, f"a request may have {MAX_FIELDS} header fields, of {MAX_HEADERS} bytes together")
+        if flat.count(b";") + flat.count(b",") > MAX_PARTS:
+            _refuse(431, f"header fields may have {MAX_PARTS} parts between commas and semicolons")
         if _CONTROL.search(flat):
             _refuse(400, "a header field holds a control character")
         fields = dict(headers)
@@ -143,6 +146,8 @@ def _check_target(path: bytes, query: bytes) -> None:
     """Check path and query: printable, whole escapes, UTF-8, no NUL, and no step that leads up."""
     if len(path) + len(query) > MAX_TARGET:
         _refuse(414, f"the request target may have {MAX_TARGET} bytes")
+    if query.count(b"&") >= MAX_PARTS:
+        _refuse(414, f"the query may have {MAX_PARTS} parameters")
     if _MAY_LEAD_UP.search(path) and not leads_down(path.decode("latin-1")):
         _refuse(400, "the path has a step `.` or `..`, a backslash or a control character, perhaps percent-encoded")
     if _PLAIN_TARGET.fullmatch(path) and _PLAIN_QUERY.fullmatch(query):

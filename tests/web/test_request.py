@@ -9,6 +9,8 @@ from quart.datastructures import FileStorage
 from quart_schema.pydantic import File
 
 from ligand_async import Form, operation
+from ligand_async.errors import ContentTooLarge
+from ligand_async.web.request import _FormLimits, _StrictFormDataParser
 from tests.services import app_of, ask, send
 
 
@@ -208,6 +210,39 @@ async def test_a_large_upload_is_kept_on_disk(size: int, on_disk: bool) -> None:
 
     assert answer.json == [on_disk]
     assert KEPT[0].closed
+
+
+class _Endless:
+    """A body that must not be read to its end."""
+
+    def __init__(self, *parts: bytes) -> None:
+        self.parts = iter(parts)
+
+    def __aiter__(self) -> "_Endless":
+        return self
+
+    async def __anext__(self) -> bytes:
+        return next(self.parts)  # StopIteration is a RuntimeError here
+
+
+@pytest.mark.parametrize("name", ["a", 'a"; filename="b'])
+async def test_parts_are_counted_while_they_come(name: str) -> None:
+    """What follows the first part too many is not read."""
+    part = f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n1\r\n'.encode()
+    parser = _StrictFormDataParser(limits=_FormLimits(fields=2, files=2))
+
+    with pytest.raises(ContentTooLarge, match="may have 2"):
+        await parser.parse(_Endless(part, part, part), "multipart/form-data", None, {"boundary": "x"})
+
+
+async def test_a_part_has_a_short_head() -> None:
+    """One of 240,000 parameters is not parsed."""
+    head = "--x\r\nContent-Disposition: form-data; name=name" + "; a=1" * 240_000
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+
+    answer = await ask(log_in, method="POST", data=head + "\r\n\r\nAda\r\n--x--\r\n", headers=kind)
+
+    assert answer.status in {400, 413}
 
 
 async def test_limits_are_settings() -> None:

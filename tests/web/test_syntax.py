@@ -51,6 +51,21 @@ def test_lengths(length: bytes, status: int) -> None:
     assert check([HOST, (b"content-length", length)])[0] == status
 
 
+@pytest.mark.parametrize(
+    ("fields", "query", "status"),
+    [
+        ([(b"accept", b"a/b" + b";q=1" * 1000)], b"", 200),
+        ([(b"accept", b"a/b" + b";q=1" * 1001)], b"", 431),
+        ([(b"cookie", b"a=1; " * 600), (b"if-none-match", b'"a",' * 401)], b"", 431),
+        ([], b"a=1&" * 999, 200),
+        ([], b"a=1&" * 1000, 414),
+    ],
+)
+def test_parts_are_counted_before_they_are_parsed(fields: list[tuple[bytes, bytes]], query: bytes, status: int) -> None:
+    """Parameters and members of header fields, cookies, and the keys of a query: a thousand of them."""
+    assert check([HOST, *fields], query_string=query)[0] == status
+
+
 def test_tabs_and_other_bytes_may_stand_in_a_field() -> None:
     """RFC 9110 section 5.5 lets them."""
     assert check([HOST, (b"x", b"a\tb \xe9")])[0] == 200
