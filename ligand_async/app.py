@@ -167,7 +167,9 @@ def create_app(
 def _make_stages(settings: Settings, title: str) -> list[Stage]:
     # The client's address comes first: it stands in the log line of a refusal too.
     public_url, private_url = (getattr(settings, f"service_{name}_url", None) for name in ("public", "private"))
-    proxies = TrustedProxies(settings.trusted_proxies, public_url=public_url, private_url=private_url)
+    proxies = TrustedProxies(
+        settings.trusted_proxies, public_url=public_url, private_url=private_url, root_path=settings.root_path
+    )
     stages: list[Stage] = [proxies, Syntax(settings, realm=title)]
     if settings.cors_origins:
         stages.append(CORS(settings.cors_origins, settings.cors_headers))

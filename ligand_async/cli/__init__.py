@@ -7,7 +7,7 @@ from typing import Any
 import click
 from quart.cli import ScriptInfo
 
-from ligand_async.cli.service import find_app, load_app, service_errors
+from ligand_async.cli.service import AppInfo, load_app, service_errors
 from ligand_async.settings import without_choice
 
 __all__ = ["ligand", "main"]
@@ -51,6 +51,7 @@ class LigandGroup(click.Group):
                 return None
         module, _, name = COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(import_module(module), name)
+        _add_app_option(command)
         return command
 
     def resolve_command(
@@ -69,10 +70,31 @@ class LigandGroup(click.Group):
 def _info_of(ctx: click.Context) -> ScriptInfo:
     """Return what loads the app; it is loaded once."""
     if ctx.obj is None:
-        # The app keeps the debug mode its factory gave it; `quart` sets it from its own options.
-        ctx.obj = ScriptInfo(app_import_path=ctx.params.get("app") or find_app(), set_debug_flag=False)
+        ctx.obj = AppInfo(ctx.params.get("app"))
     info: ScriptInfo = ctx.obj
     return info
+
+
+_APP_HELP = "The service's app; else LIGAND_APP, QUART_APP or pyproject.toml."
+
+
+def _add_app_option(command: click.Command) -> None:
+    """Let `--app` also stand behind the name of a command, and of those in its group."""
+    if not any(param.callback is _choose_app for param in command.params):
+        names = ["-A", "--app"]
+        option = click.Option(
+            names, is_eager=True, expose_value=False, callback=_choose_app, metavar="MODULE:FACTORY", help=_APP_HELP
+        )
+        command.params.append(option)
+    if isinstance(command, click.Group):
+        for one in command.commands.values():
+            _add_app_option(one)
+
+
+def _choose_app(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    info = ctx.find_object(ScriptInfo)
+    if value is not None and isinstance(info, AppInfo):
+        info.choose(value)
 
 
 def _warn(error: Exception) -> None:
@@ -98,7 +120,7 @@ def show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> No
     "--app",
     is_eager=True,
     metavar="MODULE:FACTORY",
-    help="The service's app; else LIGAND_APP, QUART_APP or pyproject.toml.",
+    help=_APP_HELP,
 )
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=show_version, help="Show versions."

@@ -13,7 +13,7 @@ from ligand_async.settings.model import (
     check_settings,
     cookie_config,
 )
-from ligand_async.settings.sources import DOTENV_FILES, parts
+from ligand_async.settings.sources import DOTENV_FILES, CommandLine, Given, parts, with_options
 from ligand_async.settings.types import (
     ANY_ORIGIN,
     MASK,
@@ -23,6 +23,7 @@ from ligand_async.settings.types import (
     is_field_name,
     is_issuer,
     is_origin,
+    is_path_prefix,
     is_postgresql,
     masked,
     metadata_path_of,
@@ -41,7 +42,9 @@ __all__ = [
     "MASK",
     "SYSTEM_ROOTS",
     "TLS",
+    "CommandLine",
     "DatabaseAddress",
+    "Given",
     "IssuerOptions",
     "Mistake",
     "PostgresURL",
@@ -60,6 +63,7 @@ __all__ = [
     "is_field_name",
     "is_issuer",
     "is_origin",
+    "is_path_prefix",
     "is_postgresql",
     "masked",
     "metadata_path_of",
@@ -69,6 +73,7 @@ __all__ = [
     "read_quotas",
     "read_url",
     "sqlite_file",
+    "with_options",
     "without_choice",
     "without_passwords",
 ]

@@ -15,6 +15,7 @@ from ligand_async.settings.types import (
     FieldNames,
     Hosts,
     Origins,
+    PathPrefix,
     Proxies,
     Quotas,
     RedisURL,
@@ -142,6 +143,19 @@ class ServiceSettings(BaseSettings):
     )
     commit: str | None = Field(default=None, description="The commit that the service was built from, for `/info`.")
     port: int = Field(default=8000, ge=1, le=65535, description="The port that `ligand serve` listens on.")
+    root_path: PathPrefix | None = Field(
+        default=None, description="The path below which clients see the service, such as `/api`; none: `/`."
+    )
+    tls_certificate: str | None = Field(
+        default=None, description="The certificate of the server and those of its issuers, a PEM file; none: no TLS."
+    )
+    tls_key: str | None = Field(
+        default=None, description="The key of the certificate, a PEM file; none: it is in the certificate's file."
+    )
+    tls_minimum_version: Literal["1.2", "1.3"] = Field(default="1.2", description="The oldest TLS that is spoken.")
+    management_port: int | None = Field(
+        default=None, ge=1, le=65535, description="A port of its own for health checks; none: they are on `port`."
+    )
 
 
 _Profile = Literal["generic", "keycloak", "auth0", "entra", "cognito", "okta"]
@@ -313,7 +327,7 @@ UNPREFIXED = {"database_url": "DATABASE_URL", "port": "PORT"}
 REQUIRED_IN_STRICT = ("database_url", "secret_key", "service_public_url", "service_private_url")
 
 
-def environment_defaults(environment: str, *, name: str, port: object) -> dict[str, Callable[[], Any]]:
+def environment_defaults(environment: str, *, name: str, address: str | None) -> dict[str, Callable[[], Any]]:
     """Return functions that make the defaults of one environment, by key.
 
     The secret key of `local` is not among them, because it is kept in a file.
@@ -321,15 +335,15 @@ def environment_defaults(environment: str, *, name: str, port: object) -> dict[s
     Args:
         environment: One of `ENVIRONMENTS`; any other name has no defaults.
         name: The name of a database file, without suffix.
-        port: The port in use.
+        address: Where the service is found; None if that is not known.
     """
     if environment in STRICT or environment not in ENVIRONMENTS:
         return {}
     row: dict[str, Callable[[], Any]] = {
         "database_url": lambda: f"sqlite+aiosqlite:///{name}.db",
-        "service_public_url": lambda: f"http://127.0.0.1:{port}",
-        "service_private_url": lambda: f"http://127.0.0.1:{port}",
     }
+    if address is not None:
+        row |= {"service_public_url": lambda: address, "service_private_url": lambda: address}
     if environment == "testing":
         row["database_url"] = throwaway_database_url
     if environment != "local":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr
 
@@ -20,8 +21,8 @@ from ligand_async.settings.environments import (
 )
 from ligand_async.settings.fields import REQUIRED_IN_STRICT, environment_defaults
 from ligand_async.settings.mistakes import Mistake, Vocabulary
-from ligand_async.settings.sources import Given, gather
-from ligand_async.settings.types import read_database_url, sqlite_file
+from ligand_async.settings.sources import Given, current_options, gather
+from ligand_async.settings.types import is_base_url, is_path_prefix, read_database_url, sqlite_file
 
 _NEW_KEY = f"python3 -c 'import secrets; print(secrets.token_urlsafe({MIN_SECRET_KEY}))'"
 _DEBUG_VARIABLES = ("QUART_DEBUG", "FLASK_DEBUG")
@@ -35,6 +36,8 @@ def _missing(vocabulary: Vocabulary, environment: str, values: Mapping[str, Any]
     required = {key for key, info in vocabulary.fields.items() if info.is_required()}
     if environment in STRICT:
         required.update(REQUIRED_IN_STRICT)
+    elif not current_options().has_port and "service_public_url" not in values:
+        required.discard("service_private_url")  # it will be the public one
     return [key for key in vocabulary.fields if key in required and key not in values]
 
 
@@ -44,7 +47,10 @@ def _not_set(vocabulary: Vocabulary, key: str) -> Mistake:
         return Mistake(key, variable, "is not set", f"set it to what this prints: {_NEW_KEY}")
     examples = vocabulary.fields[key].examples
     example = f", such as {examples[0]}" if examples else ""
-    return Mistake(key, " or ".join(vocabulary.variables(key)), "is not set", f"set {variable}{example}")
+    problem = "is not set"
+    if key == "service_public_url" and not current_options().has_port:
+        problem = "is not set, and cannot be made of the port, because the service listens on a Unix socket"
+    return Mistake(key, " or ".join(vocabulary.variables(key)), problem, f"set {variable}{example}")
 
 
 def _unsafe(vocabulary: Vocabulary, environment: str, values: Mapping[str, Any]) -> list[Mistake]:
@@ -253,7 +259,27 @@ def rule_mistakes(vocabulary: Vocabulary, environment: str, values: Mapping[str,
         *(_not_set(vocabulary, key) for key in absent),
         *_unsafe(vocabulary, environment, values),
         *_about_callers(vocabulary, environment, values),
+        *_about_serving(vocabulary, values),
     ]
+
+
+def _about_serving(vocabulary: Vocabulary, values: Mapping[str, Any]) -> Iterator[Mistake]:
+    variable = vocabulary.variable
+    if values.get("tls_key") and not values.get("tls_certificate"):
+        remedy = f"set {variable('tls_certificate')} to the file of the certificate"
+        yield Mistake("tls_key", variable("tls_key"), "is the key of no certificate", remedy)
+    root_path, public_url = values.get("root_path"), values.get("service_public_url")
+    if (
+        not root_path
+        or not isinstance(root_path, str)
+        or not isinstance(public_url, str)
+        or not is_base_url(public_url)
+    ):
+        return
+    if urlsplit(public_url).path.rstrip("/") != root_path.rstrip("/"):
+        problem = f"is not the path of {variable('service_public_url')}"
+        remedy = "give both the same path, or leave it out: the path of that URL is enough"
+        yield Mistake("root_path", variable("root_path"), problem, remedy)
 
 
 def _lay_defaults(
@@ -271,12 +297,26 @@ def _lay_defaults(
     """
     source = f"default of {environment}"
     whole = {key: Given(value, source) for key, value in rows.get(environment, {}).items()} | dict(given)
-    for key, make in environment_defaults(
-        environment, name=vocabulary.section, port=_port_in(vocabulary, whole)
-    ).items():
+    address = _address_in(vocabulary, whole)
+    for key, make in environment_defaults(environment, name=vocabulary.section, address=address).items():
         if key not in whole and vocabulary.fields[key].is_required():
             whole[key] = Given(make(), source)
     return whole
+
+
+def _address_in(vocabulary: Vocabulary, given: Mapping[str, Given]) -> str | None:
+    """Return where the service is found: on this machine, or, without a port, at the public URL if that is given."""
+    options = current_options()
+
+    def value_of(key: str) -> Any:
+        return given[key].value if key in given else None
+
+    if not options.has_port:
+        public_url = value_of("service_public_url")
+        return public_url if isinstance(public_url, str) else None
+    scheme, root_path = "https" if value_of("tls_certificate") else "http", value_of("root_path")
+    path = root_path if isinstance(root_path, str) and is_path_prefix(root_path.removesuffix("/")) else ""
+    return f"{scheme}://{options.host}:{_port_in(vocabulary, given)}{path}"
 
 
 def _port_in(vocabulary: Vocabulary, given: Mapping[str, Given]) -> int:

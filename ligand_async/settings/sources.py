@@ -1,10 +1,15 @@
-"""Where settings come from, the strongest first: arguments, variables, dotenv files, a config file."""
+"""Where settings come from, the strongest first.
+
+They are: options of a command, arguments, variables, dotenv files, a config file.
+"""
 
 import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from configparser import ConfigParser
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -42,6 +47,40 @@ class Given:
         return "the environment" if self.source == self.variable else self.source
 
 
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """The options of a command that are settings, and the address that it serves.
+
+    Attributes:
+        given: By key, each with the option as its source.
+        host: The host of the address, as a URL writes it.
+        has_port: False if all addresses are Unix sockets.
+    """
+
+    given: Mapping[str, Given] = field(default_factory=dict)
+    host: str = "127.0.0.1"
+    has_port: bool = True
+
+
+_NO_OPTIONS = CommandLine()
+_command_line: ContextVar[CommandLine] = ContextVar("ligand_command_line", default=_NO_OPTIONS)
+
+
+@contextmanager
+def with_options(options: CommandLine) -> Iterator[None]:
+    """Let the options of a command be stronger than all other sources of the settings that are loaded inside."""
+    token = _command_line.set(options)
+    try:
+        yield
+    finally:
+        _command_line.reset(token)
+
+
+def current_options() -> CommandLine:
+    """Return the options of the command that is running."""
+    return _command_line.get()
+
+
 @dataclass(slots=True)
 class _Layer:
     """The values of one source by key, and the mistakes in it."""
@@ -63,7 +102,9 @@ def gather(vocabulary: Vocabulary, environment: str | None, overrides: Mapping[s
         overrides: Keyword arguments.
     """
     chosen = {} if environment is None else {"environment": environment}
-    layers = [_read_arguments(vocabulary, {**overrides, **chosen}), _read_variables(vocabulary, os.environ)]
+    arguments = _read_arguments(vocabulary, {**overrides, **chosen})
+    arguments.given.update(_command_line.get().given)
+    layers = [arguments, _read_variables(vocabulary, os.environ)]
     if _environment_in(layers) not in ("cli", "testing"):
         layers += [_read_dotenv_file(vocabulary, Path(name)) for name in DOTENV_FILES] if get_load_dotenv() else []
         config_file = next((layer.config_file for layer in layers if layer.config_file), None)

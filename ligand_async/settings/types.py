@@ -184,6 +184,8 @@ _MAX_HOPS = 9
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _HOST = re.compile(r"(?:\*\.)?[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
+# Segments of a path (RFC 3986) without escapes. None is empty: an address that begins with `//` would name a host.
+_PATH_PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~!$&'()*+;=:@-]+)*")
 _FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -245,6 +247,11 @@ def is_origin(text: str) -> bool:
         return False
 
 
+def is_path_prefix(text: str) -> bool:
+    """Return whether a text is a path that can stand before other paths: segments without escapes, or nothing."""
+    return _PATH_PREFIX.fullmatch(text) is not None
+
+
 def _check_hosts(value: tuple[str, ...]) -> tuple[str, ...]:
     if all(map(_HOST.fullmatch, value)):
         return value
@@ -279,10 +286,18 @@ def _check_redis_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def _check_path_prefix(value: str) -> str:
+    path = value.removesuffix("/")
+    if is_path_prefix(path):
+        return path
+    raise PydanticCustomError("ligand_path_prefix", "write a path that begins with /, such as /api, without escapes")
+
+
 Proxies = Annotated[tuple[str, ...], BeforeValidator(_take_hops), AfterValidator(_check_proxies)]
 Hosts = Annotated[tuple[str, ...], AfterValidator(_check_hosts)]
 ExactOrigins = Annotated[tuple[str, ...], AfterValidator(_check_exact_origins)]
 Origins = Annotated[tuple[str, ...], AfterValidator(_check_origins)]
 FieldNames = Annotated[tuple[str, ...], AfterValidator(_check_field_names)]
 Quotas = Annotated[str, AfterValidator(_check_quotas)]
+PathPrefix = Annotated[str, AfterValidator(_check_path_prefix)]
 RedisURL = Annotated[SecretStr, AfterValidator(_check_redis_url)]

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
+from ligand_async.settings import is_path_prefix
 from ligand_async.web.stages import Headers, Reply
 
 _Address = IPv4Address | IPv6Address
@@ -19,8 +20,6 @@ _CONSUMED = frozenset(
 )
 _PREFIX = b"x-forwarded-"
 _WITH_PORT = re.compile(r"\[([^\]]*)\](?::[0-9]+)?|([0-9.]+):[0-9]+")
-# Segments of a path (RFC 3986) without escapes. None is empty: an address that begins with `//` would name a host.
-_PATH_PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~!$&'()*+;=:@-]+)*")
 _WEBSOCKET_SCHEMES = {"http": "ws", "https": "wss"}
 
 
@@ -35,6 +34,7 @@ class TrustedProxies:
     The prefix is what a proxy has cut off from the path. It becomes the `root_path` of the scope (ASGI), before which
     the server's own stays, so that every address that the service writes has it. Where neither a proxy nor the server
     says one, the path of the service's URL is it: of the private URL for requests to its host, else of the public one.
+    With the setting `root_path` a proxy may also leave the prefix: a path that begins with it is taken as it is.
 
     Without trust, or from a peer that is not trusted, the connection's own address, scheme and host count. In either
     case handlers and extensions never see the headers: `request.remote_addr`, `request.scheme` and `request.host` are
@@ -44,10 +44,16 @@ class TrustedProxies:
         trusted: One hop count, or networks; empty for no trust at all (the setting `trusted_proxies`).
         public_url: Where clients outside find the service; None if that is not known.
         private_url: Where clients inside the network find it.
+        root_path: The prefix of the public URL, where a proxy may leave it.
     """
 
     def __init__(
-        self, trusted: Sequence[str], *, public_url: str | None = None, private_url: str | None = None
+        self,
+        trusted: Sequence[str],
+        *,
+        public_url: str | None = None,
+        private_url: str | None = None,
+        root_path: str | None = None,
     ) -> None:
         is_count = len(trusted) == 1 and trusted[0].isdecimal()
         self.hops = int(trusted[0]) if is_count else 0
@@ -55,6 +61,7 @@ class TrustedProxies:
         public_host, self.prefix = _split_url(public_url)
         private_host, prefix = _split_url(private_url)
         self.prefixes = {} if private_host == public_host else {private_host: prefix}
+        self.root_path = root_path
 
     def before(self, scope: MutableMapping[str, Any]) -> Reply | None:
         """Put the client's address, the scheme and the host into the scope.
@@ -96,7 +103,9 @@ class TrustedProxies:
             host = next((value for name, value in scope["headers"] if name.lower() == b"host"), b"")
             prefix = self.prefixes.get(host.decode("latin-1").lower(), self.prefix)
         is_path = (scope.get("raw_path") or b"/").startswith(b"/")  # the other forms of RFC 9112 section 3.2 have none
-        if prefix and prefix != root and is_path:
+        if prefix and prefix == self.root_path and f"{scope['path']}/".startswith(f"{prefix}/"):
+            scope["root_path"] = prefix
+        elif prefix and prefix != root and is_path:
             scope["root_path"], scope["path"] = prefix + root, prefix + scope["path"]
 
     def after(self, scope: Mapping[str, Any], status: int, headers: Headers) -> None:
@@ -129,7 +138,7 @@ class TrustedProxies:
 def read_prefix(text: str) -> str | None:
     """Read the prefix of a path; None if it is malformed, and empty for `/`."""
     path = text.removesuffix("/")
-    return path if _PATH_PREFIX.fullmatch(path) else None
+    return path if is_path_prefix(path) else None
 
 
 def _split_url(url: str | None) -> tuple[str, str]:

@@ -164,7 +164,7 @@ def test_commands_of_blueprints_are_there_too(run: Run) -> None:
     """Also in groups, and for every app that has the blueprint."""
     for _ in range(2):
         assert run("reports", "count").stdout == "open\n0\nclose\n"
-        assert run("shelf", "sort").stdout == "open\nScriptInfo mailer\nclose\n"
+        assert run("shelf", "sort").stdout == "open\nAppInfo mailer\nclose\n"
 
 
 @pytest.mark.ligand_database("sqlite")

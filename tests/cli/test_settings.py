@@ -176,6 +176,76 @@ def test_stronger_name_of_the_service_wins(
 
 
 @pytest.mark.usefixtures("service")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["settings", "--app", "pets:create_app"],
+        ["--app", "missing:create_app", "settings", "-A", "pets:create_app"],
+        ["db", "--app", "pets:create_app", "check", "--help"],
+        ["db", "check", "--app", "pets:create_app", "--help"],
+    ],
+)
+def test_option_may_stand_behind_the_command(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--app` is also an option of every command and of those in a group; the last one counts, even past a mistake."""
+    monkeypatch.setenv("LIGAND_APP", "missing:create_app")
+    Path("pyproject.toml").write_text("[tool")
+
+    result = run(*command)
+
+    assert result.exit_code == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("--app", "--app names missing:create_app"),
+        ("QUART_APP", "QUART_APP names missing:create_app"),
+        (".env", "LIGAND_APP in .env names missing:create_app"),
+        ("pyproject.toml", "pyproject.toml names"),
+        (None, "no app is named, so app.py is tried"),
+    ],
+)
+@pytest.mark.parametrize("command", [["settings"], ["serve"], ["db", "current"], ["token"]])
+def test_error_names_what_chose_the_app(
+    source: str | None, said: str, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each command says where the name of an app that it cannot load came from."""
+    options: list[str] = []
+    if source == "--app":
+        options = ["--app", "missing:create_app"]
+    elif source == "QUART_APP":
+        monkeypatch.setenv(source, "missing:create_app")
+    elif source == ".env":
+        Path(source).write_text("LIGAND_APP=missing:create_app\n")
+    elif source is not None:
+        Path(source).write_text('[tool.ligand]\napp = "missing:create_app"\n')
+
+    result = run(*command, *options)
+
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("def create_app(:\n", "SyntaxError: invalid syntax at "),
+        ("def create_app():\n    return 1 / 0\n", "ZeroDivisionError: division by zero\n  at "),
+    ],
+)
+def test_failing_code_is_one_message(code: str, said: str) -> None:
+    """Code that fails is named by file and line, without a traceback, and the exit code is 2."""
+    Path("pets.py").write_text(code)
+
+    result = run("settings", "--app", "pets:create_app")
+
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert "pets.py:" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.usefixtures("service")
 def test_pyproject_counts_from_its_own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From a directory below, the nearest pyproject.toml above names the service beside it."""
     Path("pyproject.toml").write_text('[tool.ligand]\napp = "pets:create_app"\n')
