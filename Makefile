@@ -106,8 +106,10 @@ lint: tools  ## Check style, formatting and the direction of imports
 	@$(BIN)/ruff format --check
 	@$(BIN)/lint-imports --no-logo
 
-types: tools  ## Check types
+types: tools  ## Check types, also those that the stubs of schemas hide
+	@$(BIN)/ligand --app $(APP) schemas stub --check
 	@$(BIN)/mypy
+	@$(BIN)/mypy $$(find examples -name '*.pyi' | sed 's/i$$//')
 
 lock: tools  ## Renew the lock files; UPGRADE=1 takes the newest of everything
 	@.ci/lock $(if $(UPGRADE),--upgrade)

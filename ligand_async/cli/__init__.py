@@ -21,13 +21,14 @@ COMMANDS = {
     "idempotency": "ligand_async.cli.idempotency:idempotency",
     "openapi": "ligand_async.cli.openapi:openapi",
     "run": "ligand_async.cli.run:run",
+    "schemas": "ligand_async.cli.schemas:schemas",
     "serve": "ligand_async.cli.serve:serve",
     "settings": "ligand_async.cli.settings:settings",
     "shell": "ligand_async.cli.shell:shell",
     "token": "ligand_async.cli.token:token",
 }
 # These read the code only, and need no settings.
-_WITHOUT_SETTINGS = frozenset({"auth", "client", "openapi"})
+_WITHOUT_SETTINGS = frozenset({"auth", "client", "openapi", "schemas"})
 
 
 class LigandGroup(click.Group):

@@ -2,6 +2,7 @@
 
 from ligand_async.data.schemas.derived import ReadSchema
 from ligand_async.data.schemas.nested import FieldNotWritable
+from ligand_async.data.schemas.stubs import is_stub, schemas_by_module, stub_of
 from ligand_async.data.schemas.types import UnknownColumnType, column_annotation, register_column_type
 from ligand_async.data.schemas.writing import CreateSchema, PatchSchema
 
@@ -12,5 +13,8 @@ __all__ = [
     "ReadSchema",
     "UnknownColumnType",
     "column_annotation",
+    "is_stub",
     "register_column_type",
+    "schemas_by_module",
+    "stub_of",
 ]

@@ -58,7 +58,7 @@ class DerivedSchema(BaseModel):
         cls.__ligand_model__ = model
         cls.__ligand_columns__ = columns_of(model)
         cls._adopt_others()
-        own, inherited = _own_annotations(cls), _declared_by_bases(cls)
+        own, inherited = own_annotations(cls), _declared_by_bases(cls)
         annotations: dict[str, Any] = {}
         chosen = cls._choose(include, exclude)
         for name, column in cls.__ligand_columns__.items():
@@ -106,14 +106,14 @@ class DerivedSchema(BaseModel):
     @classmethod
     def _adopt_others(cls) -> None:
         """Adopt the fields that a body or a base declares and that are not columns."""
-        own, inherited = _own_annotations(cls), _declared_by_bases(cls)
+        own, inherited = own_annotations(cls), _declared_by_bases(cls)
         names = [name for name, hint in own.items() if not (name.startswith("_") or _is_class_variable(hint))]
         names += [name for name in inherited - own.keys() if any(name in fields_of(base) for base in cls.__mro__[1:])]
         adopted = {name: cls._adopt(name, own.get(name)) for name in names if name not in cls.__ligand_columns__}
         cls.__annotations__ = own | {name: hint for name, hint in adopted.items() if hint is not None}
 
 
-def _own_annotations(cls: type) -> dict[str, Any]:
+def own_annotations(cls: type) -> dict[str, Any]:
     """Return what a class's own body declares, which may name what is not defined yet."""
     if sys.version_info >= (3, 14):
         return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
@@ -135,7 +135,7 @@ def _declared_by_bases(cls: type) -> set[str]:
         name
         for base in cls.__mro__[1:-1]
         if base is not BaseModel
-        for name in _own_annotations(base).keys() - vars(base).get("__ligand_derived__", frozenset())
+        for name in own_annotations(base).keys() - vars(base).get("__ligand_derived__", frozenset())
     }
 
 
@@ -150,7 +150,7 @@ def wire_of_column(column: MappedColumn) -> Wire:
 def _declared_container(column: MappedColumn) -> Any:
     """Return the type of a JSON column that is declared as `Mapped[dict[...]]` or `Mapped[list[...]]`, else None."""
     for cls in column.model.__mro__:
-        hint = _own_annotations(cls).get(column.name)
+        hint = own_annotations(cls).get(column.name)
         if hint is None:
             continue
         bearer = type("Bearer", (), {"__annotations__": {column.name: hint}, "__module__": cls.__module__})
