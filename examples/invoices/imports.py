@@ -11,7 +11,7 @@ from examples.invoices.access import ACCOUNTANT
 from examples.invoices.repository import Invoices
 from examples.invoices.schemas import InvoiceCreate
 from ligand_async import idempotent, operation, requires, tag
-from ligand_async.errors import AlreadyExists, InvalidPart, ValidationFailed
+from ligand_async.errors import AlreadyExists, BrokenReference, InvalidPart
 from ligand_async.web import request_limits
 
 imports = requires(ACCOUNTANT)(tag("invoices")(Blueprint("imports", __name__, url_prefix="/invoices")))
@@ -28,7 +28,7 @@ class Imported(BaseModel):
 @imports.post("/import")
 @idempotent
 @request_limits(max_body_bytes=8 * 1024 * 1024, timeout=60)
-@operation(status=201, raises=[AlreadyExists])
+@operation(status=201, raises=[AlreadyExists, BrokenReference])
 async def import_invoices(data: Rows, mine: Invoices) -> Imported:
     """Draw up to a thousand invoices. If some are at fault, the error names them all, and none is drawn up."""
     await check_customers(data, mine)
@@ -43,16 +43,16 @@ async def check_customers(rows: Sequence[InvoiceCreate], mine: Invoices) -> None
     """Refuse rows of customers that the tenant does not have.
 
     Raises:
-        ValidationFailed: It names each such row.
+        BrokenReference: It names each such row.
     """
     known = await mine.known_customers([row.customer_id for row in rows])
     errors = [
-        InvalidPart("there is no such customer", code="unknown_customer", pointer=f"/{index}/customer_id")
+        InvalidPart("there is no such customer", code="reference", pointer=f"/{index}/customer_id")
         for index, row in enumerate(rows)
         if row.customer_id not in known
     ]
     if errors:
-        raise ValidationFailed("some customers do not exist", errors=errors)
+        raise BrokenReference("some customers do not exist", errors=errors)
 
 
 async def check_numbers(rows: Sequence[InvoiceCreate], mine: Invoices) -> None:

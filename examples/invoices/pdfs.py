@@ -18,7 +18,7 @@ from ligand_async.web import Download, UploadedFile, make_download, request_limi
 LARGEST = 5 * 1024 * 1024  # bytes of a request
 END = 1024  # bytes at the end of a file, in which readers look for the last line
 
-pdfs = requires(STAFF)(tag("PDFs")(Blueprint("pdfs", __name__, url_prefix="/invoices")))
+pdfs = requires(STAFF)(tag("invoices")(Blueprint("pdfs", __name__, url_prefix="/invoices")))
 
 
 @pdfs.put("/<uuid:invoice_id>/pdf")

@@ -132,7 +132,7 @@ async def replace_invoice(invoice: OwnInvoice, data: InvoiceCreate, mine: Invoic
 @invoices.put("/<uuid:invoice_id>/tags")
 @conditional
 @operation
-async def set_tags(
+async def set_invoice_tags(
     invoice: OwnInvoice, data: Annotated[list[TagText], Field(max_length=20)], mine: Invoices
 ) -> InvoiceRead:
     """Give an invoice these tags and no others."""
@@ -188,7 +188,7 @@ async def void_invoice(invoice: OwnInvoice, mine: Invoices) -> InvoiceRead:
 
 @invoices.get("/<uuid:invoice_id>/total")
 @operation(raises=[NotFound, BadRequest])
-async def convert_total(
+async def convert_invoice_total(
     invoice_id: UUID, mine: Invoices, rates: Rates, currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "EUR"
 ) -> Total:
     """Convert the total of an invoice into another currency."""

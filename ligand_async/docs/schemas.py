@@ -116,6 +116,9 @@ def reachable(components: dict[str, JsonSchemaValue], document: Any) -> dict[str
 
 
 _ENCODINGS = {"base64": "base64url", "hex": "base16"}  # pydantic's names, and those of RFC 4648
+# The parts of pydantic 2.14's patterns for decimals that match an exponent.
+_EXPONENT = r"|(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]+"
+_OPTIONAL_EXPONENT = r"(?:[eE][+-]?[0-9]+)?"
 _RESERVED_NAMES = frozenset({"InvalidPart", "Problem"})
 
 
@@ -151,8 +154,14 @@ class SchemaGenerator(GenerateJsonSchema):
         return self.describe_class(super().typed_dict_schema(schema), schema.get("cls"))
 
     def decimal_schema(self, schema: core_schema.DecimalSchema) -> JsonSchemaValue:
-        """Describe a decimal as a string, which loses no digit."""
+        """Describe a decimal as a string, which loses no digit.
+
+        One that is sent is described without an exponent, because no pattern can say how large an exponent may be.
+        """
         described: JsonSchemaValue = {"type": "string", "format": "decimal"}
+        if self.mode == "validation":
+            pattern = self.build_decimal_pattern(schema)
+            return described | {"pattern": pattern.replace(_EXPONENT, "").replace(_OPTIONAL_EXPONENT, "")}
         if schema.get("max_digits") is not None or schema.get("decimal_places") is not None:
             described["pattern"] = self.build_decimal_pattern(schema)
         return described

@@ -1,19 +1,21 @@
 """The schemas of the document."""
 
+import re
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import uuid4
 
 import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 from quart import Blueprint
 from typing_extensions import TypedDict
 
 from ligand_async import Page, operation
-from ligand_async.docs.schemas import PREFIX, Schemas
+from ligand_async.docs.schemas import PREFIX, SchemaGenerator, Schemas
 from ligand_async.errors import Conflict, InvalidPart
 from tests.docs import namesakes, sample
 from tests.docs.documents import answer_schema, describe, make_docs_app, operations
@@ -161,6 +163,17 @@ def test_a_decimal_is_a_string(components: dict[str, Any]) -> None:
     assert (price["type"], price["format"]) == ("string", "decimal")
     assert OAS31Validator(price).is_valid("1234.56")
     assert not OAS31Validator(price).is_valid("12345.678")
+
+
+@pytest.mark.parametrize("field", [Field(max_digits=6, decimal_places=2), Field(decimal_places=2), Field()])
+def test_a_decimal_that_is_sent_has_no_exponent(field: Any) -> None:
+    """What the document allows is taken: no pattern could say which exponents are small enough."""
+    sent = TypeAdapter(Annotated[Decimal, field])
+    pattern = sent.json_schema(schema_generator=SchemaGenerator)["pattern"]
+    numbers = ("0", "-12.50", "+007", "1.", ".5", "1e2", "1E+82427", "", "x", "1.2.3")
+
+    assert [text for text in numbers if re.search(pattern, text)] == ["0", "-12.50", "+007", "1.", ".5"]
+    assert all(sent.validate_strings(text) is not None for text in numbers[:5])
 
 
 def test_an_answer_requires_what_it_always_carries(components: dict[str, Any]) -> None:

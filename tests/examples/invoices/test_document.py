@@ -58,14 +58,14 @@ GOOD = {
     "import_invoices": Call("POST", "/invoices/import", [INVOICE | {"number": "N-2"}]),
     "read_invoice": Call("GET", "/invoices/{invoice}"),
     "replace_invoice": Call("PUT", "/invoices/{invoice}", INVOICE | {"number": "N-3"}, headers=ANY),
-    "set_invoices_tags": Call("PUT", "/invoices/{invoice}/tags", ["vip"], headers=ANY),
+    "set_invoice_tags": Call("PUT", "/invoices/{invoice}/tags", ["vip"], headers=ANY),
     "delete_invoice": Call("DELETE", "/invoices/{invoice}", headers=ANY),
     "set_pdf": Call("PUT", "/invoices/{invoice}/pdf", file=PDF, headers=ANY),
     "read_pdf": Call("GET", "/invoices/{invoice}/pdf", step="pdf"),
     "send_invoice": Call("POST", "/invoices/{invoice}/send"),
     "pay_invoice": Call("POST", "/invoices/{invoice}/pay", {"paid_on": "2030-01-01"}, step="send"),
     "void_invoice": Call("POST", "/invoices/{invoice}/void", step="send"),
-    "convert_invoices_total": Call("GET", "/invoices/{invoice}/total?currency=USD"),
+    "convert_invoice_total": Call("GET", "/invoices/{invoice}/total?currency=USD"),
     "read_history": Call("GET", "/invoices/{invoice}/history"),
     "export_csv": Call("GET", "/exports/invoices.csv"),
     "export_ndjson": Call("GET", "/exports/invoices.ndjson"),
@@ -82,7 +82,7 @@ SPECIAL = {
     ("create_invoice", "404"): Call("POST", "/invoices/", INVOICE | {"customer_id": NOWHERE}),
     ("create_invoice", "409"): Call("POST", "/invoices/", INVOICE | {"number": "N-1"}),
     ("import_invoices", "409"): Call("POST", "/invoices/import", [INVOICE | {"number": "N-1"}]),
-    ("convert_invoices_total", "400"): Call("GET", "/invoices/{invoice}/total?currency=XXX"),
+    ("convert_invoice_total", "400"): Call("GET", "/invoices/{invoice}/total?currency=XXX"),
 }
 
 
