@@ -136,13 +136,20 @@ def launched(
             process.wait()
 
 
-def get_token(address: str, *, roles: Iterable[str] = (), scopes: Iterable[str] = ()) -> str:
+def get_token(
+    address: str,
+    *,
+    roles: Iterable[str] = (),
+    scopes: Iterable[str] = (),
+    claims: Mapping[str, object] | None = None,
+) -> str:
     """Ask the development issuer of a served app for an access token."""
     form = {
         "grant_type": "client_credentials",
         "client_id": "test",
         "roles": ",".join(roles),
         "scope": " ".join(scopes),
+        "claims": json.dumps(dict(claims or {})),
     }
     with urllib.request.urlopen(f"{address}/_dev/issuer/token", urlencode(form).encode(), timeout=10) as answer:
         token: str = json.load(answer)["access_token"]
