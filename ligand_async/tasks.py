@@ -106,7 +106,7 @@ class Deadline:
         Raises:
             Problem: The deadline has passed already.
         """
-        limit = self._limits.get(_require_task())
+        limit = self._limits.get(require_task())
         if limit is None:
             yield
             return
@@ -144,7 +144,7 @@ class _DeadlineLimit:  # not a generator, because a request enters several
         self._at_least = at_least
 
     async def __aenter__(self) -> None:
-        self._task = _require_task()
+        self._task = require_task()
         self._timeout = self._deadline.enter(self._task, self._at_least)
         if self._timeout is not None:
             await self._timeout.__aenter__()
@@ -164,7 +164,12 @@ class _DeadlineLimit:  # not a generator, because a request enters several
             raise self._deadline.problem() from error  # the block swallowed the cancellation
 
 
-def _require_task() -> asyncio.Task[Any]:
+def require_task() -> asyncio.Task[Any]:
+    """Return the task that is running.
+
+    Raises:
+        RuntimeError: No task is running.
+    """
     task = asyncio.current_task()
     if task is None:
         raise RuntimeError("a deadline limits an asyncio task, but no task is running; await this in one")

@@ -3,6 +3,7 @@
 from ligand_async.marks import limit, limit_failures
 from ligand_async.web.audit import make_audit_blueprint
 from ligand_async.web.body import Body, Form, UploadedFile, scan
+from ligand_async.web.client import LigandClient, ResponseCut
 from ligand_async.web.conditional import check_preconditions, conditional
 from ligand_async.web.depends import Depends, ServiceError
 from ligand_async.web.deprecation import deprecated, init_deprecation
@@ -26,7 +27,7 @@ from ligand_async.web.principal_session import (
 )
 from ligand_async.web.problems import init_problems, render_problem
 from ligand_async.web.proxies import TrustedProxies
-from ligand_async.web.quart import LigandClient, LigandQuart, ResponseCut
+from ligand_async.web.quart import LigandQuart
 from ligand_async.web.request import StrictRequest
 from ligand_async.web.request_limits import request_limits
 from ligand_async.web.scripts import ServiceCommands, run_script

@@ -2,7 +2,8 @@
 
 Each override is for Quart 0.22 and says what Quart does there. `tests/web/test_quart_overrides.py` has a test of each
 against a stock Quart, which fails once the override is not needed any more. The request class and the parser of forms
-are in `request.py`, the response class in `response.py`.
+are in `request.py`, the response class in `response.py`, the connections to the server in `connection.py`, and the test
+client in `client.py`.
 """
 
 import asyncio
@@ -10,19 +11,15 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 from urllib.parse import urlsplit, urlunsplit
 
-from quart import Quart, Request, Response, Websocket, got_request_exception, got_websocket_exception
-from quart.asgi import ASGIHTTPConnection, ASGIWebsocketConnection
+from quart import Quart, Request, Response, got_request_exception, got_websocket_exception
 from quart.ctx import RequestContext, WebsocketContext
 from quart.globals import request_ctx, websocket_ctx
 from quart.sessions import SessionMixin
-from quart.signals import appcontext_tearing_down, request_tearing_down, websocket_received, websocket_tearing_down
-from quart.testing import QuartClient
-from quart.testing.connections import TestHTTPConnection
+from quart.signals import appcontext_tearing_down, request_tearing_down, websocket_tearing_down
 from quart.typing import ResponseTypes
 from quart.wrappers.response import FileBody
 from werkzeug.exceptions import HTTPException, InternalServerError
@@ -41,8 +38,10 @@ from ligand_async.signals import (
     service_started,
 )
 from ligand_async.tasks import CLEANUP_SECONDS, ContainedExits, app_var
+from ligand_async.web.client import LigandClient, unhandled_var
+from ligand_async.web.connection import HTTPConnection, LigandWebsocket, Watch, WebsocketConnection
 from ligand_async.web.endpoint import handler_of, note_routed, operation_of
-from ligand_async.web.guard import Guard, ResponseTimedOut
+from ligand_async.web.guard import Guard
 from ligand_async.web.problems import (
     blueprints_of_current,
     last_answer,
@@ -50,7 +49,6 @@ from ligand_async.web.problems import (
     problem_of_answer,
     renderer_of,
 )
-from ligand_async.web.request import StreamedBody
 from ligand_async.web.request_limits import RouteLimits, find_route_limits
 from ligand_async.web.response import RangeResponse
 from ligand_async.web.scrubbing import without_values
@@ -62,211 +60,6 @@ _WhileServing = TypeVar("_WhileServing", bound=Callable[[], AsyncGenerator[None]
 
 _STOP_SECONDS = 30.0  # for an app that runs without a server, to stop
 
-_unhandled_var: ContextVar[list[BaseException] | None] = ContextVar("ligand_unhandled", default=None)
-"""Where a test client collects the exceptions that no error handler took."""
-
-
-class _HTTPConnection(ASGIHTTPConnection):
-    """Quart's own ends a slow response without a word, and lets a `SystemExit` end the server."""
-
-    async def handle_messages(self, request: Request, receive: Any) -> None:
-        """Pass the body on as it comes; Quart's does not wait for a handler that takes it in parts."""
-        body = request.body
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            body.append(message.get("body", b""))
-            if not message.get("more_body", False):
-                body.set_complete()
-            elif isinstance(body, StreamedBody) and body.room is not None:
-                await body.wait_for_room()
-
-    async def handle_request(self, request: Request, send: Any) -> None:
-        """Serve one request.
-
-        Raises:
-            ResponseTimedOut: The response took longer than RESPONSE_TIMEOUT; a stream of events never does.
-        """
-        with ContainedExits():
-            response = await self.app.handle_request(request)
-            if response.mimetype == "text/event-stream":
-                await self._send_events(send, response)
-                return
-            seconds = self._timeout_of(response, self.app.config["RESPONSE_TIMEOUT"])
-            limit = asyncio.timeout(seconds)
-            try:
-                async with limit:
-                    await self._send_response(send, response)
-            except TimeoutError as error:
-                if limit.expired():
-                    raise ResponseTimedOut(f"the response was not sent within {seconds} s") from error
-                raise
-
-    async def _send_events(self, send: Any, response: Any) -> None:
-        # Events have no end of their own: they end, as a whole response, when the service does.
-        draining = draining_of(self.app)
-        limit = asyncio.timeout(self._timeout_of(response, None))
-        try:
-            async with limit:
-                draining.enter_stream(limit)
-                await self._send_response(send, response)
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            if not draining.streams_ended:
-                raise ResponseTimedOut(f"the response was not sent within {response.timeout} s") from error
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-        finally:
-            draining.leave_stream(limit)
-
-    def _timeout_of(self, response: Any, default: float | None) -> float | None:
-        if isinstance(response, Response) and response.timeout is not Ellipsis:
-            own: float | None = response.timeout
-            return own
-        return default
-
-
-_MESSAGE_OVERHEAD = 100  # bytes that a message costs besides its content
-_UNREAD_SECONDS = 20.0  # in which a handler must receive, where its client has sent as much as may wait
-
-
-class _Unread(asyncio.Queue[Any]):
-    """The messages that a websocket's handler has not received, limited by their size."""
-
-    def __init__(self, most: int) -> None:
-        super().__init__()
-        self._most = most
-        self._size = 0
-
-    def full(self) -> bool:
-        return self._size >= self._most
-
-    def _put(self, item: Any) -> None:
-        self._size += len(item) + _MESSAGE_OVERHEAD
-        super()._put(item)
-
-    def _get(self) -> Any:
-        item = super()._get()
-        self._size -= len(item) + _MESSAGE_OVERHEAD
-        return item
-
-
-class _WebsocketConnection(ASGIWebsocketConnection):
-    """Quart's own collects the messages that the handler does not receive, as many as a client sends."""
-
-    def __init__(self, app: Quart, scope: Any) -> None:
-        super().__init__(app, scope)
-        self._overrun = False
-        self.queue = _Unread(app.config["MAX_CONTENT_LENGTH"] or 2**63)
-
-    async def __call__(self, receive: Any, send: Any) -> None:
-        """Serve one websocket."""
-        await super().__call__(receive, send)
-        if self._overrun:
-            await send({"type": "websocket.close", "code": 1008})
-
-    async def handle_messages(self, receive: Any) -> None:
-        """Take the client's messages; while too many wait, the client waits, and in the end it is closed with 1008."""
-        while (event := await receive())["type"] != "websocket.disconnect":
-            if event["type"] != "websocket.receive":
-                continue
-            message = event.get("bytes") or event["text"]
-            await websocket_received.send_async(message)
-            try:
-                async with asyncio.timeout(_UNREAD_SECONDS):
-                    await self.queue.put(message)
-            except TimeoutError:
-                logger.warning("a websocket was closed: its handler did not receive for %g s", _UNREAD_SECONDS)
-                self._overrun = True
-                return
-
-
-class ResponseCut(Exception):
-    """A response that ended before its body did: the stream failed, or its time was up. The log has the reason."""
-
-
-class _WatchingConnection(TestHTTPConnection):
-    """Raises for a response that was cut; Quart's returns it like a whole one."""
-
-    is_whole = False
-
-    async def _asgi_send(self, message: Any) -> None:
-        self.is_whole = self.is_whole or (message["type"] == "http.response.body" and not message.get("more_body"))
-        await super()._asgi_send(message)
-
-    async def as_response(self) -> Response:
-        """Return the whole response.
-
-        Raises:
-            ResponseCut: The app has ended, and the end of the body was not sent.
-        """
-        response = await super().as_response()
-        if not self.is_whole:
-            raise ResponseCut(f"{self.scope['method']} {self.scope['path']}: the body of the response was cut")
-        return response
-
-
-class LigandClient(QuartClient):
-    """Raises exceptions that no error handler took, if asked to; Quart's does so only with PROPAGATE_EXCEPTIONS.
-
-    It also raises `ResponseCut`, and offers the subprotocols of a websocket.
-    """
-
-    http_connection_class = _WatchingConnection
-
-    def __init__(self, app: Quart, use_cookies: bool = True, *, raise_unhandled: bool = False, **options: Any) -> None:
-        super().__init__(app, use_cookies=use_cookies, **options)
-        self.raise_unhandled = raise_unhandled
-
-    def websocket(
-        self,
-        path: str,
-        *,
-        subprotocols: list[str] | None = None,
-        scope_base: dict[str, Any] | None = None,
-        **options: Any,
-    ) -> Any:
-        """Open a websocket that offers subprotocols; Quart's drops them.
-
-        Args:
-            path: The path.
-            subprotocols: The subprotocols.
-            scope_base: Members of the scope.
-            **options: Further options of `QuartClient.websocket`.
-        """
-        base = {**(scope_base or {}), **({"subprotocols": subprotocols} if subprotocols else {})}
-        return super().websocket(path, scope_base=base, **options)
-
-    async def _make_request(self, *arguments: Any, **named: Any) -> Any:
-        if not self.raise_unhandled:
-            return await super()._make_request(*arguments, **named)
-        unhandled: list[BaseException] = []
-        token = _unhandled_var.set(unhandled)  # the request runs in a task that inherits it
-        try:
-            response = await super()._make_request(*arguments, **named)
-        finally:
-            _unhandled_var.reset(token)
-        if unhandled:
-            raise unhandled[0]
-        return response
-
-
-class LigandWebsocket(Websocket):
-    """Answers the handshake with the subprotocol that was agreed on; Quart's answers with none unless the handler does.
-
-    A browser that offered subprotocols then closes the websocket (WHATWG WebSockets, section 2).
-    """
-
-    async def accept(self, headers: Any = None, subprotocol: str | None = None) -> None:
-        """Accept the websocket, once.
-
-        Args:
-            headers: More headers of the response.
-            subprotocol: One of those that the client offered; None for the one that was agreed on, if any.
-        """
-        await super().accept(headers, subprotocol or request_state().subprotocol)
-
 
 class LigandQuart(Quart):
     """A `quart.Quart` whose requests pass the guard, end at their deadline and always get a response.
@@ -276,6 +69,7 @@ class LigandQuart(Quart):
     Attributes:
         guard: Stands around everything, also around middleware that is put around `asgi_app`.
         is_started: Whether the app has been started and not been stopped.
+        watch: Watches the clients of slow requests.
         closers: Run when the start fails, because Quart runs no function after serving then.
         route_limits: The limits of single routes; None before the start, and if there are none.
         enforcement: Authenticates callers before anything of the service runs.
@@ -285,8 +79,8 @@ class LigandQuart(Quart):
     enforcement: Enforcement | None = None
     _registering = 0  # calls of `register_blueprint` that run
     _resumed: tuple[int, str | None] = (0, None)  # the number of blueprints when one returned, and which goes on
-    asgi_http_class = _HTTPConnection
-    asgi_websocket_class = _WebsocketConnection
+    asgi_http_class = HTTPConnection
+    asgi_websocket_class = WebsocketConnection
     websocket_class = LigandWebsocket
     response_class = RangeResponse
     test_client_class = LigandClient  # type: ignore[assignment]  # Quart's protocol leaves the constructor open
@@ -296,6 +90,7 @@ class LigandQuart(Quart):
         self.url_map.converters = {**self.url_map.converters, "int": AsciiInteger, "float": AsciiFloat}
         self.route_limits: RouteLimits | None = None
         self.guard = Guard([], request_timeout=None, max_body_bytes=2**63)
+        self.watch = Watch()
         self.is_started = False
         self.closers: list[Callable[[], Awaitable[None]]] = []
         self._while_serving: list[Callable[[], AsyncGenerator[None]]] = []
@@ -580,7 +375,7 @@ class LigandQuart(Quart):
 
     async def _answer_unhandled(self, error: Exception, signal: Any, finalize: Callable[..., Any]) -> Any:
         clean = without_values(error)
-        unhandled = _unhandled_var.get()
+        unhandled = unhandled_var.get()
         if unhandled is not None:
             unhandled.append(clean)
         with named_to_trackers():

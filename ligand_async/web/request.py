@@ -16,7 +16,7 @@ Quart reads some malformed bodies without an error. Ours are problems, for opera
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Generator
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, cast
@@ -44,6 +44,17 @@ class StreamedBody(Body):
     """A body that a handler can take in parts while the client sends it; in Quart all of it gathers in memory."""
 
     room: asyncio.Event | None = None  # of a body that is taken in parts
+    begin: Callable[[], None] | None = None  # begins to receive it, if that has not begun
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        if self.begin is not None:
+            self.begin()
+        return super().__await__()
+
+    async def __anext__(self) -> bytes:
+        if self.begin is not None:
+            self.begin()
+        return await super().__anext__()
 
     def allow(self, most: int) -> None:
         """Let the body have so many bytes at most.

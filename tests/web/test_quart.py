@@ -400,7 +400,7 @@ async def flood(app: Quart, message: dict[str, Any]) -> tuple[list[Any], int]:
 @pytest.mark.parametrize("text", ["x" * 10_000, "x"], ids=["large", "small"])
 async def test_websocket_that_does_not_receive(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Row 125: what waits for a handler is limited; a handler that never receives costs its client the websocket."""
-    monkeypatch.setattr("ligand_async.web.quart._UNREAD_SECONDS", 0.2)
+    monkeypatch.setattr("ligand_async.web.connection._UNREAD_SECONDS", 0.2)
     app = app_of(settings={"max_body_bytes": 100_000})
 
     @app.websocket("/")
@@ -418,7 +418,7 @@ async def test_websocket_that_does_not_receive(text: str, monkeypatch: pytest.Mo
 
 async def test_websocket_that_receives_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     """A handler that receives at its own pace gets every message, in order; its client waits meanwhile."""
-    monkeypatch.setattr("ligand_async.web.quart._UNREAD_SECONDS", 0.2)
+    monkeypatch.setattr("ligand_async.web.connection._UNREAD_SECONDS", 0.2)
     app = app_of(settings={"max_body_bytes": 1000})
     received: list[str | bytes] = []
 
