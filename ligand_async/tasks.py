@@ -142,6 +142,12 @@ class _DeadlineLimit:  # not a generator, because a request enters several
     def __init__(self, deadline: Deadline, at_least: float) -> None:
         self._deadline = deadline
         self._at_least = at_least
+        self._timeout: asyncio.Timeout | None = None
+
+    def check(self) -> None:
+        """Raise the problem if the deadline was reached, and the block has swallowed the cancellation."""
+        if self._timeout is not None and self._timeout.expired():
+            raise self._deadline.problem()
 
     async def __aenter__(self) -> None:
         self._task = require_task()

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 
-from quart import Quart, Response, current_app, request
+from quart import Quart, Response, request
 from werkzeug.http import http_date
 
 from ligand_async.marks import owners_of
+from ligand_async.web.dispatch import hook_where
 from ligand_async.web.endpoint import Endpoint, Feature, add_headers
 
 _DEPRECATED = "_ligand_deprecated"
@@ -74,21 +75,20 @@ def _deprecation_of(app: Quart, endpoint: str, method: str) -> _Deprecation | No
 
 def init_deprecation(app: Quart) -> None:
     """Add the headers of deprecation to the responses of an app."""
-    known: dict[tuple[str, str], dict[str, str]] = {}
+
+    def is_deprecated(endpoint: str, method: str) -> bool:
+        return _deprecation_of(app, endpoint, method) is not None
 
     async def announce(response: Response) -> Response:
         if request.endpoint is None or request.routing_exception is not None:
             return response
-        key = (request.endpoint, request.method)
-        if key not in known:
-            mark = _deprecation_of(current_app, *key)
-            known[key] = {} if mark is None else _headers_of(mark)
-        for name, value in known[key].items():
+        mark = _deprecation_of(app, request.endpoint, request.method)
+        for name, value in ({} if mark is None else _headers_of(mark)).items():
             others = response.headers.getlist(name) if name == "Link" else []
             response.headers[name] = ", ".join([*others, value])
         return response
 
-    app.after_request(announce)
+    app.after_request(hook_where(announce, is_deprecated))
 
 
 def _headers_of(mark: _Deprecation) -> dict[str, str]:

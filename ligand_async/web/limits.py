@@ -18,6 +18,7 @@ from ligand_async.errors import Problem, TooManyRequests
 from ligand_async.marks import LimitMark, failures_mark, limit_mark, owners_of
 from ligand_async.settings import Mistake, Quota, Settings, SettingsError, read_quotas
 from ligand_async.tasks import Cooldown
+from ligand_async.web.dispatch import hook_where
 from ligand_async.web.endpoint import Endpoint, Feature, add_headers
 
 logger = logging.getLogger(__name__)
@@ -224,6 +225,10 @@ class _RateLimits:
                 )
         after_this_request(judge)
 
+    def limits(self, endpoint: str, method: str) -> bool:
+        """Return whether requests to a route are counted."""
+        return bool(self.decide(endpoint, method)[1]) or (endpoint, method) in self.failing
+
     def decide(self, endpoint: str, method: str) -> tuple[str, tuple[Quota, ...]]:
         """Return the quotas of a route and their name; cached, because routes do not change once the app serves."""
         key = (endpoint, method)
@@ -297,9 +302,9 @@ def init_limits(app: Quart, settings: Settings) -> _RateLimits:
     default = read_quotas(settings.rate_limit) if settings.rate_limit else ()
     limits = _RateLimits(app, default, _make_counters(settings), service_of(app).title)
     state_of(app).put(limits)
-    app.before_request(limits.check_request)
+    app.before_request(hook_where(limits.check_request, limits.limits))
     app.before_websocket(limits.check_websocket)
-    app.after_request(limits.add_headers)
+    app.after_request(hook_where(limits.add_headers, limits.limits))
     app.after_serving(limits.counters.close)
     return limits
 
