@@ -130,6 +130,8 @@ def _restore_responses(app: Quart, make_response: Callable[[Any], Awaitable[Any]
     """
 
     async def convert_and_make_response(result: Any) -> Any:
+        if isinstance(result, app.response_class):
+            return await make_response(result)
         parts = result if isinstance(result, tuple) else (result,)
         return await make_response(convert_response_return_value(result) if any(map(_is_model, parts)) else result)
 

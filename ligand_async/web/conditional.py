@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel
-from quart import Quart, Response, request
+from quart import Quart, Request, Response, request
 from quart.wrappers.response import DataBody
 from sqlalchemy import MetaData, inspect, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
@@ -38,11 +38,13 @@ from ligand_async.errors import PreconditionFailed, PreconditionRequired, Proble
 from ligand_async.tasks import this_app
 from ligand_async.web.endpoint import Endpoint, Feature, operation_of, stamp_layers, takes_session
 from ligand_async.web.lists.page import Page
+from ligand_async.web.request import has_field
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REQUIRING = frozenset({"PUT", "PATCH", "DELETE"})
 _READS = frozenset({"GET", "HEAD"})
 _TAGGED = frozenset({200, 201, 204})
+_CONDITIONS = frozenset({b"if-match", b"if-none-match", b"if-unmodified-since", b"if-modified-since"})
 _CHANGED = "the resource has been changed; read it again and decide anew"
 _WEAK = (
     "If-Match has a weak entity tag (W/), which matches nothing; such a tag comes from a list, from a replica, or from "
@@ -314,7 +316,7 @@ def _origin_to_check(entity: object) -> Origin:
     return origin
 
 
-def add_validators(response: Response, value: Any, *, from_replica: bool) -> Response:
+def add_validators(response: Response, value: Any, current: Request, *, from_replica: bool) -> Response:
     """Add `ETag` and `Last-Modified` to a response; make it a 304 if the client has it (RFC 9110 section 13.2.2).
 
     The tag is strong if the value was read from one versioned entity, or if such an entity was checked. Other reads
@@ -323,30 +325,36 @@ def add_validators(response: Response, value: Any, *, from_replica: bool) -> Res
     Args:
         response: A response of bytes that we made, or an empty one.
         value: What the handler returned.
+        current: The request.
         from_replica: Whether it was read from a replica: that may be behind, so its tag is weak.
 
     Raises:
         PreconditionFailed: A precondition of a read fails.
     """
-    if "no-store" in response.headers.get("Cache-Control", ""):
-        return response
-    if "ETag" in response.headers:
+    has_tag = False
+    for name, text in response.headers:
+        match name.lower():
+            case "cache-control" if "no-store" in text:
+                return response
+            case "etag":
+                has_tag = True
+    if has_tag:
         tag, weak = response.get_etag()
         selected = _Selected(tag, bool(weak), changed_at=response.last_modified)
     else:
-        selected = _selected_by(response, value, from_replica=from_replica)
+        selected = _selected_by(response, value, current.method, from_replica=from_replica)
         if selected.tag is None:
             return response
-        response.set_etag(selected.tag, selected.weak)
+        response.headers.add("ETag", f'W/"{selected.tag}"' if selected.weak else f'"{selected.tag}"')
         if selected.changed_at is not None and "Last-Modified" not in response.headers:
             response.last_modified = selected.changed_at
-    if request.method in _READS and response.status_code == 200:
-        return _answer_read(response, selected)
+    if current.method in _READS and response.status_code == 200 and has_field(current, _CONDITIONS):
+        return _answer_read(response, selected, current)
     return response
 
 
-def _selected_by(response: Response, value: Any, *, from_replica: bool) -> _Selected:
-    status, method = response.status_code, request.method
+def _selected_by(response: Response, value: Any, method: str, *, from_replica: bool) -> _Selected:
+    status = response.status_code
     if method == "DELETE" or status not in _TAGGED:
         return _Selected()
     body = response.response.data if isinstance(response.response, DataBody) else b""
@@ -366,8 +374,8 @@ def _origin_checked() -> Origin | None:
     return None if origin is None else replace(origin, changed_at=None)
 
 
-def _answer_read(response: Response, selected: _Selected) -> Response:
-    conditions = _Conditions.of_headers(request.headers)
+def _answer_read(response: Response, selected: _Selected, current: Request) -> Response:
+    conditions = _Conditions.of_headers(current.headers)
     if conditions.are_stale(selected):
         raise PreconditionFailed(_WEAK if conditions.are_weak() else _CHANGED)
     if conditions.have_seen(selected):

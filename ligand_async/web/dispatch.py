@@ -359,6 +359,8 @@ class Dispatch(Quart):
 
     async def make_response(self, result: Any) -> Any:
         """Make the response of what a view returned; an error that is not JSON, Quart's HTML, becomes a problem."""
+        if isinstance(result, self.response_class) and 200 <= result.status_code < 400:
+            return result
         response = await super().make_response(result)
         problem = problem_of_answer(result, response)
         return response if problem is None else renderer_of(self)(problem)

@@ -10,7 +10,7 @@ from functools import wraps
 from typing import Any, Protocol, TypeVar, cast, overload
 
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
-from quart import Response, current_app, request, url_for
+from quart import Request, Response, current_app, request, url_for
 from quart.globals import request_ctx
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.wrappers import Response as WerkzeugResponse
@@ -118,12 +118,13 @@ async def _serve(
     operation: Operation, view: Callable[..., Any], instance: tuple[Any, ...], path: dict[str, Any]
 ) -> Response:
     """Serve the current request; the decorators of features have marked the view."""
+    current: Request = request_ctx.request
     preconditions_var.set(expect_preconditions() if getattr(view, IS_CONDITIONAL, False) else None)
-    binding = binding_of(this_app(), operation, request.url_rule, path)
+    binding = binding_of(this_app(), operation, current.url_rule, path)
     plan = binding.plan
     _check_caller(operation.inputs, plan)
-    attempt_var.set(None if request.method in SAFE_METHODS else await read_attempt(view, binding))
-    arguments = await _read_arguments(operation.inputs, binding, path)
+    attempt_var.set(None if current.method in SAFE_METHODS else await read_attempt(view, binding))
+    arguments = await _read_arguments(operation.inputs, binding, path, current)
     if plan is None and not operation.takes_session:
         return _make_response(operation, await operation.handler(*instance, **arguments))
     return await run_until_deadline(_run_unit(operation, instance, arguments, plan), current_deadline())
@@ -136,7 +137,7 @@ def _check_caller(inputs: Inputs, plan: Plan | None) -> None:
         raise enforcement_of(this_app()).refuse()
 
 
-async def _read_arguments(inputs: Inputs, binding: Binding, path: dict[str, Any]) -> dict[str, Any]:
+async def _read_arguments(inputs: Inputs, binding: Binding, path: dict[str, Any], current: Request) -> dict[str, Any]:
     """Read principal, path, query string, headers, cookies and body, in this order."""
     arguments: dict[str, Any] = {}
     if inputs.principal is not None:
@@ -144,16 +145,16 @@ async def _read_arguments(inputs: Inputs, binding: Binding, path: dict[str, Any]
     if binding.path is not None:
         path = path | binding.path.read_path(path)
     if binding.query is not None:
-        query = binding.query.read(request.args)
+        query = binding.query.read(current.args)
         arguments.update({name: getattr(query, name) for name in binding.query_names})
         if binding.takes_query_args:
             arguments["query_args"] = query
-    elif request.query_string and request.args:
-        raise refuse_unknown(request.args)
+    elif current.query_string and current.args:
+        raise refuse_unknown(current.args)
     if binding.headers is not None:
-        arguments["headers"] = binding.headers.read_known(request.headers)
+        arguments["headers"] = binding.headers.read_known(current.headers)
     if binding.cookies is not None:
-        arguments["cookies"] = binding.cookies.read_known(request.cookies)
+        arguments["cookies"] = binding.cookies.read_known(current.cookies)
     if binding.body is not None:
         body = await binding.body.reader.read()
         if binding.body.is_whole:
@@ -161,7 +162,7 @@ async def _read_arguments(inputs: Inputs, binding: Binding, path: dict[str, Any]
         else:
             arguments.update({name: getattr(body, name) for name in binding.body.names})
     if inputs.request is not None:
-        arguments[inputs.request] = request_ctx.request
+        arguments[inputs.request] = current
     arguments.update(path)
     return arguments
 
@@ -270,7 +271,7 @@ def _make_response(operation: Operation, returned: Any) -> Response:
     if isinstance(result.value, Page):
         for name, value in result.value.headers.items():
             response.headers.setdefault(name, value)
-    return add_validators(response, result.value, from_replica=operation.session == "replica")
+    return add_validators(response, result.value, request_ctx.request, from_replica=operation.session == "replica")
 
 
 class LocationError(RuntimeError):

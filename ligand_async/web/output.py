@@ -5,6 +5,7 @@ from dataclasses import Field, dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from http import HTTPStatus
 from types import NoneType
 from typing import Any, ClassVar, Literal, Protocol, Union, get_args, get_origin
 from uuid import UUID
@@ -12,6 +13,7 @@ from uuid import UUID
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 from quart import Response, current_app
+from quart.wrappers.response import DataBody
 from typing_extensions import is_typeddict
 from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Response as WerkzeugResponse
@@ -19,8 +21,10 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from ligand_async.annotations import bare, is_union, metadata_of, plain, without_none
 from ligand_async.errors import problem_for
 from ligand_async.json_values import find_flaw
+from ligand_async.tasks import this_app
 from ligand_async.web.core_schemas import exact
 from ligand_async.web.invalid import advice_of, json_pointer
+from ligand_async.web.response import RangeResponse
 
 RESPONSES = (Response, WerkzeugResponse)
 BODILESS = frozenset({204, 205, 304})  # RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5
@@ -143,10 +147,9 @@ class Output:
             if result.status in {204, 304}:  # RFC 9110 section 8.6; 205 has a length, zero
                 response.headers.pop("Content-Length", None)
         else:
-            response = current_app.response_class(
-                self.to_json(result.value, result.status), status=result.status, content_type="application/json"
-            )
-        response.headers.update(result.headers)
+            response = _make_json_response(self.to_json(result.value, result.status), result.status)
+        if result.headers:
+            response.headers.update(result.headers)
         return response
 
     def to_json(self, value: Any, status: int | None = None) -> bytes:
@@ -188,6 +191,24 @@ def _make_writer(type_: Any) -> _Writer | None:
         return None
     adapter = TypeAdapter(type_)
     return adapter, exact(adapter)
+
+
+_JSON = "application/json"
+_STATUS_LINES = {status.value: Response(status=status.value).status for status in HTTPStatus}
+
+
+def _make_json_response(body: bytes, status: int) -> Response:
+    """Return a response of bytes; one of our class is made without the checks that only values from outside need."""
+    kind = this_app().response_class
+    if kind is not RangeResponse or status not in _STATUS_LINES:
+        return kind(body, status=status, content_type=_JSON)
+    response = RangeResponse.__new__(RangeResponse)
+    response.headers = Headers()
+    response.headers._list = [("Content-Type", _JSON), ("Content-Length", f"{len(body)}")]
+    response._status_code, response._status = status, _STATUS_LINES[status]
+    response.timeout = ...
+    response.response = DataBody(body)
+    return response
 
 
 def _holds_flaw(adapter: TypeAdapter[Any], valid: Any) -> bool:

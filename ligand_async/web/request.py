@@ -25,6 +25,7 @@ from urllib.parse import parse_qsl
 from quart import Request
 from quart.datastructures import FileStorage
 from quart.formparser import FormDataParser
+from quart.wrappers.base import BaseRequestWebsocket
 from quart.wrappers.request import Body
 from werkzeug.datastructures import Headers, MultiDict
 from werkzeug.http import parse_options_header
@@ -80,11 +81,27 @@ class StreamedBody(Body):
             await self.room.wait()
 
 
+_LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
+
+
+def has_field(request: BaseRequestWebsocket, names: frozenset[bytes]) -> bool:
+    """Return whether a request came with one of some header fields, given in lower case, which ASGI has them in."""
+    for name, _ in request.scope["headers"]:  # noqa: SIM110  (a generator would cost a call for each field)
+        if name in names:
+            return True
+    return False
+
+
 class StrictRequest(Request):
     """A request that refuses a malformed, compressed or excessive body, whoever reads it."""
 
     body_class = StreamedBody
     _scanned = False
+
+    @property
+    def content_length(self) -> int | None:
+        """The number of bytes that the request says its body has; None if it does not say."""
+        return super().content_length if has_field(self, _LENGTHS) else None
 
     async def get_data(self, cache: bool = True, as_text: bool = False, parse_form_data: bool = False) -> Any:
         """Return the body.

@@ -11,13 +11,14 @@ from uuid import UUID
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, RootModel, computed_field, field_serializer, model_validator
-from quart import Response
+from quart import Response, current_app
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from ligand_async import Conflict, Page, operation, public
 from ligand_async.web import OperationError
+from ligand_async.web.output import _make_json_response
 from tests.services import Item, app_of, ask, db, make_app, routes, running
 
 T = TypeVar("T")
@@ -490,3 +491,34 @@ async def test_an_empty_status_has_no_body(status: int, length: str | None, how:
     assert (connection.status_code, bytes(connection.response_data)) == (status, b"")
     assert "Content-Type" not in connection.headers
     assert connection.headers.get("Content-Length") == length
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 203, 418])
+async def test_a_response_of_json_is_as_quart_makes_it(status: int) -> None:
+    """The response that is made without checks has all that the class gives to one that is made with them."""
+    async with app_of().app_context():
+        made = _make_json_response(b'{"a": 1}', status)
+        stock = current_app.response_class(b'{"a": 1}', status=status, content_type="application/json")
+
+        assert {name: value for name, value in vars(made).items() if name != "response"} == {
+            name: value for name, value in vars(stock).items() if name != "response"
+        }
+        assert type(made.response) is type(stock.response)
+        assert vars(made.response) == vars(stock.response)
+        assert (type(made), made.status, made.mimetype) == (type(stock), stock.status, "application/json")
+
+
+async def test_a_response_class_of_a_service_makes_its_responses() -> None:
+    """A service's own class of responses is called as Quart calls it."""
+
+    class Marked(Response):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            self.headers["X-Marked"] = "yes"
+
+    app = app_of()
+    app.response_class = Marked  # type: ignore[assignment]  # as services do
+    async with app.app_context():
+        made = _make_json_response(b"{}", 200)
+
+    assert made.headers["X-Marked"] == "yes"
