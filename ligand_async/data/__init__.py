@@ -23,10 +23,12 @@ from ligand_async.data.models import Identified, Model, Timestamped, UTCDateTime
 from ligand_async.data.reading import (
     IntoNotPossible,
     Selection,
+    Shapes,
     first_or_404,
     get_or_404,
     is_column,
     one_or_404,
+    read_rows,
     select_into,
 )
 from ligand_async.data.schemas import (
@@ -63,6 +65,7 @@ __all__ = [
     "Reply",
     "Selection",
     "SessionMisused",
+    "Shapes",
     "StatementTimedOut",
     "Timestamped",
     "UTCDateTime",
@@ -90,6 +93,7 @@ __all__ = [
     "parse_database_url",
     "problem_of",
     "prune_replies",
+    "read_rows",
     "register_column_type",
     "select_into",
     "store_reply",

@@ -69,6 +69,20 @@ class UTCDateTime(TypeDecorator[datetime]):
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None] | None:
+        """Return the function that makes the same of each value, in one call."""
+        if type(self).process_result_value is not UTCDateTime.process_result_value:
+            return super().result_processor(dialect, coltype)
+        read = self.impl_instance.result_processor(dialect, coltype)
+
+        def process(value: Any) -> datetime | None:
+            moment: datetime | None = value if read is None else read(value)
+            if moment is None or moment.tzinfo is UTC:
+                return moment
+            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+        return process
+
 
 class _shifted(FunctionElement[datetime]):  # noqa: N801  (an SQL function)
     """A moment and how many seconds later it is meant. SQLite calculates to the millisecond."""

@@ -6,10 +6,10 @@ the difference, the engine reads the rows without SQLAlchemy's session: see `rea
 
 from collections.abc import Callable, Collection, Container, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Generic, Protocol, TypeVar, overload
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from sqlalchemy import BindParameter, Column, Row, Select, Table, bindparam, inspect, select
 from sqlalchemy.engine import Result
 from sqlalchemy.exc import MultipleResultsFound
@@ -348,6 +348,13 @@ def _is_alone(mapper: Mapper[Any]) -> bool:
     return is_table and mapper.polymorphic_on is None and len(family) == 1
 
 
+def _is_columnar(selected: Any) -> bool:
+    """Return whether what is selected is one value of the database, and no composite of several."""
+    if isinstance(selected, QueryableAttribute):
+        return isinstance(getattr(selected, "property", None), ColumnProperty)
+    return isinstance(selected, ColumnElement)
+
+
 def _is_column_of(mapper: Mapper[Any], name: str) -> bool:
     found = mapper.attrs.get(name)
     return isinstance(found, ColumnProperty) and len(found.columns) == 1 and isinstance(found.columns[0], Column)
@@ -464,6 +471,18 @@ def _build(schema: type[S], row: Any) -> S:
     return schema.model_validate(row, from_attributes=True)
 
 
+def _build_all(schema: type[S], rows: Sequence[Row[Any]]) -> list[S]:
+    """Make schemas of rows, at once where the schema does not say itself how one is made."""
+    if schema.model_validate.__func__.__module__.partition(".")[0] in {"pydantic", "ligand_async"}:  # type: ignore[attr-defined]  # a method
+        return _list_of(schema).validate_python(rows, from_attributes=True)
+    return [_build(schema, row) for row in rows]
+
+
+@lru_cache(maxsize=1_000)
+def _list_of(schema: type[S]) -> TypeAdapter[list[S]]:
+    return TypeAdapter(list[schema])  # type: ignore[valid-type]  # a value
+
+
 @dataclass(frozen=True, slots=True)
 class Selection(Generic[S]):
     """A statement that selects what a schema needs and no more.
@@ -473,14 +492,31 @@ class Selection(Generic[S]):
         statement: What is to be read; columns may be added to it.
         named: What the statement selected by name, before it was narrowed.
         entities: Whether its first column is an entity.
-        build: Makes the schema of a row.
+        is_plain: Whether it selects columns, and the ORM adds nothing to it when it runs.
+        build: Makes the schemas of rows.
     """
 
     rows: Select[Any]
     statement: Select[Any]
     named: dict[str, Any]
     entities: bool
-    build: Callable[[Row[Any]], S]
+    is_plain: bool
+    build: Callable[[Sequence[Row[Any]]], list[S]]
+
+    async def read(
+        self, session: AsyncSession, statement: Select[Any], values: Mapping[str, Any]
+    ) -> Sequence[Row[Any]]:
+        """Read the rows of a statement that was made of this one.
+
+        Args:
+            session: The unit's session.
+            statement: That statement.
+            values: Its values, by the names of its parameters.
+        """
+        if self.entities:
+            result: Result[Any] = await session.execute(statement, values)
+            return result.unique().all()
+        return await read_rows(session, statement, values, plain=self.is_plain)
 
 
 class _Labelled:
@@ -515,12 +551,13 @@ def select_into(statement: Select[Any], schema: type[S]) -> Selection[S]:
     narrowed = projection.statement.add_columns(*(named[name] for name in read))
     labels = frozenset(read)
 
-    def build_row(row: Row[Any]) -> S:
-        if not projection.entities:
-            return _build(schema, row)
-        return _build(schema, _Labelled(row[0], row, labels) if labels else row[0])
+    def build_labelled(rows: Sequence[Row[Any]]) -> list[S]:
+        return [_build(schema, _Labelled(row[0], row, labels) if labels else row[0]) for row in rows]
 
-    return Selection(statement, narrowed, named, projection.entities, build_row)
+    if projection.entities:
+        return Selection(statement, narrowed, named, True, False, build_labelled)
+    is_plain = projection.is_plain and all(_is_columnar(named[name]) for name in read)
+    return Selection(statement, narrowed, named, False, is_plain, partial(_build_all, schema))
 
 
 def _select_columns(statement: Select[Any], schema: type[S]) -> Selection[S]:
@@ -537,7 +574,8 @@ def _select_columns(statement: Select[Any], schema: type[S]) -> Selection[S]:
             'select them, by .label("…") where they are called otherwise'
         )
     narrowed = statement.with_only_columns(*(named[name] for name in read), maintain_column_froms=True)
-    return Selection(statement, narrowed, named, False, lambda row: _build(schema, row))
+    is_plain = is_unmarked(statement) and all(_is_columnar(named[name]) for name in read)
+    return Selection(statement, narrowed, named, False, is_plain, partial(_build_all, schema))
 
 
 def _without_loading(statement: Select[Any]) -> Select[Any]:

@@ -13,7 +13,20 @@ from operator import ge, gt, le, lt
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Dialect, Double, Float, Interval, Numeric, and_, false, literal, or_, tuple_, type_coerce
+from sqlalchemy import (
+    BindParameter,
+    Dialect,
+    Double,
+    Float,
+    Interval,
+    Numeric,
+    and_,
+    false,
+    literal,
+    or_,
+    tuple_,
+    type_coerce,
+)
 from sqlalchemy.sql import ColumnElement
 from sqlalchemy.types import NullType, TypeDecorator, TypeEngine
 
@@ -115,7 +128,7 @@ def conditions_after(keys: Sequence[Key], values: Sequence[Any], dialect: Dialec
 
     Args:
         keys: The keys that rows are sorted by, in the direction of the page.
-        values: The position: one value of each key.
+        values: The position: one value of each key, or a parameter for it; None is null.
         dialect: The dialect of the database.
     """
     first, value = keys[0], values[0]
@@ -183,7 +196,7 @@ def _equal(key: Key, value: Any, dialect: Dialect) -> _Condition:
 def _sides(key: Key, value: Any, dialect: Dialect) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
     """Return both sides of a comparison with a value that was read from the same expression."""
     type_ = comparable(key.expression.type, dialect)
-    return type_coerce(key.expression, type_), literal(value, type_)
+    return type_coerce(key.expression, type_), value if isinstance(value, BindParameter) else literal(value, type_)
 
 
 _MICROSECOND = timedelta(microseconds=1)

@@ -89,24 +89,29 @@ def make_link(parameter: str, values: Mapping[str, str | None]) -> dict[str, str
 
     Args:
         parameter: The query parameter that selects a page.
-        values: Its value by relation; None leaves it out.
+        values: Its value by relation, a number or a cursor, which need no quoting; None leaves it out.
     """
     if not has_request_context():
         return {}
-    links = {relation: f'<{_address(parameter, value)}>; rel="{relation}"' for relation, value in values.items()}
+    path, others = _address_without(parameter)
+    addresses = {
+        relation: "&".join(others if value is None else [*others, f"{parameter}={value}"])
+        for relation, value in values.items()
+    }
+    links = {
+        relation: f'<{path}?{query}>; rel="{relation}"' if query else f'<{path}>; rel="{relation}"'
+        for relation, query in addresses.items()
+    }
     for relation in _LEAST_FIRST:
         if sum(map(len, links.values())) > _MAX_BYTES:
             links.pop(relation, None)
     return {"Link": ", ".join(links.values())} if links else {}
 
 
-def _address(parameter: str, value: str | None) -> str:
-    """Return the current request's path and query with another value of one parameter."""
+def _address_without(parameter: str) -> tuple[str, list[str]]:
+    """Return the current request's path, and its query but for one parameter."""
     pairs = [(name, text) for name, text in request.args.items(multi=True) if name != parameter]
-    if value is not None:
-        pairs.append((parameter, value))
-    path = quote(request.root_path + request.path, safe=_IN_A_PATH)
-    return f"{path}?{urlencode(pairs)}" if pairs else path
+    return quote(request.root_path + request.path, safe=_IN_A_PATH), [urlencode(pairs)] if pairs else []
 
 
 def describe_numbered(params: OffsetParams, total: int) -> dict[str, str]:
