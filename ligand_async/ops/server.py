@@ -180,6 +180,8 @@ class Server:
         running = loop.create_task(lifespan.handle_lifespan())
         if not await self._start(lifespan, running):
             return
+        # What the start has made stays for good: the search for garbage, which stops all requests, leaves it out.
+        gc.freeze()
         connections = Connections(front, self.config, self.limits, state)
         connections.listen(self.listener)
         name = self.listener.getsockname()
