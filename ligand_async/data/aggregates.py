@@ -44,7 +44,8 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from ligand_async.data.transactions import UndoList, session_of
 
-_OWN = "ligand_aggregate"  # the execution option of our own statements
+OWN = "ligand_aggregate"
+"""The execution option of our own statements."""
 _KEYS_AT_ONCE = 5_000  # keys of up to six columns
 _LOADED = PassiveFlag.PASSIVE_NO_INITIALIZE
 
@@ -253,7 +254,7 @@ class Aggregates:
     def _see_statement(
         self, connection: Connection, statement: Any, multiparams: Any, params: Any, options: Any
     ) -> None:
-        if not getattr(statement, "is_dml", False) or _OWN in options:
+        if not getattr(statement, "is_dml", False) or OWN in options:
             return
         table = statement.table
         hops = self._hops.get(table) if isinstance(table, Table) else None
@@ -289,7 +290,7 @@ class Aggregates:
                 ordered = []
                 for part in _in_parts(locked):
                     lock = select(*primary_key).where(_is_in(primary_key, part)).order_by(*primary_key)
-                    rows = connect().execute(lock.with_for_update(key_share=True), execution_options={_OWN: True})
+                    rows = connect().execute(lock.with_for_update(key_share=True), execution_options={OWN: True})
                     ordered += [tuple(row) for row in rows if tuple(row) in keys]
             for key in ordered:
                 self._raise_one(session, connect(), table, key, ledger)
@@ -308,7 +309,7 @@ class Aggregates:
         names = [root.get_property_by_column(column).key for column in readable]
         if expected and state is not None and names[0] in state.dict:
             statement = statement.where(version == state.dict[names[0]])
-        row = connection.execute(statement, execution_options={_OWN: True}).one_or_none()
+        row = connection.execute(statement, execution_options={OWN: True}).one_or_none()
         if row is None:
             if expected:
                 raise StaleDataError(f"{root.class_.__name__} has another version than the one that was checked")
@@ -353,7 +354,7 @@ class _Climb:
         found: set[_Key] = set()
         for part in _in_parts(keys):
             statement = select(*wanted).where(_is_in(columns, part)).distinct()
-            found.update(tuple(row) for row in self.connect().execute(statement, execution_options={_OWN: True}))
+            found.update(tuple(row) for row in self.connect().execute(statement, execution_options={OWN: True}))
         return found
 
 
@@ -406,7 +407,7 @@ def _keys_of(state: InstanceState[Any], hop: _Hop, connect: Callable[[], Connect
         keys.update(
             tuple(row)
             for row in connect().execute(
-                select(*hop.columns).select_from(mapper).where(*same_row), execution_options={_OWN: True}
+                select(*hop.columns).select_from(mapper).where(*same_row), execution_options={OWN: True}
             )
         )
     for relationship in mapper.relationships:
@@ -450,7 +451,7 @@ def _keys_of_statement(
             found = select(*columns).select_from(statement.table).distinct()
             if statement.whereclause is not None:
                 found = found.where(statement.whereclause)
-            yield [tuple(one) for one in connection.execute(found, row, execution_options={_OWN: True})]
+            yield [tuple(one) for one in connection.execute(found, row, execution_options={OWN: True})]
 
 
 def _keys_of_insert(connection: Connection, statement: Any, hop: _Hop, rows: Sequence[Any]) -> Iterator[Iterable[_Key]]:
@@ -461,7 +462,7 @@ def _keys_of_insert(connection: Connection, statement: Any, hop: _Hop, rows: Seq
             found = [made.c[_position(names, column)] for column in hop.columns]
             for row in rows:
                 statement_of_keys = select(*found).distinct()
-                yield [tuple(one) for one in connection.execute(statement_of_keys, row, execution_options={_OWN: True})]
+                yield [tuple(one) for one in connection.execute(statement_of_keys, row, execution_options={OWN: True})]
         return
     several = [values for part in statement._multi_values for values in part]
     for values in several or [statement._values or {}]:
@@ -496,7 +497,7 @@ def _value_of(connection: Connection, column: Column[Any], given: Any, row: Any)
     if isinstance(value, BindParameter):
         return row.get(value.key, value.effective_value)
     if isinstance(value, ColumnElement):
-        return connection.scalar(select(value), row, execution_options={_OWN: True})
+        return connection.scalar(select(value), row, execution_options={OWN: True})
     return value
 
 

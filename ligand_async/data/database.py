@@ -17,6 +17,7 @@ from sqlalchemy.orm import DeclarativeBase
 from ligand_async.context import current_deadline, state_of
 from ligand_async.data import digests
 from ligand_async.data.aggregates import Aggregates
+from ligand_async.data.audit.guard import OWN as AUDIT_OWN
 from ligand_async.data.audit.trail import AuditTrail
 from ligand_async.data.engines import (
     Engines,
@@ -267,7 +268,8 @@ class Database:
             SQLAlchemyError: The database refused a statement.
         """
         async with self.transaction() as session:
-            await (await session.connection()).run_sync(self.metadata.create_all)
+            connection = await session.connection(execution_options={AUDIT_OWN: True})
+            await connection.run_sync(self.metadata.create_all)
 
     def health_checks(self, app: Quart, settings: Settings) -> list[HealthCheck]:
         """Return the checks that a service needs in order to be ready: the database answers, and has its tables."""

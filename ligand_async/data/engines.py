@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool, PoolResetState
 from sqlalchemy.util.concurrency import in_greenlet
 
 from ligand_async.context import current_deadline
-from ligand_async.data.connections import keep_clean, keep_pooler_clean, refuse_what_is_not_read
+from ligand_async.data.connections import KEEPS_STATE, keep_clean, keep_pooler_clean, refuse_what_is_not_read
 from ligand_async.data.errors import (
     ConnectionLost,
     DatabaseUnreachable,
@@ -481,9 +481,12 @@ def _close_changed_connection(_dbapi_connection: Any, record: Any, state: PoolRe
         record.invalidate()
 
 
+_OWN = {KEEPS_STATE: True}
+
+
 def _begin_immediate(connection: Connection) -> None:
     """Take SQLite's write lock at once: a lock taken later fails with SQLITE_BUSY in the middle of the work."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    connection.exec_driver_sql("BEGIN IMMEDIATE", execution_options=_OWN)
 
 
 def _begin_snapshot(connection: Connection) -> None:

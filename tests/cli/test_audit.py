@@ -178,6 +178,12 @@ TAMPERINGS: dict[str, Callable[[list[bytes]], list[bytes]]] = {
     "appended": lambda lines: [*lines, lines[0]],
     "empty": lambda _lines: [],
     "garbage": lambda lines: [*lines[:-1], b'{"signature": "x.y.z"}\n'],
+    "more in the last line": lambda lines: [*lines[:-1], lines[-1].replace(b"}", b',"action":"insert"}')],
+    "a note before the signature": lambda lines: [*lines[:-1], lines[-1].replace(b"{", b'{"note":1,')],
+    "two signatures": lambda lines: [*lines[:-1], lines[-1].replace(b"{", b'{"signature":"x",')],
+    "spaces": lambda lines: [*lines[:-1], lines[-1].replace(b"{", b"{ ")],
+    "a blank line": lambda lines: [*lines, b"\n"],
+    "no newline": lambda lines: [*lines[:-1], lines[-1].rstrip()],
 }
 
 

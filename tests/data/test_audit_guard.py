@@ -5,8 +5,27 @@ from uuid import UUID, uuid4
 
 import pytest
 from quart import Quart
-from sqlalchemy import Connection, delete, insert, text, update
+from sqlalchemy import (
+    DDL,
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    Table,
+    column,
+    delete,
+    event,
+    insert,
+    literal,
+    literal_column,
+    select,
+    table,
+    text,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session, aliased
+from sqlalchemy.schema import CreateTable, DropTable
 
 from ligand_async.context import service_of
 from ligand_async.data.audit import UnrecordedStatement
@@ -57,7 +76,34 @@ WAYS: dict[str, Way] = {
     "connection": by_connection,
     "driver": by_driver,
 }
+
+
+async def by_compiled_cache(session: AsyncSession) -> None:
+    await session.execute(update(Seat).values(number=8), execution_options={"compiled_cache": None})
+    connection = await session.connection()
+    await connection.execute(update(Seat.__table__).values(number=8), execution_options={"compiled_cache": {}})  # type: ignore[arg-type]  # a Table
+
+
+def by_text(sql: str) -> Way:
+    return lambda session: session.execute(text(sql))
+
+
+WAYS |= {
+    "compiled cache": by_compiled_cache,
+    "alias": lambda session: session.execute(update(aliased(Seat)).values(number=8)),
+    "light table": lambda session: session.execute(update(table("Seat", column("number"))).values(number=8)),
+    "drop": lambda session: session.execute(DropTable(Seat.__table__)),  # type: ignore[arg-type]  # a Table
+    "ddl": lambda session: session.execute(DDL("DROP TABLE seat")),  # type: ignore[no-untyped-call]  # SQLAlchemy's
+    "quoted": by_text('UPDATE"seat"SET number = 8'),
+    "comment": by_text("UPDATE/**/seat SET number = 8"),
+}
 ON_POSTGRESQL: dict[str, Way] = {
+    "escaped": by_text('UPDATE U&"s\\0065at" SET number = 8'),
+    "only": by_text("UPDATE ONLY(seat) SET number = 8"),
+    "do": by_text("DO $$ BEGIN EXECUTE 'UPDATE se' || 'at SET number = 8'; END $$"),
+    "text in a cte": lambda session: session.execute(
+        text("DELETE FROM seat RETURNING number").columns(column("number")).cte("gone").select()
+    ),
     "truncate": lambda session: session.execute(text("TRUNCATE TABLE scratch, seat")),
     "schema": lambda session: session.execute(text("DELETE FROM ONLY public.seat")),
     "merge": lambda session: session.execute(
@@ -90,7 +136,7 @@ async def test_no_way_to_send_a_statement_is_silent(app: Quart, database_url: st
     """Whoever sends it and however it is written: it is an error where that was asked for, and nothing is changed."""
     ways = WAYS | (ON_SQLITE if database_url.startswith("sqlite") else ON_POSTGRESQL)
     for name, way in ways.items():
-        with pytest.raises(UnrecordedStatement, match=r"seat.*audit\.record"):
+        with pytest.raises(UnrecordedStatement, match=r"audit\.record"):
             async with db.transaction() as session:
                 await way(session)
                 pytest.fail(f"{name} went through")
@@ -206,14 +252,61 @@ async def test_a_record_hides_what_columns_hide(app: Quart) -> None:
 
 async def test_other_statements_pass(app: Quart) -> None:
     """Reading, locking, and what changes tables without a trail needs no record."""
+    old = Table("seat_old", MetaData(), Column("id", Integer))
     async with db.transaction() as session:
-        await session.execute(text("SELECT row, 'x' AS update_seat FROM seat"))
+        await session.execute(select(Seat.row, literal("delete from seat")).with_for_update())
+        await session.execute(select(literal_column("'update seat'")))
         await session.execute(insert(Scratch).values(id=uuid4(), text="delete from seats"))
         await session.execute(update(Scratch).values(text="x"))
-        await session.execute(text("CREATE TABLE seat_old (id INTEGER)"))
-        await session.execute(text("DELETE FROM seat_old"))
+        await session.execute(CreateTable(old))
+        await session.execute(delete(old))
+        async with session.begin_nested():
+            await session.execute(DropTable(old))
 
     assert await told() == [("insert", "Seat")]
+
+
+async def test_text_needs_a_record(app: Quart) -> None:
+    """It is not read, so that it is refused until something is recorded in its transaction."""
+    async with db.transaction() as session:
+        with pytest.raises(UnrecordedStatement, match=r"db\.read\(\)"):
+            await session.execute(text("SELECT 1"))
+        async with session.begin_nested():
+            await audit.record(session, "renumbered", "Seats")
+            await session.execute(text("UPDATE seat SET visits = 3"))
+            connection = await session.connection()
+            await connection.exec_driver_sql("UPDATE seat SET visits = 4")
+        with pytest.raises(UnrecordedStatement):  # of the seats nothing is recorded
+            await session.execute(update(Seat).values(visits=3))
+    with pytest.raises(UnrecordedStatement):
+        async with db.transaction() as session:
+            await session.execute(text("SELECT 1"))
+    async with db.read() as session:
+        assert (await session.execute(text("SELECT visits FROM seat"))).scalar_one() == 4
+
+
+@pytest.mark.parametrize("app", ["warn"], indirect=True)
+async def test_a_text_is_warned_of_once(app: Quart, caplog: pytest.LogCaptureFixture) -> None:
+    """It is the same text each time, and the log does not repeat it."""
+    for _ in range(3):
+        async with db.transaction() as session:
+            await session.execute(text("SELECT 'hunter'"))
+
+    (warning,) = [record.getMessage() for record in caplog.records if record.name.startswith("ligand_async.data.audit")]
+    assert "SQL text" in warning
+    assert "hunter" not in warning
+
+
+async def test_a_listener_of_a_flush_is_no_flush(app: Quart) -> None:
+    """A statement that it sends while the session flushes is looked at like any other."""
+
+    def change_more(session: Session, *_: object) -> None:
+        session.connection().execute(update(Seat.__table__).values(visits=9))  # type: ignore[arg-type]  # a Table
+
+    with pytest.raises(UnrecordedStatement, match="seat"):
+        async with db.transaction() as session:
+            event.listen(session.sync_session, "after_flush", change_more)
+            session.add(Seat(row="b", number=2))
 
 
 async def test_flush_that_failed_opens_no_door(app: Quart) -> None:

@@ -153,9 +153,25 @@ async def test_table_can_be_parted_by_time(database_url: str, tmp_path: Path) ->
     for year in ("2026", "2031"):
         await fetch(database_url, f"INSERT INTO audit_event (at, id, action) VALUES ('{year}-06-01', '{NO_ID}', 'x')")
     assert len(await fetch(database_url, "SELECT * FROM audit_event_2026")) == 1
+    await fetch(
+        database_url,
+        "CREATE TABLE audit_event_2027 PARTITION OF audit_event FOR VALUES FROM ('2027-01-01') TO ('2028-01-01') "
+        "PARTITION BY RANGE (at)",
+    )
+    await fetch(database_url, "CREATE TABLE audit_event_deep PARTITION OF audit_event_2027 DEFAULT")
+    await fetch(database_url, "CREATE TABLE audit_event_old (LIKE audit_event INCLUDING ALL)")
+    await fetch(
+        database_url,
+        "ALTER TABLE audit_event ATTACH PARTITION audit_event_old FOR VALUES FROM ('2001-01-01') TO ('2002-01-01')",
+    )
     for attack in (
         *ATTACKS,
         *ON_POSTGRESQL[:1],
+        "TRUNCATE audit_event_2026",
+        "TRUNCATE audit_event_later",
+        "TRUNCATE audit_event_2027",
+        "TRUNCATE audit_event_deep",
+        "TRUNCATE audit_event_old",
         "DELETE FROM audit_event_2026",
         "UPDATE audit_event_later SET key = 'k'",
     ):
@@ -200,7 +216,7 @@ async def test_sql_for_postgresql_holds_the_triggers(sqlite_url: str, tmp_path: 
 
     sql = await write_sql(database, settings_for("postgresql://127.0.0.1:1/none"), directory, "head")
 
-    assert sql.count("CREATE TRIGGER") == 2
+    assert sql.count("\nCREATE TRIGGER") == 2
     assert "BEFORE TRUNCATE" in sql
 
 

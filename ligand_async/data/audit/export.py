@@ -88,7 +88,11 @@ def write_signature(tally: Tally, key: Key) -> bytes:
     payload = json.dumps(tally.document(), separators=(",", ":"))
     header = {"alg": algorithm, "typ": _TYPE}
     signed = jws.serialize_compact(header, payload, key, algorithms=[algorithm])
-    return json.dumps({_SIGNATURE: signed}, separators=(",", ":")).encode() + b"\n"
+    return _line_of(signed)
+
+
+def _line_of(signature: str) -> bytes:
+    return json.dumps({_SIGNATURE: signature}, separators=(",", ":")).encode() + b"\n"
 
 
 def verify_export(lines: Iterator[bytes], key: Key) -> int:
@@ -106,16 +110,19 @@ def verify_export(lines: Iterator[bytes], key: Key) -> int:
         if last:
             tally.add(last)
         last = line
-    signed = _read_signature(last)
+    signature = _read_signature(last)
+    if last != _line_of(signature):
+        raise NotAuthentic("the last line holds more than the signature")
+    algorithm = _algorithm_of(key)
     try:
-        read = jws.deserialize_compact(signed, key, algorithms=[_algorithm_of(key)])
+        read = jws.deserialize_compact(signature, key, algorithms=[algorithm])
+        signed = json.loads(read.payload)
     except (JoseError, ValueError) as error:
         raise NotAuthentic("the signature is not of this key") from error
-    if read.protected.get("typ") != _TYPE:
+    if read.protected != {"alg": algorithm, "typ": _TYPE} or not isinstance(signed, dict):
         raise NotAuthentic("the signature is not of an export")
-    signed = json.loads(read.payload)
-    if signed["events"] != tally.events:
-        raise NotAuthentic(f"{signed['events']} events were signed, and there are {tally.events}")
+    if signed.get("events") != tally.events:
+        raise NotAuthentic(f"{signed.get('events')} events were signed, and there are {tally.events}")
     if signed != tally.document():
         raise NotAuthentic("an event is not what was signed, or not in its place")
     return tally.events

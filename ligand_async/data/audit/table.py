@@ -11,6 +11,7 @@ from uuid_utils.compat import uuid7
 from ligand_async.data.models import UTCDateTime, utc_now
 
 NAME = "audit_event"
+_OWN = {"ligand_audit": True}
 
 
 class _event_time(FunctionElement[datetime]):  # noqa: N801  (an SQL function, written as one)
@@ -70,13 +71,14 @@ def make_audit_table(metadata: MetaData) -> Table:
 def _protect(table: Table, connection: Connection, **_options: Any) -> None:
     """Add the triggers to a table that was made without a migration."""
     for statement in write_protection(connection.dialect.name, table.name, table.schema):
-        connection.exec_driver_sql(statement)
+        connection.exec_driver_sql(statement, execution_options=_OWN)
 
 
 def _drop_remains(table: Table, connection: Connection, **_options: Any) -> None:
     """Drop what the triggers of a dropped table leave."""
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(write_end_of_protection("postgresql", table.name, table.schema)[-1])
+        for statement in _write_end_of_functions(table.name, table.schema):
+            connection.exec_driver_sql(statement, execution_options=_OWN)
 
 
 PRUNES = "ligand.audit_prune"
@@ -95,10 +97,68 @@ END
 $$"""
 
 
+# A partition inherits the triggers for rows, and not the one for TRUNCATE. The path is fixed, so that the functions
+# mean the same table whoever calls them.
+_PARTITIONS = """\
+CREATE OR REPLACE FUNCTION {protect}() RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+  part regclass;
+BEGIN
+  FOR part IN
+    SELECT relid FROM pg_partition_tree(to_regclass('{table}')) AS tree
+    WHERE level > 0 AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = tree.relid AND tgname = '{name}')
+  LOOP
+    EXECUTE 'CREATE TRIGGER {trigger} BEFORE TRUNCATE ON ' || part
+      || ' FOR EACH STATEMENT EXECUTE FUNCTION {refuse}()';
+  END LOOP;
+END
+$$"""
+_PARTITION_MADE = """\
+CREATE OR REPLACE FUNCTION {made}() RETURNS event_trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+  PERFORM {protect}();
+END
+$$"""
+_SEE_PARTITIONS = """\
+DO $$
+BEGIN
+  IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+    DROP EVENT TRIGGER IF EXISTS {event};
+    CREATE EVENT TRIGGER {event} ON ddl_command_end WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE')
+      EXECUTE FUNCTION {made}();
+  END IF;
+END
+$$"""
+
+
+def _write_partitions(table: str, schema: str | None) -> list[str]:
+    names = {
+        "table": _quote(table, schema).replace("'", "''"),
+        "name": f"{table}_all".replace("'", "''"),
+        "trigger": _quote(f"{table}_all").replace("'", "''"),
+        "refuse": _quote(f"{table}_refuse", schema).replace("'", "''"),
+        "protect": _quote(f"{table}_protect_partitions", schema),
+        "made": _quote(f"{table}_partition_made", schema),
+        "event": _quote(f"{table if schema is None else f'{schema}_{table}'}_partitions"),
+    }
+    templates = (_PARTITIONS, _PARTITION_MADE, _SEE_PARTITIONS, "SELECT {protect}()")
+    return [template.format(**names) for template in templates]
+
+
+def _write_end_of_functions(table: str, schema: str | None) -> list[str]:
+    event_name = _quote(f"{table if schema is None else f'{schema}_{table}'}_partitions")
+    functions = (f"{table}_partition_made", f"{table}_protect_partitions", f"{table}_refuse")
+    return [
+        f"DROP EVENT TRIGGER IF EXISTS {event_name}",
+        *(f"DROP FUNCTION IF EXISTS {_quote(name, schema)}()" for name in functions),
+    ]
+
+
 def write_protection(dialect: str, table: str, schema: str | None = None) -> list[str]:
     """Return the statements that make the triggers of a table.
 
-    On PostgreSQL those for rows are inherited by partitions, the one for TRUNCATE is not.
+    On PostgreSQL partitions have them, too. Partitions that are made later get them by an event trigger, which only a
+    superuser may make; others call the function `audit_event_protect_partitions()` after they made one.
 
     Args:
         dialect: `postgresql` or `sqlite`.
@@ -119,6 +179,7 @@ def write_protection(dialect: str, table: str, schema: str | None = None) -> lis
         _FUNCTION.format(function=function),
         f"CREATE TRIGGER {_quote(f'{table}_rows')} {rows} EXECUTE FUNCTION {function}()",
         f"CREATE TRIGGER {_quote(f'{table}_all')} {whole} EXECUTE FUNCTION {function}()",
+        *_write_partitions(table, schema),
     ]
 
 
@@ -133,10 +194,12 @@ def write_end_of_protection(dialect: str, table: str, schema: str | None = None)
     if dialect == "sqlite":
         return [f"DROP TRIGGER IF EXISTS {_quote(f'{table}_no_{verb}', schema)}" for verb in ("update", "delete")]
     names = _quote(table, schema)
+    partitions, *functions = _write_end_of_functions(table, schema)
     return [
+        partitions,
         f"DROP TRIGGER IF EXISTS {_quote(f'{table}_rows')} ON {names}",
         f"DROP TRIGGER IF EXISTS {_quote(f'{table}_all')} ON {names}",
-        f"DROP FUNCTION IF EXISTS {_quote(f'{table}_refuse', schema)}()",
+        *(f"{statement} CASCADE" for statement in functions),  # with the triggers of partitions
     ]
 
 

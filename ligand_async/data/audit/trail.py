@@ -85,11 +85,14 @@ class AuditTrail:
         Raises:
             ValueError: The marks of a column make no sense.
         """
-        mappers = list(self._base.registry.mappers) if self._base is not None else []
+        mappers = self._read_mappers()
         for mapper in mappers:
             hidden_columns(mapper)
         tables = {name for mapper in mappers if is_audited(mapper) for name in _tables_of(mapper)}
-        StatementGuard(tables, on_bulk).listen(engine)
+        StatementGuard(tables, on_bulk, self._read_mappers).listen(engine)
+
+    def _read_mappers(self) -> list[Mapper[Any]]:
+        return list(self._base.registry.mappers) if self._base is not None else []
 
     def observe(self, session: Session, changes: Sequence[Change]) -> None:
         """Write what a flush has changed, in the flush."""
@@ -111,8 +114,8 @@ class AuditTrail:
     ) -> None:
         """Record what the session does not flush: call it before a bulk or Core statement, in its transaction.
 
-        Statements on the tables of the class pass from then on until the end of the transaction or savepoint. It may
-        also record an action that changes no rows.
+        Statements on the tables of the class, and SQL text, pass from then on until the end of the transaction or
+        savepoint. It may also record an action that changes no rows.
 
         Args:
             session: The unit's.
@@ -134,8 +137,8 @@ class AuditTrail:
         rows = [event | {"key": key} for key in ([None] if keys is None else map(write_key, keys))]
         if rows:
             await session.execute(insert(self.table).inline(), rows, execution_options=_OPTIONS)
-        if mapper is not None:
-            await session.run_sync(note_record, _tables_of(mapper))
+        tables = [f"an event of {entity}"] if mapper is None else _tables_of(mapper)
+        await session.run_sync(note_record, tables)
 
     async def history(
         self,
@@ -300,7 +303,7 @@ async def prune(session: AsyncSession, table: Table, before: datetime) -> int:
     _, trigger = write_protection("sqlite", table.name)
     _, drop = write_end_of_protection("sqlite", table.name)
     if dialect == "sqlite":
-        await session.execute(text(drop))
+        await session.execute(text(drop), execution_options=_PRUNING_OPTIONS)
     else:
         await session.execute(select(func.set_config(PRUNES, "on", True)))
     pruned = len((await session.execute(statement, execution_options=_PRUNING_OPTIONS)).all())
