@@ -21,7 +21,7 @@ from tests.upstream.service import Asked, Reply, Upstream
 
 SCHEMATHESIS = Path(sys.executable).parent / "schemathesis"
 HERE = Path(__file__).parent
-TIMEOUT = 1800  # seconds
+TIMEOUT = 3600  # seconds
 CASES = 10_000  # of the long form
 VARIABLES = {
     "LIGAND_DATABASE_AUTO_UPGRADE": "1",

@@ -54,3 +54,12 @@ async def upload(
     headers = caller.headers | ({} if tag is None else {"If-Match": tag})
     response = await caller.client.put(f"{where}/pdf", files={"file": file}, headers=headers)
     return response.status_code, await response.get_json(), response.headers.get("ETag")
+
+
+async def make_key(app: LigandQuart, tenant: str = "acme", role: str = "clerk") -> dict[str, Any]:
+    """Make an API key as the administrator of a tenant."""
+    admin = Caller(app, "ada", tenant, "admin")
+    status, document, headers = await admin.send("POST", "/api-keys/", {"name": "till", "role": role})
+    assert (status, headers["Cache-Control"]) == (201, "no-store")
+    made: dict[str, Any] = document
+    return made

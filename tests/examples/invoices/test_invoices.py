@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import func, select, update
 
 from examples.invoices.commands import clean_up
-from examples.invoices.models import Invoice, Line, Status, Tag, audit, db
+from examples.invoices.models import APIKey, Invoice, Line, Pdf, Status, Tag, audit, db
 from examples.invoices.tenants import variables_for
 from ligand_async.data import utc_now
 from ligand_async.testing import authorization
 from ligand_async.web import LigandQuart
-from tests.examples.invoices.callers import LINES, Caller
+from tests.examples.invoices.callers import LINES, Caller, make_key, upload
 from tests.upstream.service import Reply, Upstream
 
 
@@ -108,12 +108,14 @@ async def test_a_second_tenant_sees_nothing(app: LigandQuart, ann: Caller) -> No
 
 
 @pytest.mark.ligand_database("postgresql")
-async def test_policies_hold_without_conditions(ann: Caller) -> None:
+async def test_policies_hold_without_conditions(app: LigandQuart, ann: Caller) -> None:
     """On PostgreSQL a query that forgets the tenant still finds nothing of another one, nor can it write there."""
-    await ann.invoice(await ann.customer())
-    for variables in ({}, variables_for("rival")):
+    where, *_ = await ann.invoice(await ann.customer())
+    await upload(ann, where)
+    await make_key(app)
+    for variables in ({}, variables_for("rival"), {"invoices.key": "0" * 64}):
         async with db.transaction(variables=variables) as session:
-            for model in (Invoice, Line):
+            for model in (Invoice, Line, Pdf, APIKey):
                 assert (await session.scalars(select(model))).all() == []
             changed = await session.execute(update(Invoice).values(note="mine"))
             assert changed.rowcount == 0  # type: ignore[attr-defined]  # a CursorResult

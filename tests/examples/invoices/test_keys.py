@@ -1,22 +1,11 @@
 """API keys: shown once, kept as digests, used as a credential, and revoked."""
 
-from typing import Any
-
 from sqlalchemy import select
 
 from examples.invoices.models import APIKey, audit, db
 from examples.invoices.tenants import variables_for
 from ligand_async.web import LigandQuart
-from tests.examples.invoices.callers import Caller
-
-
-async def make_key(app: LigandQuart, tenant: str = "acme", role: str = "clerk") -> dict[str, Any]:
-    """Make an API key as the administrator of a tenant."""
-    admin = Caller(app, "ada", tenant, "admin")
-    status, document, headers = await admin.send("POST", "/api-keys/", {"name": "till", "role": role})
-    assert (status, headers["Cache-Control"]) == (201, "no-store")
-    made: dict[str, Any] = document
-    return made
+from tests.examples.invoices.callers import Caller, make_key
 
 
 def program(app: LigandQuart, key: str) -> Caller:
