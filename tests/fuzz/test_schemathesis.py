@@ -51,7 +51,7 @@ def test_schemathesis_finds_nothing_in_the_invoices(
     config = tmp_path / "invoices.toml"
     with Rates() as rates, invoicing(database_url, tmp_path, rates.url) as (address, token):
         config.write_text(f"{(HERE / 'invoices.toml').read_text()}\n{rows(address, token)}")
-        output = attack(address, token, config, tmp_path, examples=figure(10, 150))
+        output = attack(address, token, config, tmp_path, examples=figure(10, 450))
 
     assert re.search(r"Selected: 24/25\s+Tested: 24\b", output), output
     assert cases_in(output) >= figure(0, CASES), output
