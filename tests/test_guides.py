@@ -99,6 +99,14 @@ async def test_inputs_guide_is_true(guide: ModuleType, sqlite_url: str) -> None:
                 [422, 422, 404],
             ),
             ([await ask(path) for path in ("/counts", "/counts?year=3", "/counts/4")], [2026, 3, 4]),
+            (
+                await ask(
+                    "/greeting?name=ada",
+                    headers={"Accept-Language": "de, fr", "X-Trace": "t1", "Cookie": "theme=dark"},
+                ),
+                ["ada", "de", "t1", "dark"],
+            ),
+            ([await ask("/greeting?name=ada"), await ask("/greeting")], [["ada", "en", None, "light"], 422]),
             (await ask("/items", "POST", json=item), "tea from <local>"),
             ([await ask("/items/tea", "PUT", json=item), await ask("/items/tea", "PUT")], [True, False]),
             (await ask("/imports", "POST", json={"name": "a", "count": "5", "more": 1}), 5),

@@ -10,7 +10,7 @@ from ligand_async.web.deprecation import deprecated, init_deprecation
 from ligand_async.web.downloads import Download, make_download
 from ligand_async.web.endpoint import RETRY_AFTER, DocumentError, Endpoint, Feature, Operation, operation_of
 from ligand_async.web.features import FEATURES
-from ligand_async.web.fields import Place, alias_of, wire_name
+from ligand_async.web.fields import Cookie, Header, Place, alias_of, wire_name
 from ligand_async.web.guard import Guard, Load
 from ligand_async.web.headers import CORS, SecurityHeaders
 from ligand_async.web.idempotency import idempotent
@@ -43,6 +43,7 @@ __all__ = [
     "FEATURES",
     "RETRY_AFTER",
     "Body",
+    "Cookie",
     "Depends",
     "DocumentError",
     "Download",
@@ -51,6 +52,7 @@ __all__ = [
     "Feature",
     "Form",
     "Guard",
+    "Header",
     "LigandClient",
     "LigandQuart",
     "Load",

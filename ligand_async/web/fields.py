@@ -8,7 +8,7 @@ from pydantic import AliasChoices, BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from werkzeug.datastructures import Headers, MultiDict
 
-from ligand_async.annotations import members_of
+from ligand_async.annotations import members_of, metadata_of
 from ligand_async.errors import InvalidPart, ValidationFailed
 from ligand_async.web.core_schemas import fields_of, read_text, readable, schema_of
 from ligand_async.web.invalid import DETAIL, MAX_PARTS, refuse, wire_path
@@ -17,6 +17,38 @@ Place = Literal["parameter", "header", "cookie"]
 
 _LISTS = (list, set, frozenset, tuple)
 _PLACES: dict[Place, str] = {"parameter": "a query string", "header": "a header", "cookie": "a cookie"}
+
+
+class _Named:
+    """A mark of a parameter that is read by a name.
+
+    Args:
+        name: The name in the request; by default that of the parameter, in a header with hyphens.
+    """
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name
+
+
+class Header(_Named):
+    """Reads one parameter from a header: `user_agent: Annotated[str, Header()]`, or `Header("X-Trace")`."""
+
+
+class Cookie(_Named):
+    """Reads one parameter from a cookie: `theme: Annotated[str, Cookie()] = "light"`."""
+
+
+def named_mark_of(hint: Any) -> Header | Cookie | None:
+    """Return the `Header` or `Cookie` in an annotation, or None."""
+    for mark in metadata_of(hint):
+        if isinstance(mark, Header | Cookie):
+            return mark
+        if mark is Header or mark is Cookie:
+            made: Header | Cookie = mark()
+            return made
+    return None
 
 
 class Fields:

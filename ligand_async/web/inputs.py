@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, is_dataclass
 from typing import Annotated, Any, NoReturn, get_origin, get_type_hints
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, create_model
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 from quart import Request
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -29,8 +29,8 @@ from ligand_async.principal import Principal
 from ligand_async.settings import Settings
 from ligand_async.web.body import Body, BodyReader, Form, body_mark_of, is_raw, make_body, takes_upload, upload_hint
 from ligand_async.web.core_schemas import Readable, describe, leaves, readable, schema_of
-from ligand_async.web.depends import ServiceError, dependency_of, parameters_of_dependencies
-from ligand_async.web.fields import Fields, takes_list
+from ligand_async.web.depends import Depends, ServiceError, dependency_of, parameters_of_dependencies
+from ligand_async.web.fields import Cookie, Fields, Header, Place, named_mark_of, takes_list
 from ligand_async.web.plan import Plan
 
 REQUIRED = inspect.Parameter.empty
@@ -70,11 +70,13 @@ class Inputs:
         body: The body, if a name or a mark says what takes it.
         texts: Read from the path or else the query string: the annotation and the default of each.
         structures: Provided, or else the body: the annotation and the default of each.
+        needed: Needed by functions in `Depends` only, and read from the path or else the query string: the annotations.
+        marked: Read from a header or a cookie each: `headers` and `cookies`, with the parameters of each by name.
         others: The annotations of services, and of variables that a converter of the service's own makes.
         annotations: Those of all that may be read from the request, by name.
         query_model: The model of `query_args`, or None.
-        headers: The headers, or None.
-        cookies: The cookies, or None.
+        headers_model: The model of `headers`, or None.
+        cookies_model: The model of `cookies`, or None.
         session: The name of the parameter that takes the `AsyncSession`, or None.
         principal: The name of the parameter that takes the `Principal`, or None.
         principal_required: Whether an anonymous request is refused.
@@ -89,11 +91,13 @@ class Inputs:
     body: TakenBody | None
     texts: dict[str, tuple[Any, Any]]
     structures: dict[str, tuple[Any, Any]]
+    needed: dict[str, Any]
+    marked: "_Marked"
     others: dict[str, Any]
     annotations: dict[str, Any]
     query_model: type[BaseModel] | None
-    headers: Fields | None
-    cookies: Fields | None
+    headers_model: type[BaseModel] | None
+    cookies_model: type[BaseModel] | None
     session: str | None
     principal: str | None
     principal_required: bool
@@ -115,7 +119,8 @@ class Inputs:
         """
         key = names, model
         if key not in self._queries:
-            self._queries[key] = _join_query(self, model, {name: self.texts[name] for name in names})
+            scalars = {name: self.texts.get(name) or (self.needed[name], REQUIRED) for name in names}
+            self._queries[key] = _join_query(self, model, scalars)
         return self._queries[key]
 
 
@@ -129,7 +134,9 @@ class Binding:
         query_names: The single parameters that are read from it.
         takes_query_args: Whether `query_args` is read from it.
         headers: The headers, or None.
+        header_names: The parameters that are read from them; `headers` takes all that is declared.
         cookies: The cookies, or None.
+        cookie_names: The parameters that are read from them; `cookies` takes all that is declared.
         body: The body, or None.
         plan: How the services are made, or None without services.
     """
@@ -139,7 +146,9 @@ class Binding:
     query_names: tuple[str, ...]
     takes_query_args: bool
     headers: Fields | None
+    header_names: tuple[str, ...]
     cookies: Fields | None
+    cookie_names: tuple[str, ...]
     body: TakenBody | None
     plan: Plan | None
 
@@ -178,11 +187,13 @@ def read_inputs(handler: Callable[..., Any]) -> Inputs:
         body=found.body(handler),
         texts=found.texts,
         structures=found.structures,
+        needed=found.needed,
+        marked=found.marked,
         others=found.others,
         annotations=found.annotations(),
         query_model=_check_model(found.named.get("query_args"), name, "query_args"),
-        headers=_model_fields(found.named.get("headers"), name, "headers"),
-        cookies=_model_fields(found.named.get("cookies"), name, "cookies"),
+        headers_model=_check_model(found.named.get("headers"), name, "headers"),
+        cookies_model=_check_model(found.named.get("cookies"), name, "cookies"),
         session=found.injected.get(AsyncSession, (None, False))[0],
         principal=principal,
         principal_required=not anyone,
@@ -193,6 +204,8 @@ def read_inputs(handler: Callable[..., Any]) -> Inputs:
     )
     names = tuple(name for name, (_, default) in found.texts.items() if default is not REQUIRED)
     inputs.query(names, inputs.query_model)  # what cannot be joined is refused at once
+    _join_marked(inputs, "headers", {})
+    _join_marked(inputs, "cookies", {})
     return inputs
 
 
@@ -218,6 +231,9 @@ def _check_returns(name: str, returns: Any) -> None:
         )
 
 
+_Marked = dict[str, dict[str, tuple[Any, Any]]]
+
+
 class _Found:
     """The parameters of a handler and of the functions in `Depends`, by their kind."""
 
@@ -230,14 +246,21 @@ class _Found:
         self.parts: dict[str, tuple[Any, Any]] = {}  # of a form
         self.texts: dict[str, tuple[Any, Any]] = {}
         self.structures: dict[str, tuple[Any, Any]] = {}
+        self.needed: dict[str, Any] = {}
+        self.marked: _Marked = {"headers": {}, "cookies": {}}
         self.others: dict[str, Any] = {}
 
     def add(self, name: str, hint: Any, default: Any) -> None:
         """Add a parameter of the handler."""
         kind, optional = without_none(hint)
         mark = body_mark_of(hint)
-        if name in _MODELS:
+        if isinstance(default, _MARKS):
+            written = f"Annotated[{_type_name(hint)}, {type(default).__name__}(...)]"
+            self.refuse(name, f"has {type(default).__name__}() as its default; write {name}: {written}")
+        elif name in _MODELS:
             self.named[name] = hint
+        elif (place := _place_of(hint)) is not None:
+            self.marked[place][name] = (hint, default)
         elif (injected := _injected(kind)) is not None:
             if injected in self.injected:
                 raise OperationError(
@@ -282,16 +305,25 @@ class _Found:
         """
         name, default = parameter.name, parameter.default
         kind, _ = without_none(hint)
+        if isinstance(default, _MARKS):
+            self.handler = f"{self.handler} -> {function}"
+            self.add(name, hint, default)
         if name in _MODELS:
             is_same = self.named.setdefault(name, hint) == hint
+        elif (place := _place_of(hint)) is not None:
+            is_same = self.marked[place].setdefault(name, (hint, default)) == (hint, default)
         elif name == "data":
             is_same = self.bodies.setdefault(name, (hint, REQUIRED))[0] == hint if name not in self.parts else True
         elif (
-            default is REQUIRED
-            or _injected(kind) is not None
+            _injected(kind) is not None
             or (isinstance(kind, type) and issubclass(kind, Settings))
             or dependency_of(hint) is not None
         ):
+            return
+        elif default is REQUIRED:
+            # Of what is read for the handler or for another function, the planner compares the annotations.
+            if name not in self.annotations() and _readable(hint) == "text":
+                self.needed.setdefault(name, hint)
             return
         else:
             if name not in self.texts:
@@ -305,7 +337,8 @@ class _Found:
 
     def annotations(self) -> dict[str, Any]:
         """Return the annotations of all that may be read from the request."""
-        single = self.texts | self.structures | self.bodies | self.parts
+        marked = self.marked["headers"] | self.marked["cookies"]
+        single = self.texts | self.structures | self.bodies | self.parts | marked
         return self.named | self.others | {name: hint for name, (hint, _) in single.items()}
 
     def body(self, handler: Callable[..., Any]) -> TakenBody | None:
@@ -341,6 +374,15 @@ class _Found:
     def refuse(self, name: str, words: str) -> NoReturn:
         """Raise the error of a parameter."""
         raise OperationError(f"{self.handler}: parameter {name!r} {words}")
+
+
+_MARKS = (Body, Cookie, Depends, Form, Header)
+
+
+def _place_of(hint: Any) -> str | None:
+    """Return the place that a mark names, `headers` or `cookies`, or None."""
+    mark = named_mark_of(hint)
+    return None if mark is None else "headers" if isinstance(mark, Header) else "cookies"
 
 
 def _injected(kind: Any) -> type | None:
@@ -418,6 +460,37 @@ def _join_query(inputs: Inputs, base: type[BaseModel] | None, scalars: dict[str,
     return _fields_of(joined, inputs.name, _listed(scalars), "parameter")
 
 
+def _join_marked(inputs: Inputs, place: str, more: Mapping[str, Any]) -> tuple[Fields | None, tuple[str, ...]]:
+    """Return the reader of the headers or the cookies, and the parameters that are read from them.
+
+    Args:
+        inputs: The handler's.
+        place: `headers` or `cookies`.
+        more: The annotations of what only services take.
+
+    Raises:
+        OperationError: A parameter cannot be read from text, or the model has a field of its name.
+    """
+    declared = inputs.headers_model if place == "headers" else inputs.cookies_model
+    base = declared or _check_model(more.get(place), inputs.name, place)
+    single = inputs.marked[place] | {name: (hint, REQUIRED) for name, hint in more.items() if _place_of(hint) == place}
+    kind: Place = "header" if place == "headers" else "cookie"
+    names = (*(() if base is None else (place,)), *single)
+    if not single:
+        return None if base is None else _fields_of(base, inputs.name, place, kind), names
+    fields = {}
+    for name, (hint, default) in single.items():
+        if base is not None and name in base.model_fields:
+            raise OperationError(f"{inputs.name}: {name!r} is a field of {place} and a parameter; keep one of them")
+        mark = named_mark_of(hint)
+        assert mark is not None  # noqa: S101  (that is why it is here)
+        named = hint if mark.name is None else Annotated[hint, Field(alias=mark.name)]
+        fields[name] = (named, default)
+    title = f"{place.title()}"
+    joined = _create_model(inputs.title, title, inputs.module, fields, inputs.name, f"a {kind}", base=base)
+    return _fields_of(joined, inputs.name, _listed(single), kind), names
+
+
 def _create_model(
     title: str,
     suffix: str,
@@ -447,12 +520,7 @@ def _create_model(
     return joined
 
 
-def _model_fields(model: Any, handler: str, name: str) -> Fields | None:
-    found = _check_model(model, handler, name)
-    return None if found is None else _fields_of(found, handler, name, "header" if name == "headers" else "cookie")
-
-
-def _fields_of(model: type[BaseModel], handler: str, name: str, place: Any) -> Fields:
+def _fields_of(model: type[BaseModel], handler: str, name: str, place: Place) -> Fields:
     try:
         return Fields(model, place)
     except _MISTAKES as error:
@@ -490,7 +558,8 @@ def bind(
         OperationError: A parameter cannot come from where the rule or the app puts it.
         ServiceError: The services do not fit together.
     """
-    for name in sorted(converters.keys() & {*_MODELS, *(() if inputs.body is None else inputs.body.names)}):
+    elsewhere = {*_MODELS, *inputs.marked["headers"], *inputs.marked["cookies"]}
+    for name in sorted(converters.keys() & {*elsewhere, *(() if inputs.body is None else inputs.body.names)}):
         raise OperationError(
             f"the rule's variable {name!r} has the name of a parameter that is read from elsewhere; rename the variable"
         )
@@ -512,19 +581,27 @@ def bind(
         elif name in inputs.parameters:
             needs[name] = hint
     body = _find_body(inputs, bodies)
-    models = [name for name in _MODELS if name in inputs.annotations]
-    read = (*converters, *query_names, *models, *(() if body is None else body.names))
-    plan = make_plan(inputs.name, needs, {name: inputs.annotations.get(name) for name in read}) if needs else None
+    named_inputs = [name for name in _MODELS if name in inputs.annotations]
+    marked = [name for place in inputs.marked.values() for name in place]
+    read = (*converters, *query_names, *named_inputs, *marked, *(() if body is None else body.names))
+    given = inputs.needed | {name: inputs.annotations.get(name) for name in read}
+    plan = make_plan(inputs.name, needs, given) if needs else None
     named = {} if plan is None else plan.named
+    query_names += [name for name in inputs.needed if name in named and name not in read]
+    read = (*read, *query_names)
     more = {name: hint for name, hint in named.items() if name not in read}  # only services take these
+    headers, header_names = _join_marked(inputs, "headers", more)
+    cookies, cookie_names = _join_marked(inputs, "cookies", more)
     query_model = inputs.query_model or _check_model(more.get("query_args"), inputs.name, "query_args")
     return Binding(
         path=_path_fields(inputs, converters, named),
         query=inputs.query(tuple(query_names), query_model),
         query_names=tuple(query_names),
         takes_query_args=query_model is not None,
-        headers=inputs.headers or _model_fields(more.get("headers"), inputs.name, "headers"),
-        cookies=inputs.cookies or _model_fields(more.get("cookies"), inputs.name, "cookies"),
+        headers=headers,
+        header_names=header_names,
+        cookies=cookies,
+        cookie_names=cookie_names,
         body=_body_of_services(inputs, body, more["data"]) if "data" in more else body,
         plan=plan,
     )

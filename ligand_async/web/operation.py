@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from functools import wraps
 from typing import Any, Protocol, TypeVar, cast, overload
 
+from pydantic import BaseModel
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 from quart import Request, Response, current_app, request, url_for
 from quart.globals import request_ctx
@@ -152,9 +153,11 @@ async def _read_arguments(inputs: Inputs, binding: Binding, path: dict[str, Any]
     elif current.query_string and current.args:
         raise refuse_unknown(current.args)
     if binding.headers is not None:
-        arguments["headers"] = binding.headers.read_known(current.headers)
+        read = binding.headers.read_known(current.headers)
+        arguments.update({name: _member_of(read, name, "headers") for name in binding.header_names})
     if binding.cookies is not None:
-        arguments["cookies"] = binding.cookies.read_known(current.cookies)
+        read = binding.cookies.read_known(current.cookies)
+        arguments.update({name: _member_of(read, name, "cookies") for name in binding.cookie_names})
     if binding.body is not None:
         body = await binding.body.reader.read()
         if binding.body.is_whole:
@@ -165,6 +168,10 @@ async def _read_arguments(inputs: Inputs, binding: Binding, path: dict[str, Any]
         arguments[inputs.request] = current
     arguments.update(path)
     return arguments
+
+
+def _member_of(read: BaseModel, name: str, whole: str) -> Any:
+    return read if name == whole else getattr(read, name)
 
 
 async def _run_unit(
@@ -216,6 +223,7 @@ async def _run_handler(
     # Services may have asked for inputs that the handler does not take.
     own = {name: value for name, value in own.items() if name in inputs.parameters}
     known = current_services().known(session, current_principal(), arguments)
+    known[Request] = request_ctx.request
 
     async def check(returned: Any) -> None:
         response = await _answer(operation, returned, unit)

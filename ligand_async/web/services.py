@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from quart import Quart
+from quart import Quart, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ligand_async.annotations import metadata_of, without_none
@@ -41,6 +41,7 @@ from ligand_async.web.depends import (
     name_of,
     parameters_of,
 )
+from ligand_async.web.fields import named_mark_of
 from ligand_async.web.inputs import NAMED_INPUTS, Binding
 from ligand_async.web.plan import Opened, Plan, Step, close_generators, generator_function
 
@@ -341,7 +342,7 @@ class Services:
         return value
 
     def _describe_refused_for_app(self, way: Way, parameter: str, needed: Any) -> str:
-        belongs = needed in {AsyncSession, Principal} or needed in self
+        belongs = needed in {AsyncSession, Principal, Request} or needed in self
         if belongs:
             return (
                 f"{describe_way(way)}: parameter {parameter!r}: {name_of(needed)} belongs to a request, and an "
@@ -418,6 +419,13 @@ class _Planner:
         if kind is Principal:
             self._needs_principal |= not is_optional
             return Principal
+        if isinstance(kind, type) and issubclass(kind, Request):
+            if not self._reads_request:
+                raise ServiceError(
+                    f"{describe_way(way)}: parameter {parameter!r} takes the request, and no request is served here; "
+                    "let the function take what it needs of the request"
+                )
+            return Request
         if self._services.is_settings(kind):
             return Settings
         if kind in self._services:
@@ -446,7 +454,8 @@ class _Planner:
         Raises:
             ServiceError: It is read as something else.
         """
-        if parameter not in self._given and not (self._reads_request and parameter in NAMED_INPUTS):
+        is_read = self._reads_request and (parameter in NAMED_INPUTS or named_mark_of(hint) is not None)
+        if parameter not in self._given and not is_read:
             return False
         known = self._given.get(parameter)
         if known is None and self._reads_request:
