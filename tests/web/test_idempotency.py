@@ -42,6 +42,24 @@ async def test_the_same_request_again_gets_the_same_reply(database_url: str) -> 
         assert (await count(), await count(TABLE)) == (1, 1)
 
 
+async def test_a_retry_gets_what_a_function_after_the_request_hid(database_url: str) -> None:
+    """It made a 500 of committed work, whose reply is stored: the work is not done twice."""
+    failures = [LookupError("after all")]
+
+    async def fail_once(response: Response) -> Response:
+        if failures:
+            raise failures.pop()
+        return response
+
+    async with shop(database_url) as client:
+        client.app.after_request(fail_once)
+        key = new_key()
+        statuses = [(await client.post("/orders", json=CUP, headers=key)).status_code for _ in range(2)]
+
+        assert statuses == [500, 201]
+        assert await count() == 1
+
+
 async def test_without_a_key_each_request_is_served(database_url: str) -> None:
     """And nothing is kept."""
     async with shop(database_url) as client:
