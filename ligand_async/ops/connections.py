@@ -14,6 +14,7 @@ import contextlib
 import logging
 import resource
 import socket
+import ssl
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -44,6 +45,9 @@ _FLUSH_TIMEOUT = 5.0  # seconds without progress, for what is written when a con
 _SPARE_FILES = 8  # one in eight of the files that the process may open is not for connections
 
 
+_Context = Callable[[], ssl.SSLContext]
+
+
 class Connections:
     """All connections of one server.
 
@@ -63,9 +67,10 @@ class Connections:
         self.open: dict[_Connection, None] = {}
         self.idle: dict[_Connection, None] = {}  # the oldest first
         self.loop = asyncio.get_running_loop()
-        self._listeners: list[socket.socket] = []
+        self._listeners: dict[socket.socket, _Context | None] = {}
         self._accepting = False
         self._beginning: set[asyncio.Task[Any]] = set()
+        self._handshakes: set[asyncio.Task[Any]] = set()  # those of TLS among them
         self._telling: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -74,11 +79,19 @@ class Connections:
 
     # The beginning.
 
-    def listen(self, listener: socket.socket) -> None:
-        """Accept the connections of a bound socket, which belongs to the server from now on."""
+    def listen(self, listener: socket.socket, context: _Context | None = None) -> None:
+        """Accept the connections of a bound socket, which belongs to the server from now on.
+
+        Args:
+            listener: The socket.
+            context: Returns the context of TLS for a new connection; None for no TLS.
+
+        Raises:
+            OSError: Another socket listens there already.
+        """
         listener.setblocking(False)
         listener.listen(self.config.backlog)
-        self._listeners.append(listener)
+        self._listeners[listener] = context
         self._accepting = False
         self._accept_again()
 
@@ -110,15 +123,25 @@ class Connections:
             accepted.setblocking(False)
             if accepted.family in {socket.AF_INET, socket.AF_INET6}:
                 accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            task = self.loop.create_task(self._begin(accepted))
+            context = self._listeners[listener]
+            task = self.loop.create_task(self._begin(accepted, context))
             self._beginning.add(task)
             task.add_done_callback(self._beginning.discard)
+            if context is not None:
+                self._handshakes.add(task)
+                task.add_done_callback(self._handshakes.discard)
 
-    async def _begin(self, accepted: socket.socket) -> None:
+    async def _begin(self, accepted: socket.socket, context: _Context | None) -> None:
         reader = asyncio.StreamReader(limit=_READ_AT_ONCE, loop=self.loop)
         protocol = asyncio.StreamReaderProtocol(reader, loop=self.loop)
         try:
-            transport, _ = await self.loop.connect_accepted_socket(lambda: protocol, accepted)
+            transport, _ = await self.loop.connect_accepted_socket(
+                lambda: protocol,
+                accepted,
+                ssl=None if context is None else context(),
+                ssl_handshake_timeout=None if context is None else self.config.keep_alive_timeout,
+                ssl_shutdown_timeout=None if context is None else _LINGER,
+            )
         except OSError as error:
             accepted.close()
             logger.info("a connection was lost before it began: %s", error)
@@ -184,6 +207,8 @@ class Connections:
         """Accept no more connections, and end each once its request is answered; websockets are closed now."""
         self.context.draining = True
         self.stop_listening()
+        for handshake in self._handshakes:
+            handshake.cancel()  # no request has come
         await self.context.terminated.set()
         await self._tell(_Connection.end)
 
@@ -253,7 +278,7 @@ class _Connection:
                 self.is_closing = True
                 self._stop_timer()
                 await self._protocol.handle(Closed())
-                self._transport.close()  # now, although the app may still be busy with a request
+                self._close_transport()  # now, although the app may still be busy with a request
                 self._linger()
             await self._writer.wait_closed()
         except OSError:
@@ -412,11 +437,15 @@ class _Connection:
         self._connections.idle.pop(self, None)
         self._stop_timer()
         if not self._transport.can_write_eof():  # TLS
-            self._transport.close()
+            self._close_transport()
         else:
             with contextlib.suppress(OSError):
                 self._transport.write_eof()
         self._linger()
+
+    def _close_transport(self) -> None:
+        if not self._transport.is_closing():  # that of TLS cannot be aborted any more once it was closed twice
+            self._transport.close()
 
     def _linger(self) -> None:
         left = self._transport.get_write_buffer_size()

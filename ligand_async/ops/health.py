@@ -18,6 +18,7 @@ from ligand_async.context import Service, current_deadline, current_principal, f
 from ligand_async.draining import draining_of
 from ligand_async.errors import NotFound, ServiceUnavailable
 from ligand_async.marks import limit, public
+from ligand_async.ops.management import manage
 from ligand_async.protocols import CheckFailed, HealthCheck
 from ligand_async.settings import Settings
 from ligand_async.tasks import ContainedExits, SingleFlight
@@ -180,6 +181,7 @@ def init_health(app: Quart, checks: Sequence[HealthCheck]) -> None:
             raise NotFound(headers=_NO_STORE)
         return _answer(_describe(service, started_at))
 
+    manage(app, health)
     app.register_blueprint(health)
 
 

@@ -1,16 +1,15 @@
 """The server: one process, as `ligand serve` runs it, from the bound socket to the exit."""
 
 import asyncio
-import errno
 import gc
 import logging
 import os
 import signal
-import socket
+import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
@@ -22,14 +21,16 @@ from quart import Quart
 from quart.signals import got_serving_exception
 
 from ligand_async.draining import begin_draining, draining_of
+from ligand_async.ops.addresses import BACKLOG, Listener, ServerError, cannot_listen
 from ligand_async.ops.connections import Connections
 from ligand_async.ops.logs import AccessLog
+from ligand_async.ops.management import ManagementPort
 from ligand_async.ops.streams import Limits
+from ligand_async.ops.tls import certificate_of
 from ligand_async.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_BACKLOG = 2048  # connections waiting to be accepted
 HEAD_BYTES = 64 * 1024  # more than the guard accepts, so that the guard refuses with its own problem
 _IDLE_TIMEOUT = 5.0  # seconds without a whole request head, on a new connection and between two requests
 _STREAMS = 32  # of one connection, at once
@@ -40,22 +41,7 @@ STOP_SECONDS = 2.0  # after the grace period, for what is left: a stop takes no 
 _CUT_SECONDS = 0.5  # for requests that are cut to be answered
 _EXIT_SECONDS = 0.3  # before the process is ended from outside, for the loop to close
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_REASONS = {
-    errno.EADDRINUSE: "it is in use; choose another port with --port or PORT",
-    errno.EACCES: "this user may not listen there; choose a port above 1023 with --port or PORT",
-    errno.EADDRNOTAVAIL: "this machine does not have the address; choose another with --host",
-}
-
-
-class ServerError(RuntimeError):
-    """The server did not start; the text says why.
-
-    Attributes:
-        exit_code: That of the process.
-    """
-
-    exit_code = 1
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class ForcedStop(ServerError):
@@ -64,45 +50,54 @@ class ForcedStop(ServerError):
     exit_code = 3
 
 
-def run(app: Quart, settings: Settings, *, host: str, port: int) -> None:
+def run(
+    app: Quart,
+    settings: Settings,
+    *,
+    listeners: Sequence[Listener],
+    management: Listener | None = None,
+    life: int | None = None,
+) -> None:
     """Serve an app until SIGINT or SIGTERM.
 
     A stop takes at most the drain delay, the grace period and two seconds, whatever is open and whatever hangs: then
     the process ends from outside the event loop, with the exit code of `ForcedStop`. A second signal ends the delay and
-    the grace period.
+    the grace period. SIGHUP reads the certificate anew; without TLS it stops the server, unless it was ignored before.
 
     Args:
         app: As `create_app` made it.
         settings: The app's.
-        host: The address to listen on.
-        port: 0 takes one that is free.
+        listeners: Where it is served; their sockets belong to the server from now on.
+        management: Where its health pages are served instead.
+        life: A descriptor; when it is readable, or at its end, the server stops.
 
     Raises:
-        ServerError: The address cannot be had, or the app does not start.
+        ServerError: The app does not start, or the certificate cannot be used.
         ForcedStop: Something was cut.
     """
-    listener = open_listener(host, port)  # first, because a server that cannot listen need not start the app
-    serve_on(listener, app, settings)
+    serve_on(listeners, app, settings, management=management, life=life)
 
 
 def serve_on(
-    listener: socket.socket,
+    listeners: Sequence[Listener],
     app: Quart,
     settings: Settings,
     *,
+    management: Listener | None = None,
     announce: Callable[[], None] = lambda: None,
     life: int | None = None,
 ) -> None:
-    """Serve an app on a socket until SIGINT or SIGTERM, as `run` does.
+    """Serve an app until SIGINT or SIGTERM, as `run` does.
 
     Args:
-        listener: Bound; it belongs to the server from now on.
+        listeners: Where it is served; their sockets belong to the server from now on.
         app: As `create_app` made it.
         settings: The app's.
+        management: Where its health pages are served instead.
         announce: Called once connections are accepted.
         life: A descriptor; when it is readable, or at its end, the server stops.
     """
-    server = Server(app, settings, listener)
+    server = Server(app, settings, listeners, management)
     try:
         with _Signals(server) as signals, asyncio.Runner(loop_factory=make_loop) as runner:
             runner.run(server.serve(signals.hand_over, announce, life))
@@ -126,18 +121,26 @@ def longest_stop(settings: Settings) -> float:
 
 
 class Server:
-    """An app, its listener and the state of both.
+    """An app, its listeners and the state of both.
 
     Args:
         app: As `create_app` made it.
         settings: The app's.
-        listener: Bound; it belongs to the server from now on.
+        listeners: Bound; their sockets belong to the server from now on.
+        management: The same, of the management port.
+
+    Raises:
+        ServerError: The certificate of the settings cannot be used.
     """
 
-    def __init__(self, app: Quart, settings: Settings, listener: socket.socket) -> None:
+    def __init__(
+        self, app: Quart, settings: Settings, listeners: Sequence[Listener], management: Listener | None = None
+    ) -> None:
         self.app = app
         self.settings = settings
-        self.listener = listener
+        self.listeners = listeners
+        self.management = management
+        self.certificate = certificate_of(settings)
         self.config = configure(settings)
         self.limits = limits_of(app, settings)
         self._stopping = asyncio.Event()
@@ -176,6 +179,7 @@ class Server:
         begun(loop)
         state: dict[str, Any] = {}
         front = AccessLog(self.app)
+        manager = None if self.management is None else AccessLog(ManagementPort(self.app))
         lifespan = Lifespan(ASGIWrapper(front), self.config, loop, state)
         running = loop.create_task(lifespan.handle_lifespan())
         if not await self._start(lifespan, running):
@@ -183,9 +187,12 @@ class Server:
         # What the start has made stays for good: the search for garbage, which stops all requests, leaves it out.
         gc.freeze()
         connections = Connections(front, self.config, self.limits, state)
-        connections.listen(self.listener)
-        name = self.listener.getsockname()
-        logger.info("serving at http://%s:%s", f"[{name[0]}]" if ":" in name[0] else name[0], name[1])
+        managed = None if manager is None else Connections(manager, self.config, Limits(), state)
+        try:
+            self._listen(connections, managed)
+        except ServerError:
+            await self._close_app(lifespan, running, loop.time())
+            raise
         announce()
         if life is not None:
             loop.add_reader(life, self._end_with, life)
@@ -193,9 +200,36 @@ class Server:
         stopped_at = loop.time()
         await self._end_connections(connections)
         await self._close_app(lifespan, running, stopped_at)
+        if managed is not None:
+            await managed.end()
+            await managed.abort()
         if self._cut:
             raise ForcedStop(f"the service was stopped, but {' and '.join(self._cut)}")
         logger.info("stopped after %.1f s", loop.time() - stopped_at)
+
+    def _listen(self, connections: Connections, managed: Connections | None) -> None:
+        certificate = self.certificate
+        context = None if certificate is None else lambda: certificate.context
+        scheme = "http" if certificate is None else "https"
+        for listener in self.listeners:
+            self._listen_on(listener, connections, context, scheme)
+            logger.info("serving at %s", listener.describe(scheme))
+        if managed is not None and self.management is not None:
+            self._listen_on(self.management, managed, None, "http")
+            logger.info("health checks are at %s", self.management.describe("http"))
+
+    def _listen_on(
+        self,
+        listener: Listener,
+        connections: Connections,
+        context: Callable[[], ssl.SSLContext] | None,
+        scheme: str,
+    ) -> None:
+        address = listener.describe(scheme)
+        try:
+            connections.listen(listener.socket, context)
+        except OSError as error:  # another server has bound it at the same time
+            raise cannot_listen(address, error) from error
 
     def _end_with(self, life: int) -> None:
         asyncio.get_running_loop().remove_reader(life)
@@ -219,17 +253,21 @@ class Server:
                 starting.cancel()
                 running.cancel()
                 await asyncio.wait({starting, running}, timeout=STOP_SECONDS)
-                self.listener.close()
+                self._close_listeners()
                 return False
             try:
                 starting.result()
                 if running.done():
                     running.result()
             except (LifespanFailureError, LifespanTimeoutError, OSError) as error:
-                self.listener.close()
+                self._close_listeners()
                 reason = _describe(failures[-1] if failures else error)
                 raise ServerError(f"the service did not start: {reason}") from error
         return True
+
+    def _close_listeners(self) -> None:
+        for listener in (*self.listeners, *([] if self.management is None else [self.management])):
+            listener.socket.close()
 
     # The end.
 
@@ -298,7 +336,7 @@ class Server:
 
 
 class _Signals:
-    """SIGINT and SIGTERM of the process, for as long as the server runs.
+    """SIGINT, SIGTERM and SIGHUP of the process, for as long as the server runs.
 
     The handlers are Python's own and not the loop's: they also run while a handler of the service blocks the loop. From
     the first signal on a thread watches the time.
@@ -313,7 +351,10 @@ class _Signals:
 
     def __enter__(self) -> "_Signals":
         for number in _SIGNALS:
+            if number == signal.SIGHUP and not self._server.certificate and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # as `nohup` leaves it
             self._before[number] = signal.signal(number, self._handle)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._before)  # in a worker, which begins with these blocked
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -326,15 +367,22 @@ class _Signals:
         if self._ends_at:
             self._server.stop()
 
-    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        certificate = self._server.certificate
+        if number == signal.SIGHUP and certificate is not None:
+            self._call(certificate.renew)
+            return
         now = time.monotonic()
         if not self._ends_at:
             self._ends_at = now + self._server.longest_stop
             threading.Thread(target=self._watch, name="ligand-stop", daemon=True).start()
         else:
             self._ends_at = min(self._ends_at, now + STOP_SECONDS)
+        self._call(self._server.stop)
+
+    def _call(self, function: Callable[[], None]) -> None:
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._server.stop)
+            self._loop.call_soon_threadsafe(function)
 
     def _watch(self) -> None:
         while (left := self._ends_at - time.monotonic()) > 0:
@@ -353,7 +401,7 @@ class _Signals:
 def configure(settings: Settings) -> Config:
     """Return hypercorn's configuration: the limits of its protocols."""
     config = Config()
-    config.backlog = _BACKLOG
+    config.backlog = BACKLOG
     config.include_server_header = False
     config.h11_max_incomplete_size = HEAD_BYTES
     config.h2_max_header_list_size = HEAD_BYTES
@@ -374,24 +422,6 @@ def limits_of(app: Quart, settings: Settings) -> Limits:
         stall_timeout=app.config["RESPONSE_TIMEOUT"],
         http2_cleartext=settings.http2_cleartext,
     )
-
-
-def open_listener(host: str, port: int) -> socket.socket:
-    """Return a socket that is bound to an address.
-
-    Raises:
-        ServerError: With the reason in one line.
-    """
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        reason = _REASONS.get(error.errno or 0, error.strerror or type(error).__name__)
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        raise ServerError(f"cannot listen on {address}: {reason}") from error
-    return listener
 
 
 def _describe(error: BaseException | None) -> str:

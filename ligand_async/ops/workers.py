@@ -9,30 +9,35 @@ import logging
 import os
 import select
 import signal
-import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from quart import Quart
 
-from ligand_async.ops.server import STOP_SECONDS, ForcedStop, ServerError, longest_stop, open_listener, serve_on
+from ligand_async.ops.addresses import Listener, ServerError
+from ligand_async.ops.server import STOP_SECONDS, ForcedStop, longest_stop, serve_on
+from ligand_async.ops.tls import certificate_of
 from ligand_async.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_FIRST_PAUSE = 0.1  # seconds before a worker that died while it started is started again; doubled each time
+_FIRST_PAUSE = 0.1  # seconds before a worker that did not live long is replaced; doubled each time
 _LONGEST_PAUSE = 5.0
+_LONGEST_PAUSE_OF_SERVING = 1.0  # where it has served
+_LONG_LIFE = 5.0  # seconds
 _MOST_FAILURES = 5  # in a row, while no worker serves
 _SPARE = 1.0  # seconds, for a worker to end itself before it is killed
-_WATCHED = {signal.SIGCHLD, signal.SIGINT, signal.SIGTERM}
+_PASSED_ON = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
-Serve = Callable[[socket.socket, Callable[[], None], int], None]
-"""Serves on the socket in a worker, calls the function once it does, and stops when the descriptor is readable."""
+Serve = Callable[[Callable[[], None], int], None]
+"""Serves in a worker, calls the function once it does, and stops when the descriptor is readable."""
 
 
-def run_workers(app: Quart, settings: Settings, *, host: str, port: int, count: int) -> None:
+def run_workers(
+    app: Quart, settings: Settings, *, listeners: Sequence[Listener], management: Listener | None = None, count: int
+) -> None:
     """Serve an app in several processes until SIGINT or SIGTERM.
 
     A worker that dies is replaced. Each keeps to the limits of `run` by itself, so there are as many database pools and
@@ -41,20 +46,26 @@ def run_workers(app: Quart, settings: Settings, *, host: str, port: int, count: 
     Args:
         app: As `create_app` made it.
         settings: The app's.
-        host: The address to listen on.
-        port: 0 takes one that is free.
+        listeners: Where it is served; their sockets belong to the server from now on.
+        management: Where its health pages are served instead, by any of the workers.
         count: How many processes.
 
     Raises:
-        ServerError: The address cannot be had, or the app does not start.
+        ServerError: The app does not start, or the certificate cannot be used.
         WorkersLost: No worker is left, and new ones do not start.
         ForcedStop: A worker cut something.
     """
 
-    def serve(listener: socket.socket, announce: Callable[[], None], life: int) -> None:
-        serve_on(listener, app, settings, announce=announce, life=life)
+    def serve(announce: Callable[[], None], life: int) -> None:
+        serve_on(listeners, app, settings, management=management, announce=announce, life=life)
 
-    Supervisor(serve, open_listener(host, port), count=count, longest_stop=longest_stop(settings)).run()
+    def stop_listening() -> None:
+        for listener in (*listeners, *([] if management is None else [management])):
+            listener.socket.close()  # the workers have theirs
+
+    has_tls = certificate_of(settings) is not None  # the workers read it again; here a mistake is one line
+    supervisor = Supervisor(serve, stop_listening, count=count, longest_stop=longest_stop(settings))
+    supervisor.run(renews=has_tls)
 
 
 class WorkersLost(ServerError):
@@ -69,6 +80,7 @@ class _Worker:
     status: int  # the descriptor on which it says that it serves, or why it does not
     since: float
     is_serving: bool = False
+    is_counted: bool = False  # as one that serves
     reason: str = field(default="")
 
     def read_status(self) -> None:
@@ -87,40 +99,52 @@ class Supervisor:
 
     Args:
         serve: Run in each worker.
-        listener: Bound; all workers accept from it.
+        stop_listening: Called in the supervisor when it stops.
         count: How many workers.
         longest_stop: Seconds that a worker may take to stop; what lives longer is killed.
     """
 
-    def __init__(self, serve: Serve, listener: socket.socket, *, count: int, longest_stop: float) -> None:
+    def __init__(self, serve: Serve, stop_listening: Callable[[], None], *, count: int, longest_stop: float) -> None:
         self._serve = serve
-        self._listener = listener
+        self._stop_listening = stop_listening
         self._count = count
         self._longest_stop = longest_stop
         self._workers: dict[int, _Worker] = {}
+        self._watched = {signal.SIGCHLD, *_PASSED_ON}
         self._life, self._held = os.pipe()  # the supervisor alone holds the second end; with it the first one ends
-        self._failures = 0
+        self._failures = 0  # in a row, of workers that did not serve
+        self._short_lives = 0  # in a row, of all
         self._has_served = False
         self._not_before = 0.0
         self._codes: list[int] = []
 
-    def run(self) -> None:
+    def run(self, *, renews: bool = False) -> None:
         """Run until SIGINT or SIGTERM; both are passed on, as often as they come.
+
+        Args:
+            renews: SIGHUP is passed on and stops nothing; else it stops like SIGTERM, unless it was ignored before.
 
         Raises:
             ServerError: The first workers do not start.
             WorkersLost: Later ones do not, and none is left.
             ForcedStop: A worker cut something, or was killed.
         """
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+        if not renews and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+            self._watched.discard(signal.SIGHUP)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, self._watched)
         try:
             while True:
                 self._start_missing(before)
-                received = signal.sigtimedwait(_WATCHED, 0.1)
+                received = signal.sigtimedwait(self._watched, 0.1)
                 self._bury()
-                if received is not None and received.si_signo != signal.SIGCHLD:
+                number = signal.SIGCHLD if received is None else signal.Signals(received.si_signo)
+                if number == signal.SIGHUP and renews:
+                    self._send(number)
+                elif number != signal.SIGCHLD:
                     break
-            self._stop(signal.Signals(received.si_signo))
+            if renews:
+                self._watched.discard(signal.SIGHUP)
+            self._stop(number)
         finally:
             for worker in self._workers.values():
                 os.kill(worker.pid, signal.SIGKILL)
@@ -131,7 +155,8 @@ class Supervisor:
     def _start_missing(self, mask: set[signal.Signals] | set[int]) -> None:
         for worker in self._workers.values():
             worker.read_status()
-            if worker.is_serving:
+            if worker.is_serving and not worker.is_counted:
+                worker.is_counted = True
                 self._has_served, self._failures = True, 0
         while len(self._workers) < self._count and time.monotonic() >= self._not_before:
             self._start(mask)
@@ -152,8 +177,8 @@ class Supervisor:
         code = 1
         try:
             os.setpgid(0, 0)  # Ctrl-C goes to a whole group, and the supervisor passes it on
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            self._serve(self._listener, lambda: _write(status, "serving"), self._life)
+            signal.pthread_sigmask(signal.SIG_SETMASK, {*mask, *_PASSED_ON})  # until the server handles them
+            self._serve(lambda: _write(status, "serving"), self._life)
             code = 0
         except ServerError as error:
             code = error.exit_code
@@ -187,12 +212,21 @@ class Supervisor:
             code = os.waitstatus_to_exitcode(result)
             how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
             logger.error("worker %d ended %s%s", pid, how, f": {worker.reason}" if worker.reason else "")
+            self._pause_after(worker)
             if not worker.is_serving:
                 self._note_failure(worker)
 
+    def _pause_after(self, worker: _Worker) -> None:
+        now = time.monotonic()
+        if worker.is_serving and now - worker.since >= _LONG_LIFE:
+            self._short_lives = 0
+            return
+        self._short_lives = min(self._short_lives + 1, 10)
+        longest = _LONGEST_PAUSE_OF_SERVING if worker.is_serving else _LONGEST_PAUSE
+        self._not_before = now + min(longest, _FIRST_PAUSE * 2 ** (self._short_lives - 1))
+
     def _note_failure(self, worker: _Worker) -> None:
         self._failures += 1
-        self._not_before = time.monotonic() + min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (self._failures - 1))
         reason = worker.reason or "a worker died while it started"
         if not self._has_served:
             raise ServerError(reason)
@@ -202,10 +236,10 @@ class Supervisor:
     def _stop(self, number: signal.Signals) -> None:
         """Pass signals on until all workers have ended."""
         ends_at = time.monotonic() + self._longest_stop + _SPARE
-        self._listener.close()  # the workers have theirs
+        self._stop_listening()
         self._send(number)
         while self._workers and time.monotonic() < ends_at:
-            received = signal.sigtimedwait(_WATCHED, 0.1)
+            received = signal.sigtimedwait(self._watched, 0.1)
             if received is not None and received.si_signo != signal.SIGCHLD:
                 ends_at = min(ends_at, time.monotonic() + STOP_SECONDS + _SPARE)
                 self._send(signal.Signals(received.si_signo))

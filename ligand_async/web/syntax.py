@@ -8,6 +8,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from ligand_async.auth import InvalidRequest, bearer_challenge
 from ligand_async.errors import problem_for
+from ligand_async.ops import is_management
 from ligand_async.paths import leads_down, name_of_host, normalise_host
 from ligand_async.settings import Settings
 from ligand_async.web.stages import Headers, Reply
@@ -125,7 +126,7 @@ class Syntax:
             others = [field for field in scope["headers"] if field[0] != b"host"]
             scope["headers"] = [(b"host", normal.encode()), *others]
         # A probe calls the address of the machine, and the answer says nothing of the host.
-        if self.any_host or scope["path"] in _PROBES:
+        if self.any_host or scope["path"].removeprefix(scope.get("root_path") or "") in _PROBES or is_management(scope):
             return
         name = name_of_host(normal)
         if name not in self.hosts and not name.endswith(self.domains):
