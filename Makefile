@@ -8,11 +8,12 @@ PORT ?= 8000
 ADDRESS := http://127.0.0.1:$(PORT)
 SERVED := .venv/.served
 CLIENTS := dist/clients
+SIGNALS := tests/faults/test_leaving.py tests/faults/test_workers.py tests/cli/test_serve*.py tests/ops
 PYTEST := $(BIN)/$(if $(COVERAGE),coverage run -m pytest,python -m pytest)
 
 export PYTHON
 
-.PHONY: help run token test test-all clients openapi token-mutants soak probes bench bench-scan bench-pages bench-audit bench-calls bench-costs bench-refusals architecture coverage lint types lock clean core tools generators
+.PHONY: help run token test test-all newest clients openapi token-mutants soak probes bench bench-scan bench-pages bench-audit bench-calls bench-costs bench-refusals architecture coverage lint types lock clean core tools generators
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /  \1\t/p' Makefile | expand -t 14
@@ -52,6 +53,9 @@ test: tools  ## Test on SQLite and on a throw-away PostgreSQL
 
 test-all: tools generators  ## Test what needs more: browser, issuer, compilers, servers
 	@$(PYTEST) -n 2 --dist loadfile -m extended $(ARGS)
+
+newest: tools  ## Test how the server starts and leaves on the newest Python that is found, also by pyenv
+	@.ci/newest -n 2 $(SIGNALS) $(ARGS)
 
 openapi: export LIGAND_ENVIRONMENT := cli
 openapi: core  ## Renew the OpenAPI documents of the examples in the repository, which a test compares
@@ -115,7 +119,7 @@ lock: tools  ## Renew the lock files; UPGRADE=1 takes the newest of everything
 	@.ci/lock $(if $(UPGRADE),--upgrade)
 
 clean:  ## Remove .venv and what tools leave; databases stay
-	rm -rf .venv .bench .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist .coverage .coverage.*
+	rm -rf .venv .venv-newest .bench .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist .coverage .coverage.*
 
 core:
 	@.ci/venv core

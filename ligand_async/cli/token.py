@@ -11,7 +11,7 @@ from quart.cli import ScriptInfo, pass_script_info
 from ligand_async.auth import ENVIRONMENTS, LIFETIME, DevelopmentIssuer, issuer_of
 from ligand_async.cli.output import ServiceError
 from ligand_async.cli.service import load_app, load_service
-from ligand_async.settings import Settings
+from ligand_async.settings import CommandLine, Given, Settings, with_options
 
 _LONGEST = 366 * 24 * 3600  # seconds
 _NAME = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")  # the characters of a scope (RFC 6749 section 3.3)
@@ -87,14 +87,26 @@ def _read_value(name: str, text: str) -> Any:
     callback=_read_claims,
     help="A claim as name=value, where the value is JSON or else text; repeat the option.",
 )
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="That of `ligand serve --port`; by default PORT, else 8000."
+)
 @pass_script_info
 def token(
-    info: ScriptInfo, roles: list[str], scopes: list[str], subject: str, expires: int, claims: dict[str, Any]
+    info: ScriptInfo,
+    roles: list[str],
+    scopes: list[str],
+    subject: str,
+    expires: int,
+    claims: dict[str, Any],
+    port: int | None,
 ) -> None:
     """Print an access token of the development issuer.
 
     Nothing else is printed on stdout. Only local and testing have this issuer, where no real issuer is set.
     """
+    given = {} if port is None else {"port": Given(port, "--port")}
+    with with_options(CommandLine(given)):
+        load_app(info)
     settings = load_service(info).settings
     issuer = _find_issuer(load_app(info), settings)
     unknown = [name for name in roles if settings.allowed_roles and name not in settings.allowed_roles]

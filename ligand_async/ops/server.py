@@ -1,7 +1,6 @@
 """The server: one process, as `ligand serve` runs it, from the bound socket to the exit."""
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -98,12 +97,8 @@ def serve_on(
         life: A descriptor; when it is readable, or at its end, the server stops.
     """
     server = Server(app, settings, listeners, management)
-    try:
-        with _Signals(server) as signals, asyncio.Runner(loop_factory=make_loop) as runner:
-            runner.run(server.serve(signals.hand_over, announce, life))
-    finally:
-        # The process ends. Python would look through all its objects twice, which takes a third of a second.
-        gc.freeze()
+    with _Signals(server) as signals, asyncio.Runner(loop_factory=make_loop) as runner:
+        runner.run(server.serve(signals.hand_over, announce, life))
 
 
 def make_loop() -> asyncio.AbstractEventLoop:

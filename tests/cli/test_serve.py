@@ -1,68 +1,18 @@
 """`ligand serve`: started, stopped and refused as an operator sees it."""
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 
-from tests.servers import LIGAND, ROOT, free_port, served, wait_until_live
+from tests.cli.serving import started, wait_for
+from tests.servers import free_port, served, wait_until_live
 
 pytestmark = pytest.mark.extended
 
-SERVICE = """
-import asyncio
-from quart import Quart
-from ligand_async import Settings, create_app, public
-
-
-def make() -> Quart:
-    app = create_app("service", title="Service", version="1")
-
-    @app.get("/nap")
-    @public
-    async def nap() -> str:
-        print("napping", flush=True)
-        await asyncio.sleep(1)
-        return "rested"
-
-    return app
-
-def make_failing() -> Quart:
-    app = make()
-
-    @app.before_serving
-    async def fail() -> None:
-        raise RuntimeError("the cellar is flooded")
-
-    return app
-
-def make_slow() -> Quart:
-    app = make()
-
-    @app.before_serving
-    async def wait() -> None:
-        print("starting", flush=True)
-        await asyncio.sleep(60)
-
-    return app
-
-def make_clinging() -> Quart:
-    app = make()
-
-    @app.after_serving
-    async def fail() -> None:
-        raise RuntimeError("the door is jammed")
-
-    return app
-"""
 PROD = {
     "LIGAND_ENVIRONMENT": "prod",
     "LIGAND_DATABASE_URL": "sqlite+aiosqlite:///service.db",
@@ -70,40 +20,6 @@ PROD = {
     "LIGAND_SERVICE_PRIVATE_URL": "http://127.0.0.1",
     "LIGAND_SECRET_KEY": "0123456789abcdefghijklmnopqrstuv",
 }
-
-
-@contextmanager
-def started(
-    directory: Path, factory: str, *arguments: str, **variables: str
-) -> Iterator["tuple[subprocess.Popen[bytes], Path]"]:
-    """Run the command on a service in a directory of its own; yield the process and its output."""
-    (directory / "service.py").write_text(SERVICE)
-    log = directory / "output"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("LIGAND_", "PORT"))}
-    environment |= {"LIGAND_ENVIRONMENT": "local", "PYTHONPATH": f"{directory}:{ROOT}", **variables}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*LIGAND, "--app", f"service:{factory}", "serve", *arguments],
-            cwd=directory,
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            yield process, log
-        finally:
-            if process.poll() is None:
-                process.kill()
-            process.wait(10)
-
-
-def wait_for(log: Path, text: str) -> None:
-    """Wait until the output holds a text."""
-    for _ in range(400):
-        if text in log.read_text():
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"no {text!r} in:\n{log.read_text()}")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

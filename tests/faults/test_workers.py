@@ -147,3 +147,68 @@ def test_workers_end_with_their_supervisor(server: Launched) -> None:
         time.sleep(0.05)
 
     assert not any(map(is_running, workers))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_other_signals_stop_it(server: Launched, number: signal.Signals) -> None:
+    """SIGINT, and SIGHUP without TLS, end the supervisor and its workers like SIGTERM."""
+    workers = find_workers(server, 2)
+    code, _ = server.stop(number)
+
+    assert (code, len(workers), any(map(is_running, workers))) == (0, 2, False)
+
+
+def test_second_signal_hastens_it(tmp_path: Path) -> None:
+    """Row 161: a second signal ends the grace period of all workers; what is cut shows in the exit code."""
+    with launched(BUSY, tmp_path, {"LIGAND_GRACE_PERIOD": "60"}, workers=2) as server:
+        asking = threading.Thread(target=exchange_now, args=(server.address, request("GET", "/nap/60.0")))
+        asking.start()
+        time.sleep(0.5)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(1)
+        assert server.process.poll() is None
+        code, took = server.stop()
+        asking.join()
+
+    assert (code, took < 10) == (3, True)
+
+
+def test_killed_again_and_again(server: Launched) -> None:
+    """Row 113: however often the youngest worker is killed, the other serves on and a new one comes."""
+    first, youngest = find_workers(server, 2)
+    for _ in range(6):
+        os.kill(youngest, signal.SIGKILL)
+        assert exchange_now(server.address, request("GET", "/")).status == 200
+        [youngest] = find_workers(server, 2, without=youngest, seconds=20) - {first}
+
+    assert server.process.poll() is None
+
+
+def test_failing_starts_are_paced(server: Launched, tmp_path: Path) -> None:
+    """New workers that die while they start are not started in a loop while another worker serves."""
+    first, second = find_workers(server, 2)
+    before = server.log.read_text().count("started worker")
+    (tmp_path / "broken").touch()
+    os.kill(second, signal.SIGKILL)
+    time.sleep(4)
+    started = server.log.read_text().count("started worker") - before
+    assert find_workers(server, 1) == {first}
+    (tmp_path / "broken").unlink()
+
+    assert 1 <= started <= 7
+    assert len(find_workers(server, 2, seconds=30)) == 2
+
+
+def test_workers_migrate_once(database_url: str, tmp_path: Path) -> None:
+    """Two workers that start on an empty database both serve: one migrates, under the lock, and the other waits."""
+    variables = {"DATABASE_URL": database_url, "LIGAND_DATABASE_AUTO_UPGRADE": "true"}
+    with launched("examples.petstore.app:create_app", tmp_path, variables, workers=2) as server:
+        deadline = time.monotonic() + 30
+        while server.log.read_text().count("serving at") < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        replies = [exchange_now(server.address, request("GET", "/pets/", "Connection: close")) for _ in range(6)]
+        code, _ = server.stop()
+        log = server.log.read_text()
+
+    assert {reply.status for reply in replies} == {200}
+    assert (log.count("serving at"), log.count(" ended "), code) == (2, 0, 0)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ligand_async import Settings
+from ligand_async import Settings, create_app
 from ligand_async.settings import SettingsError
 from ligand_async.web import TrustedProxies
 from tests.services import NEVER_OPENED, app_of, send
@@ -196,3 +196,35 @@ def test_another_kind_of_trust_is_a_mistake(value: Any) -> None:
     """The error says how to write it."""
     with pytest.raises(SettingsError, match="trusted_proxies"):
         Settings.load("local", database_url=NEVER_OPENED, trusted_proxies=value)
+
+
+@pytest.mark.parametrize(
+    ("path", "seen"),
+    [("/pets", "/api/pets"), ("/api/pets", "/api/pets"), ("/api", "/api"), ("/apiary", "/api/apiary")],
+)
+def test_a_root_path_may_be_left_by_the_proxy(path: str, seen: str) -> None:
+    """With the setting `root_path` the path of the scope has it once, as ASGI wants it, cut off by the proxy or not."""
+    stage = TrustedProxies((), public_url="https://a.example/api", root_path="/api")
+    scope: dict[str, Any] = {"type": "http", "path": path, "raw_path": path.encode(), "headers": [(b"host", b"a")]}
+    stage.before(scope)
+
+    assert (scope["root_path"], scope["path"]) == ("/api", seen)
+
+
+def test_a_path_of_the_public_url_is_cut_off() -> None:
+    """Without the setting the proxy has cut it off, and a path that begins in the same way is another one."""
+    stage = TrustedProxies((), public_url="https://a.example/api")
+    scope: dict[str, Any] = {"type": "http", "path": "/api/x", "raw_path": b"/api/x", "headers": [(b"host", b"a")]}
+    stage.before(scope)
+
+    assert (scope["root_path"], scope["path"]) == ("/api", "/api/api/x")
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+async def test_a_probe_may_have_any_host_below_a_path(path: str) -> None:
+    """A prober calls the machine by its address, also where the service has a path in front."""
+    settings = Settings.load("testing", trusted_hosts=("a.example",), service_public_url="https://a.example/api")
+    app = create_app("service", title="Service", version="1", settings=settings)
+    async with app.test_app():
+        assert (await app.test_client().get(path, headers={"Host": "10.0.0.7"})).status_code == 200
+        assert (await app.test_client().get("/docs", headers={"Host": "10.0.0.7"})).status_code == 421
