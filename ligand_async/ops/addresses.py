@@ -20,10 +20,11 @@ _FIRST_HANDED_OVER = 3  # sd_listen_fds(3)
 _PROBE_TIMEOUT = 1.0  # seconds
 
 _REASONS = {
-    errno.EADDRINUSE: "it is in use; choose another port with --port or PORT",
-    errno.EACCES: "this user may not listen there; choose a port above 1023 with --port or PORT",
-    errno.EADDRNOTAVAIL: "this machine does not have the address; choose another with --host",
+    errno.EADDRINUSE: "it is in use; choose another port with {option}",
+    errno.EACCES: "this user may not listen there; choose a port above 1023 with {option}",
+    errno.EADDRNOTAVAIL: "this machine does not have the address; choose another with {host}",
 }
+_OPTIONS = {"--port": "--port or PORT", "--management-port": "--management-port or LIGAND_MANAGEMENT_PORT"}
 _PATH_REASONS = {
     errno.EACCES: "this user may not write in its directory",
     errno.ENOENT: "its directory does not exist; make it first",
@@ -102,11 +103,13 @@ class Listener:
         socket: The socket.
         path: Of a Unix socket.
         made: The device, the inode and the time of the Unix socket's file, where this process made it.
+        source: The option or variable that names the address.
     """
 
     socket: socket.socket
     path: str | None = None
     made: tuple[int, int, int] | None = None
+    source: str = "--bind"
 
     @property
     def host(self) -> str | None:
@@ -161,8 +164,8 @@ def open_listener(address: Address, *, mode: int = SOCKET_MODE, only_ipv6: bool 
         listener.bind((address.host, address.port))
     except OSError as error:
         listener.close()
-        raise cannot_listen(address, error) from error
-    return Listener(listener)
+        raise cannot_listen(address, error, source=address.source) from error
+    return Listener(listener, source=address.source)
 
 
 def open_listeners(addresses: Sequence[Address], *, mode: int = SOCKET_MODE) -> list[Listener]:
@@ -190,9 +193,16 @@ def open_listeners(addresses: Sequence[Address], *, mode: int = SOCKET_MODE) -> 
     return opened
 
 
-def cannot_listen(address: object, error: OSError) -> ServerError:
-    """Return an error that says why an address cannot be had, and what to do."""
+def cannot_listen(address: object, error: OSError, *, source: str) -> ServerError:
+    """Return an error that says why an address cannot be had, and what to do.
+
+    Args:
+        address: The address.
+        error: Of the system.
+        source: The option or variable that names the address.
+    """
     reason = _REASONS.get(error.errno or 0, error.strerror or type(error).__name__)
+    reason = reason.format(option=_OPTIONS.get(source, source), host="--host" if source == "--port" else source)
     return ServerError(f"cannot listen on {address}: {reason}")
 
 

@@ -224,7 +224,7 @@ class Server:
         try:
             connections.listen(listener.socket, context)
         except OSError as error:  # another server has bound it at the same time
-            raise cannot_listen(address, error) from error
+            raise cannot_listen(address, error, source=listener.source) from error
 
     def _end_with(self, life: int) -> None:
         asyncio.get_running_loop().remove_reader(life)

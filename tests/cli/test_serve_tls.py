@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx2
 import pytest
 
 from tests.cli.serving import started, wait_for, wait_for_address
@@ -33,14 +34,12 @@ def put(directory: Path, *, certificate: Path, key: Path) -> dict[str, str]:
 
 
 @contextmanager
-def connected(address: str, authority: Authority, **options: object) -> Iterator[ssl.SSLSocket]:
+def connected(
+    address: str, authority: Authority, *, newest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED
+) -> Iterator[ssl.SSLSocket]:
     """Connect with TLS, as a client that verifies the certificate."""
     context = ssl.create_default_context(cafile=str(authority.root))
-    for name, value in options.items():
-        if name == "protocols":
-            context.set_alpn_protocols(["h2", "http/1.1"])
-        else:
-            setattr(context, name, value)
+    context.maximum_version = newest
     port = urlsplit(address).port
     plain = socket.create_connection(("127.0.0.1", port or 0), 20)
     with plain, context.wrap_socket(plain, server_hostname="localhost") as connection:
@@ -70,9 +69,12 @@ def test_protocols(authority: Authority, tmp_path: Path) -> None:
         address = wait_for_address(log, process)
         assert address.startswith("https://127.0.0.1:")
         assert ask(address, authority)[0] == 200
-        with connected(address, authority, protocols=True) as connection:
-            assert connection.selected_alpn_protocol() == "h2"
-        with connected(address, authority, maximum_version=ssl.TLSVersion.TLSv1_2) as connection:
+        trusting = ssl.create_default_context(cafile=str(authority.root))
+        with httpx2.Client(http2=True, verify=trusting) as client:
+            reply = client.get(f"https://localhost:{urlsplit(address).port}/pid")
+        assert (reply.http_version, reply.status_code) == ("HTTP/2", 200)
+        assert "strict-transport-security" in reply.headers
+        with connected(address, authority, newest=ssl.TLSVersion.TLSv1_2) as connection:
             assert connection.version() == "TLSv1.2"
         with socket.create_connection(("127.0.0.1", urlsplit(address).port or 0), 20) as plain:
             plain.sendall(b"GET /pid HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -92,7 +94,7 @@ def test_oldest_version(authority: Authority, tmp_path: Path) -> None:
         address = wait_for_address(log, process)
         with connected(address, authority) as connection:
             assert connection.version() == "TLSv1.3"
-        with pytest.raises(ssl.SSLError), connected(address, authority, maximum_version=ssl.TLSVersion.TLSv1_2):
+        with pytest.raises(ssl.SSLError), connected(address, authority, newest=ssl.TLSVersion.TLSv1_2):
             pass
 
 

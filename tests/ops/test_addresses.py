@@ -43,15 +43,22 @@ def test_path_does_not_move_with_the_process(tmp_path: Path, monkeypatch: pytest
     assert Address.parse("unix:x.sock").path == str(tmp_path / "x.sock")
 
 
-def test_port_in_use_is_one_line() -> None:
+@pytest.mark.parametrize(
+    ("source", "remedy"),
+    [
+        ("--port", "--port or PORT"),
+        ("--bind", "--bind"),
+        ("--management-port", "--management-port or LIGAND_MANAGEMENT_PORT"),
+    ],
+)
+def test_port_in_use_is_one_line(source: str, remedy: str) -> None:
     """The address, what is wrong with it, and the remedy."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(ServerError) as caught:
-            open_listener(Address("127.0.0.1", port))
+            open_listener(Address("127.0.0.1", port, source=source))
 
-    expected = f"cannot listen on 127.0.0.1:{port}: it is in use; choose another port with --port or PORT"
-    assert str(caught.value) == expected
+    assert str(caught.value) == f"cannot listen on 127.0.0.1:{port}: it is in use; choose another port with {remedy}"
 
 
 def test_foreign_address_is_one_line() -> None:
