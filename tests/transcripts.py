@@ -31,7 +31,7 @@ def check_transcript(guide: str, directory: Path, variables: Mapping[str, str] |
         run = subprocess.run(
             ["sh", "-e", "-c", typed.replace("http://127.0.0.1:8000", address)],
             cwd=directory,
-            env=_make_terminal(directory),
+            env=_make_terminal(directory) | {"PORT": address.rpartition(":")[2]},  # which the guide has as 8000
             capture_output=True,
             text=True,
             check=False,

@@ -73,7 +73,7 @@ def _read_mode(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
     callback=_read_mode,
     help="The permissions of Unix sockets.",
 )
-@click.option("--root-path", help="The path below which clients see the service; by default LIGAND_ROOT_PATH.")
+@click.option("--root-path", help="The path below which clients see the service; by default the setting root_path.")
 @click.option("--management-port", type=click.IntRange(1, 65535), help="A port of its own for health checks.")
 @click.option(
     "--reload", is_flag=True, help="Start anew when the code or .env changes; in local, and with one process, only."
@@ -136,8 +136,9 @@ def _serve_reloading(info: ScriptInfo, place: "_Place", workers: int) -> None:
             return error.exit_code
         return 0
 
-    names = (*DOTENV_FILES, "pyproject.toml", os.environ.get("LIGAND_CONFIG_FILE"))
-    files = [Path(name) for name in names if name]
+    # The prefix of the variables is not known before the service is loaded.
+    configs = [value for name, value in os.environ.items() if name.endswith("_CONFIG_FILE") and value]
+    files = [Path(name) for name in (*DOTENV_FILES, "pyproject.toml", *configs)]
     reloader = Reloader(serve_once, directories=[info.place], files=files, say=lambda line: click.echo(line, err=True))
     try:
         code = reloader.run()

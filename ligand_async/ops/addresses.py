@@ -24,7 +24,6 @@ _REASONS = {
     errno.EACCES: "this user may not listen there; choose a port above 1023 with {option}",
     errno.EADDRNOTAVAIL: "this machine does not have the address; choose another with {host}",
 }
-_OPTIONS = {"--port": "--port or PORT", "--management-port": "--management-port or LIGAND_MANAGEMENT_PORT"}
 _PATH_REASONS = {
     errno.EACCES: "this user may not write in its directory",
     errno.ENOENT: "its directory does not exist; make it first",
@@ -202,7 +201,8 @@ def cannot_listen(address: object, error: OSError, *, source: str) -> ServerErro
         source: The option or variable that names the address.
     """
     reason = _REASONS.get(error.errno or 0, error.strerror or type(error).__name__)
-    reason = reason.format(option=_OPTIONS.get(source, source), host="--host" if source == "--port" else source)
+    is_port = source == "--port"
+    reason = reason.format(option="--port or PORT" if is_port else source, host="--host" if is_port else source)
     return ServerError(f"cannot listen on {address}: {reason}")
 
 

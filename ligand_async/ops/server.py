@@ -1,6 +1,7 @@
 """The server: one process, as `ligand serve` runs it, from the bound socket to the exit."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal

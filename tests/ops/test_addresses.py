@@ -48,7 +48,7 @@ def test_path_does_not_move_with_the_process(tmp_path: Path, monkeypatch: pytest
     [
         ("--port", "--port or PORT"),
         ("--bind", "--bind"),
-        ("--management-port", "--management-port or LIGAND_MANAGEMENT_PORT"),
+        ("--management-port", "--management-port"),
     ],
 )
 def test_port_in_use_is_one_line(source: str, remedy: str) -> None:
