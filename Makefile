@@ -53,6 +53,10 @@ test: tools  ## Test on SQLite and on a throw-away PostgreSQL
 
 test-all: tools generators  ## Test what needs more: browser, issuer, compilers, servers
 	@$(PYTEST) -n 2 --dist loadfile -m extended $(ARGS)
+# The tests of connections again, under the other reader of HTTP/1 and by our own server.
+	@LIGAND_TEST_HTTP1_READER=h11 $(PYTEST) -n 2 tests/ops/test_connections.py tests/ops/test_http1.py $(ARGS)
+	@LIGAND_TEST_OWN_SERVER=1 $(PYTEST) -n 2 tests/faults/test_http_guard.py tests/faults/test_http_errors.py \
+	    tests/faults/test_http_input.py tests/faults/test_http_guard_deadline.py $(ARGS)
 
 newest: tools  ## Test how the server starts and leaves on the newest Python that is found, also by pyenv
 	@.ci/newest -n 2 $(SIGNALS) $(ARGS)

@@ -1,7 +1,7 @@
 """The protocols by which packages of the framework and services plug into each other."""
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from quart import Response
 from quart.wrappers.base import BaseRequestWebsocket
@@ -77,3 +77,31 @@ class Authenticator(Protocol):
 
 DenyList = Callable[[Principal], Awaitable[bool]]
 """Returns True if a principal is refused although its token is valid, by its `token_id` (`jti`) or `subject`."""
+
+
+SERVED_REQUEST: Final = "ligand_async.request"
+"""The key in a scope's `extensions` under which `ligand serve` puts the `ServedRequest`; other servers put nothing."""
+
+
+class ServedRequest(Protocol):
+    """A request as the server sees it, beside the messages of ASGI.
+
+    With it an app need not wait for messages in a task of its own: it takes a body that has come already, and is called
+    when the client leaves. `receive` works as ever beside it.
+    """
+
+    def take_body(self) -> bytes | None:
+        """Return the whole body if all of it has come; `receive` does not return it then.
+
+        None if a part is missing, or was received before. Its length is not checked against any limit but the one that
+        `Content-Length` was checked against.
+        """
+        ...
+
+    def call_when_left(self, callback: Callable[[], None]) -> None:
+        """Call a function in the event loop, once, if the client leaves before the response is whole.
+
+        A client that has left already is reported in the next turn of the loop. Nothing is called after the app has
+        returned. A second function takes the place of the first.
+        """
+        ...

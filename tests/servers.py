@@ -14,11 +14,14 @@ import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 from urllib.parse import urlencode
 
+from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.asyncio import serve
+from hypercorn.asyncio.lifespan import Lifespan
 from hypercorn.config import Config
 from quart import Quart
 
@@ -28,6 +31,11 @@ ROOT = Path(__file__).parent.parent
 START_TIMEOUT = 60.0  # seconds, on a machine that is busy with other tests
 HYPERCORN = (sys.executable, "-m", "hypercorn", "--workers", "0")
 LIGAND = (sys.executable, "-c", "from ligand_async.cli import main; main()")
+
+
+def http1_reader() -> Any:
+    """Return the reader of HTTP/1 that this run's servers have: httptools, or what LIGAND_TEST_HTTP1_READER says."""
+    return os.environ.get("LIGAND_TEST_HTTP1_READER", "httptools")
 
 
 def free_port() -> int:
@@ -54,7 +62,8 @@ def served(
     else:
         command = [*HYPERCORN, "--bind", f"127.0.0.1:{port}", target]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("LIGAND_", "QUART_"))}
-    environment |= {"PYTHONPATH": str(ROOT), "LIGAND_ENVIRONMENT": "local", **(variables or {})}
+    own = {"PYTHONPATH": str(ROOT), "LIGAND_ENVIRONMENT": "local", "LIGAND_HTTP1_READER": http1_reader()}
+    environment |= {**own, **(variables or {})}
     log = directory / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -123,7 +132,8 @@ def launched(
     if descriptors is not None:
         command = ["prlimit", f"--nofile={descriptors}:{descriptors}", *command]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("LIGAND_", "QUART_"))}
-    environment |= {"PYTHONPATH": str(ROOT), "LIGAND_ENVIRONMENT": "local", **(variables or {})}
+    own = {"PYTHONPATH": str(ROOT), "LIGAND_ENVIRONMENT": "local", "LIGAND_HTTP1_READER": http1_reader()}
+    environment |= {**own, **(variables or {})}
     log = directory / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=directory, env=environment, stdout=output, stderr=subprocess.STDOUT)
@@ -173,8 +183,29 @@ def wait_until_live(address: str, process: "subprocess.Popen[bytes]", log: Path)
 async def serving(app: Quart, **options: float) -> AsyncIterator[int]:
     """Serve an app on 127.0.0.1 from the test's own loop, so that a test sees its insides; yield the port.
 
-    The options are those of hypercorn's configuration.
+    It is hypercorn that serves, or the connections of `ligand serve` if LIGAND_TEST_OWN_SERVER is set. The options are
+    those of hypercorn's configuration.
     """
+    if "LIGAND_TEST_OWN_SERVER" not in os.environ:
+        async with serving_stock(app, **options) as port:
+            yield port
+        return
+    served: Any = app
+    lifespan = Lifespan(ASGIWrapper(served), Config(), asyncio.get_running_loop(), {})
+    living = asyncio.create_task(lifespan.handle_lifespan())
+    await lifespan.wait_for_startup()
+    try:
+        own: dict[str, Any] = {**options}
+        async with serving_own(served, **own) as port:
+            yield port
+    finally:
+        await lifespan.wait_for_shutdown()
+        await living
+
+
+@asynccontextmanager
+async def serving_stock(app: Quart, **options: float) -> AsyncIterator[int]:
+    """Serve an app by hypercorn's own protocols, as `serving` does."""
     config = Config()
     port = free_port()
     config.bind = [f"127.0.0.1:{port}"]
@@ -197,18 +228,21 @@ async def serving_own(
     *,
     limits: Limits | None = None,
     made: Callable[[Connections], object] | None = None,
+    reader: Literal["httptools", "h11"] | None = None,
     **options: float,
 ) -> AsyncIterator[int]:
     """Serve any ASGI app by the connections of `ligand serve` in the test's own loop, without lifespan; yield the port.
 
-    The options are those of hypercorn's configuration; `made` is called with the connections.
+    The options are those of hypercorn's configuration. `made` is called with the connections. `reader` is the reader of
+    HTTP/1, by default that of the run.
     """
     config = Config()
     config.include_server_header = False
     config.errorlog = logging.getLogger("hypercorn.error")
     for name, value in options.items():
         setattr(config, name, value)
-    connections = Connections(app, config, limits or Limits(http2_cleartext=True))
+    chosen = replace(limits or Limits(http2_cleartext=True), http1_reader=reader or http1_reader())
+    connections = Connections(app, config, chosen)
     if made is not None:
         made(connections)
     listener = socket.create_server(("127.0.0.1", 0))

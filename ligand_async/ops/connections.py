@@ -15,9 +15,10 @@ import logging
 import resource
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.asyncio.task_group import TaskGroup
@@ -29,9 +30,12 @@ from hypercorn.utils import parse_socket_addr
 from ligand_async.ops.http1 import HTTP1, HTTP2Begun
 from ligand_async.ops.http2 import HTTP2
 from ligand_async.ops.logs import ASGIApp
+from ligand_async.ops.plain_http1 import HAS_HTTPTOOLS, PlainHTTP1
 from ligand_async.ops.streams import Limits, ServerContext
 
 logger = logging.getLogger(__name__)
+
+_Kind = TypeVar("_Kind", HTTP1, HTTP2)
 
 _READ_AT_ONCE = 64 * 1024  # bytes
 _WRITE_AT_ONCE = 64 * 1024  # bytes
@@ -59,7 +63,7 @@ class Connections:
     """
 
     def __init__(self, app: ASGIApp, config: Config, limits: Limits, state: dict[str, Any] | None = None) -> None:
-        self.app = ASGIWrapper(app)
+        self.app = app
         self.config = config
         self.context = ServerContext(limits)
         self.state = {} if state is None else state
@@ -146,8 +150,7 @@ class Connections:
             accepted.close()
             logger.info("a connection was lost before it began: %s", error)
             return
-        writer = asyncio.StreamWriter(transport, protocol, reader, self.loop)
-        connection = _Connection(self, reader, writer)
+        connection = _Connection(self, reader, protocol, transport)
         self.open[connection] = None
         self._empty.clear()
         connection.task = self.loop.create_task(connection.run())
@@ -246,18 +249,31 @@ class Connections:
 
 
 class _Connection:
-    """One connection; its task reads, and owns the tasks of the app."""
+    """One connection; its task reads, and owns the tasks of the app.
+
+    `PlainHTTP1` reads by itself: it takes the reader's place as the protocol of the transport, and the task sleeps.
+    """
 
     task: asyncio.Task[None]
 
-    def __init__(self, connections: Connections, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        reader: asyncio.StreamReader,
+        streams: asyncio.StreamReaderProtocol,
+        transport: asyncio.Transport,
+    ) -> None:
+        self.app = connections.app
+        self.config = connections.config
+        self.context = connections.context
+        self.group = TaskGroup(connections.loop)
+        self.transport = transport
         self._connections = connections
         self._loop = connections.loop
         self._reader = reader
-        self._writer = writer
-        self._transport = writer.transport
-        self._group = TaskGroup(self._loop)
-        self._protocol: HTTP1 | HTTP2
+        self._streams = streams
+        self._writer = asyncio.StreamWriter(transport, streams, reader, connections.loop)
+        self._protocol: HTTP1 | HTTP2 | PlainHTTP1
         self._begun = False  # the protocol is there
         self.is_closing = False  # nothing more is written
         self._idle_since: float | None = None
@@ -267,10 +283,10 @@ class _Connection:
     async def run(self) -> None:
         """Serve the connection to its end."""
         try:
-            async with self._group:
+            async with self.group:
                 self._protocol = await self._choose_protocol()
                 self._begun = True
-                self._note(idle=True)
+                self.note(idle=True)
                 self._watch_idle()
                 if self._connections.context.terminated.is_set():
                     await self.end()
@@ -287,32 +303,59 @@ class _Connection:
             logger.exception("a connection failed and was closed; its client may try again")
         finally:
             self._stop_timer()
-            self._transport.abort()
+            self.transport.abort()
             self._connections.forget(self)
 
-    async def _choose_protocol(self) -> HTTP1 | HTTP2:
+    async def _choose_protocol(self) -> HTTP1 | HTTP2 | PlainHTTP1:
         ssl_object = self._writer.get_extra_info("ssl_object")
-        by_alpn = ssl_object is not None and ssl_object.selected_alpn_protocol() == "h2"
-        protocol = self._make_protocol(HTTP2 if by_alpn else HTTP1)
+        protocol: HTTP1 | HTTP2 | PlainHTTP1
+        if ssl_object is not None and ssl_object.selected_alpn_protocol() == "h2":
+            protocol = self._make_protocol(HTTP2)
+        elif HAS_HTTPTOOLS and self.context.limits.http1_reader == "httptools":
+            protocol = self._make_plain_protocol()
+        else:
+            protocol = self._make_protocol(HTTP1)
         await protocol.initiate()
         if self._connections.context.draining:
             await protocol.announce_end()
         return protocol
 
-    def _make_protocol(self, kind: type[HTTP1] | type[HTTP2]) -> HTTP1 | HTTP2:
-        connections = self._connections
-        accepted = self._writer.get_extra_info("socket")
+    def _make_protocol(self, kind: type[_Kind]) -> _Kind:
         return kind(
-            connections.app,
-            connections.config,
-            connections.context,
-            self._group,
-            ConnectionState(connections.state),
+            ASGIWrapper(self.app),
+            self.config,
+            self.context,
+            self.group,
+            ConnectionState(self._connections.state),
             self._writer.get_extra_info("ssl_object") is not None,
-            parse_socket_addr(accepted.family, self._writer.get_extra_info("peername")),
-            parse_socket_addr(accepted.family, self._writer.get_extra_info("sockname")),
+            self._address("peername"),
+            self._address("sockname"),
             self.send,
         )
+
+    def _make_plain_protocol(self) -> PlainHTTP1:
+        base = {
+            "scheme": "http" if self._writer.get_extra_info("ssl_object") is None else "https",
+            "root_path": self.config.root_path,
+            "client": self._address("peername"),
+            "server": self._address("sockname"),
+            "state": dict(self._connections.state),
+        }
+        protocol = PlainHTTP1(self, base, self._streams)
+        self.transport.set_protocol(protocol)
+        return protocol
+
+    def _address(self, which: str) -> tuple[str, int] | None:
+        accepted = self._writer.get_extra_info("socket")
+        return parse_socket_addr(accepted.family, self._writer.get_extra_info(which))
+
+    def fall_back(self, data: bytes) -> HTTP1:
+        """Let h11 have the connection, and read the data before all that follows; return its protocol."""
+        self._protocol = protocol = self._make_protocol(HTTP1)
+        self.transport.set_protocol(self._streams)
+        if data:
+            self._streams.data_received(data)
+        return protocol
 
     async def _read(self) -> None:
         while data := await self._receive():
@@ -322,33 +365,36 @@ class _Connection:
                 await self._protocol.handle(RawData(data))
             except HTTP2Begun as begun:
                 self._protocol = self._make_protocol(HTTP2)
-                self._note(idle=True)
+                self.note(idle=True)
                 await self._protocol.initiate()
                 if self._connections.context.draining:
                     await self._protocol.announce_end()
                 await self._protocol.handle(RawData(begun.data))
 
     async def _receive(self) -> bytes:
+        # What came before a plain protocol took the reader's place is read whole, as later data does not wait for it.
+        most = sys.maxsize if isinstance(self._protocol, PlainHTTP1) else _READ_AT_ONCE
         try:
-            return await self._reader.read(_READ_AT_ONCE)
+            return await self._reader.read(most)
         except OSError:  # it was reset
             return b""
 
     async def send(self, event: Event) -> None:
         """Do what an event of the protocol says."""
         if isinstance(event, RawData):
-            await self._write(event.data)
+            await self.write(event.data)
         elif isinstance(event, Updated):
-            self._note(idle=event.idle)
+            self.note(idle=event.idle)
         else:
-            self._close()
+            self.close()
 
-    async def _write(self, data: bytes) -> None:
+    async def write(self, data: bytes) -> None:
+        """Write, and wait where the client does not read; nothing is written once the connection ends."""
         left = memoryview(data)
-        while left and not self.is_closing and not self._transport.is_closing():
-            self._transport.write(left[:_WRITE_AT_ONCE])
+        while left and not self.is_closing and not self.transport.is_closing():
+            self.transport.write(left[:_WRITE_AT_ONCE])
             left = left[_WRITE_AT_ONCE:]
-            if self._transport.get_write_buffer_size() > _WRITE_AT_ONCE:
+            if self.transport.get_write_buffer_size() > _WRITE_AT_ONCE:
                 await self._drain()
         if left:
             await asyncio.sleep(0)  # the connection has ended, and the app will hear of it
@@ -359,13 +405,14 @@ class _Connection:
                 await self._writer.drain()
         except TimeoutError:
             logger.info("a connection was aborted: its client did not read")
-            self._transport.abort()
+            self.transport.abort()
         except ConnectionError:
             pass  # the reader sees it too
 
     # Idle: no request is being served.
 
-    def _note(self, *, idle: bool) -> None:
+    def note(self, *, idle: bool) -> None:
+        """Note whether a request is being served; an idle connection is closed when the server ends."""
         connections = self._connections
         connections.idle.pop(self, None)
         if not idle:
@@ -375,7 +422,7 @@ class _Connection:
         if not self.is_closing:
             connections.note_idle(self)
             if connections.context.terminated.is_set():
-                self._close()
+                self.close()
 
     def _watch_idle(self) -> None:
         # The timer is not touched by requests; when it is due it looks how long the connection has been idle.
@@ -385,14 +432,14 @@ class _Connection:
         if left > 0.001:
             self._timer = self._loop.call_later(left, self._watch_idle)
         else:
-            self._group.spawn(self._time_out)
+            self.group.spawn(self._time_out)
 
     async def _time_out(self) -> None:
         if self._idle_since is None:  # a request has come meanwhile
             self._watch_idle()
             return
         await self._protocol.handle(Closed())  # it may answer a head that did not end
-        self._close()
+        self.close()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -412,7 +459,7 @@ class _Connection:
             return
         await self._protocol.end()
         if self in self._connections.idle:
-            self._close()
+            self.close()
 
     async def refuse_unanswered(self) -> None:
         """Answer what the app has not begun to answer with a 503."""
@@ -423,10 +470,10 @@ class _Connection:
         """End the connection now, and return its task."""
         self.is_closing = True
         self._connections.idle.pop(self, None)
-        self._transport.abort()
+        self.transport.abort()
         return self.task
 
-    def _close(self) -> None:
+    def close(self) -> None:
         """Write no more. The client gets what was written, and what it still sends is dropped (RFC 9112 section 9.6).
 
         A connection that is closed with unread data is reset, and the client may lose the response.
@@ -436,21 +483,21 @@ class _Connection:
         self.is_closing = True
         self._connections.idle.pop(self, None)
         self._stop_timer()
-        if not self._transport.can_write_eof():  # TLS
+        if not self.transport.can_write_eof():  # TLS
             self._close_transport()
         else:
             with contextlib.suppress(OSError):
-                self._transport.write_eof()
+                self.transport.write_eof()
         self._linger()
 
     def _close_transport(self) -> None:
-        if not self._transport.is_closing():  # that of TLS cannot be aborted any more once it was closed twice
-            self._transport.close()
+        if not self.transport.is_closing():  # that of TLS cannot be aborted any more once it was closed twice
+            self.transport.close()
 
     def _linger(self) -> None:
-        left = self._transport.get_write_buffer_size()
+        left = self.transport.get_write_buffer_size()
         if left == self._unflushed:
-            self._transport.abort()
+            self.transport.abort()
             return
         self._unflushed = left
         self._timer = self._loop.call_later(_FLUSH_TIMEOUT if left else _LINGER, self._linger)

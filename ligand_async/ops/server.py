@@ -417,6 +417,7 @@ def limits_of(app: Quart, settings: Settings) -> Limits:
         connections=settings.max_connections,
         stall_timeout=app.config["RESPONSE_TIMEOUT"],
         http2_cleartext=settings.http2_cleartext,
+        http1_reader=settings.http1_reader,
     )
 
 

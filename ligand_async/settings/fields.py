@@ -141,6 +141,9 @@ class ServiceSettings(BaseSettings):
     http2_cleartext: bool = Field(
         default=False, description="Whether HTTP/2 is served without TLS, to clients that begin with it."
     )
+    http1_reader: Literal["httptools", "h11"] = Field(
+        default="httptools", description="Which library reads HTTP/1; `httptools` leaves unusual requests to h11."
+    )
     commit: str | None = Field(default=None, description="The commit that the service was built from, for `/info`.")
     port: int = Field(default=8000, ge=1, le=65535, description="The port that `ligand serve` listens on.")
     root_path: PathPrefix | None = Field(

@@ -12,7 +12,8 @@ import h2.events
 from hyperframe.frame import Frame
 
 from tests.http import WireReply, exchange_now, request
-from tests.servers import serving, serving_own
+from tests.servers import serving_own
+from tests.servers import serving_stock as serve_stock
 
 Serve = Callable[..., AbstractAsyncContextManager[int]]
 UPGRADE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
@@ -106,7 +107,7 @@ def serving_ours(**options: Any) -> AbstractAsyncContextManager[int]:
 
 def serving_stock(**options: float) -> AbstractAsyncContextManager[int]:
     """Serve it as hypercorn does."""
-    return serving(app, **options)  # type: ignore[arg-type]  # any ASGI app will do
+    return serve_stock(app, **options)  # type: ignore[arg-type]  # any ASGI app will do
 
 
 async def ask(port: int, *parts: bytes, **options: Any) -> WireReply:

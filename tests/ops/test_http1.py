@@ -16,7 +16,7 @@ from hypercorn.protocol.ws_stream import Handshake, WebsocketBuffer, WSStream
 
 from tests.http import PROBLEM, request
 from tests.ops.plain import UPGRADE, WEBSOCKET, Serve, app, ask, serving_ours, serving_stock
-from tests.servers import serving
+from tests.servers import serving_stock as serving
 
 
 async def count_left(serve: Serve, *parts: bytes) -> int:
