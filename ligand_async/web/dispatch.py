@@ -41,10 +41,13 @@ from ligand_async.web.problems import (
     problem_of_answer,
     renderer_of,
 )
+from ligand_async.web.request import has_field
 from ligand_async.web.request_limits import RouteLimits
 from ligand_async.web.scrubbing import without_values
 
 logger = logging.getLogger(__name__)
+
+_COOKIE = frozenset({b"cookie"})
 
 
 class RouteMap(QuartMap):
@@ -124,7 +127,7 @@ class DispatchContext(RequestContext):
         await self._push_appctx(_cv_request.set(self))
         if self.opened_session is None:
             interface = self.app.session_interface
-            if type(interface) is SecureCookieSessionInterface and "Cookie" not in self.request.headers:
+            if type(interface) is SecureCookieSessionInterface and not has_field(self.request, _COOKIE):
                 self._opens_late = True  # nothing to read, and nothing to renew
             else:
                 session = await self.app.ensure_async(interface.open_session)(self.app, self.request)

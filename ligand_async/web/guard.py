@@ -27,6 +27,8 @@ _JSON_TYPE = re.compile(rb"application/(?:[\w.+-]+\+)?json\s*(?:;|$)", re.IGNORE
 _NDJSON = b"application/x-ndjson"
 _EVENT_STREAM = b"text/event-stream"
 _OF_A_BODY = frozenset({b"content-length", b"content-type", b"transfer-encoding"})
+_OF_GUARD = frozenset({_ID_HEADER})
+_OF_HTTP1 = frozenset({_ID_HEADER, b"connection"})  # RFC 9113 section 8.2.2
 _ROUTE_SECONDS = 5.0  # that a body which is larger than the setting is held back until its route is known
 _SHED_RETRY_AFTER = "1"  # seconds
 _SHED_LOG_INTERVAL = 1.0  # seconds between two log lines about requests that were shed
@@ -84,7 +86,7 @@ class _Exchange:
         scope: The request's.
         receive: The server's.
         send: The server's.
-        stages: Those of the guard.
+        stages: Those of the guard that see responses.
         load: Where the request counts.
         max_body: The largest body, in bytes.
         state: The request's.
@@ -190,7 +192,8 @@ class _Exchange:
         elif kind == "http.response.body" or kind == "websocket.http.response.body":
             if self._replaced:
                 return
-            await self._release()
+            if self._held is not None:
+                await self._release()
             if self._is_bodiless:
                 message = {**message, "body": b""}
             if not message.get("more_body", False):
@@ -213,20 +216,27 @@ class _Exchange:
             await self._send(message)
 
     async def _send_start(self, message: Any) -> None:
-        status, headers = message["status"], list(message.get("headers", ()))
+        status, headers = message["status"], [*message.get("headers", ())]
         if not isinstance(status, int) or not 200 <= status <= 599:
             logger.error("the app answered %r %s with the status %r, not one from 200 to 599", *self._named(), status)
             self._replaced = True
             await self.refuse(problem_for(500))
             return
-        content_type = next((value for name, value in headers if name.lower() == b"content-type"), b"")
+        names = b"\n".join([name for name, _ in headers])
+        if names != names.lower():  # ASGI wants them so; middleware may differ
+            headers = [(name.lower(), value) for name, value in headers]
+        content_type = b""
+        for name, value in headers:
+            if name == b"content-type":
+                content_type = value
+                break
         if status >= 400 and not _JSON_TYPE.match(content_type):
             self._replaced = True
             kept = [field for field in headers if not is_of_the_body(field[0].decode("latin-1"))]
             await self._write(status, problem_bytes(problem_for(status), request_id=self.request_id), kept)
             return
         if status in BODILESS:
-            headers = [field for field in headers if field[0].lower() not in _OF_A_BODY]
+            headers = [field for field in headers if field[0] not in _OF_A_BODY]
             headers += [(b"content-length", b"0")] if status == 205 else []  # RFC 9110 section 15.3.6
             self._is_bodiless = True
         self._content_type = content_type
@@ -284,10 +294,12 @@ class _Exchange:
         await self._send({"type": f"{self.prefix}.body", "body": body, "more_body": False})
 
     def _complete(self, status: int, headers: Headers) -> None:
-        headers[:] = [field for field in headers if field[0].lower() != _ID_HEADER]
+        surplus = _OF_HTTP1 if self.scope.get("http_version") in {"2", "3"} else _OF_GUARD
+        for name, _ in headers:
+            if name in surplus:
+                headers[:] = [field for field in headers if field[0] not in surplus]
+                break
         headers.append((_ID_HEADER, self.request_id.encode()))
-        if self.scope.get("http_version") in {"2", "3"}:
-            headers[:] = [field for field in headers if field[0] != b"connection"]  # RFC 9113 section 8.2.2
         for stage in self._stages:
             try:
                 stage.after(self.scope, status, headers)
@@ -340,6 +352,8 @@ class Guard:
         load: Load | None = None,
     ) -> None:
         self.stages = tuple(stages)
+        self._before = [stage for stage in stages if type(stage).before is not Stage.before]
+        self._after = [stage for stage in stages if type(stage).after is not Stage.after]
         self.load = Load(2**63) if load is None else load
         self.deadlines = set() if draining is None else draining.deadlines
         self.request_timeout = request_timeout
@@ -361,7 +375,7 @@ class Guard:
             scope,
             receive,
             send,
-            stages=self.stages,
+            stages=self._after,
             load=self.load,
             max_body=self.max_body_bytes,
             state=state,
@@ -403,7 +417,7 @@ class Guard:
 
     def ask_stages(self, scope: _Scope) -> Reply | None:
         """Return the first reply of a stage."""
-        for stage in self.stages:
+        for stage in self._before:
             reply = stage.before(scope)
             if reply is not None:
                 return reply

@@ -5,14 +5,15 @@ from typing import Any
 
 from ligand_async.errors import SECURITY_HEADERS
 from ligand_async.settings import ANY_ORIGIN
-from ligand_async.web.stages import Headers, Reply
+from ligand_async.web.stages import Headers, Reply, Stage
 
 _TRANSPORT = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
-_NO_STORE = (b"cache-control", b"no-store")
-_REVALIDATE = (b"cache-control", b"private, no-cache")
+_NOT_STORED = [*SECURITY_HEADERS, (b"cache-control", b"no-store")]
+_REVALIDATED = [*SECURITY_HEADERS, (b"cache-control", b"private, no-cache")]
+_NAMES = frozenset({name for name, _ in [*_NOT_STORED, _TRANSPORT]})
 
 
-class SecurityHeaders:
+class SecurityHeaders(Stage):
     """The stage that adds security headers and `Cache-Control`, and removes the name of the server.
 
     A header that a handler sets stays: the docs page has a policy and caching of its own. There is no
@@ -20,18 +21,15 @@ class SecurityHeaders:
     its sign-in.
     """
 
-    def before(self, scope: MutableMapping[str, Any]) -> Reply | None:  # noqa: ARG002  (the protocol's signature)
-        """Let every request through."""
-        return None
-
     def after(self, scope: Mapping[str, Any], status: int, headers: Headers) -> None:  # noqa: ARG002  (the same)
         """Complete the headers of a response."""
-        headers[:] = [field for field in headers if field[0].lower() != b"server"]
-        present = {name.lower() for name, _ in headers}
-        wanted = [*SECURITY_HEADERS, _REVALIDATE if b"etag" in present else _NO_STORE]
+        present = {name for name, _ in headers}
+        if b"server" in present:
+            headers[:] = [field for field in headers if field[0] != b"server"]
+        wanted = _REVALIDATED if b"etag" in present else _NOT_STORED
         if scope.get("scheme") == "https":
-            wanted.append(_TRANSPORT)
-        headers.extend(field for field in wanted if field[0] not in present)
+            wanted = [*wanted, _TRANSPORT]
+        headers += wanted if _NAMES.isdisjoint(present) else [field for field in wanted if field[0] not in present]
 
 
 _METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE"
@@ -69,7 +67,7 @@ _EXPOSE_HEADERS = b"access-control-expose-headers"
 _OURS = frozenset({_ALLOW_ORIGIN, _ALLOW_CREDENTIALS, _EXPOSE_HEADERS})
 
 
-class CORS:
+class CORS(Stage):
     """The stage that answers preflights and lets pages of the allowed origins read responses.
 
     It stands in the guard, so that preflights come before authentication and that every response has the headers, also

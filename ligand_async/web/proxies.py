@@ -3,6 +3,7 @@
 They come from `X-Forwarded-For`, `-Proto`, `-Host` and `-Prefix`.
 """
 
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -10,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ligand_async.settings import is_path_prefix
-from ligand_async.web.stages import Headers, Reply
+from ligand_async.web.stages import Headers, Reply, Stage
 
 _Address = IPv4Address | IPv6Address
 
@@ -23,7 +24,7 @@ _WITH_PORT = re.compile(r"\[([^\]]*)\](?::[0-9]+)?|([0-9.]+):[0-9]+")
 _WEBSOCKET_SCHEMES = {"http": "ws", "https": "wss"}
 
 
-class TrustedProxies:
+class TrustedProxies(Stage):
     """The stage that finds the client behind the proxies, and takes every forwarded header out of the request.
 
     Proxies append to `X-Forwarded-For`: the nearest proxy wrote the rightmost value, and a client can have written the
@@ -68,7 +69,15 @@ class TrustedProxies:
 
         The stage `Syntax` comes after this one and refuses a malformed host.
         """
-        fields: Headers = list(scope["headers"])
+        fields: Headers = scope["headers"]
+        names = b"\n".join([name for name, _ in fields])
+        if names != (lower := names.lower()):  # ASGI wants them so, and everything behind this stage relies on it
+            fields = scope["headers"] = [(name.lower(), value) for name, value in fields]
+        if not (self.hops or self.networks):  # nobody is trusted
+            if _may_forward(lower):
+                scope["headers"] = [field for field in fields if not _is_forwarded(field[0])]
+            self.mount(scope, None)
+            return None
         peer = _address_of(scope)
         chain = _values_of(fields, b"x-forwarded-for")
         if len(chain) < self.hops or not (self.hops or self.is_trusted(peer)):
@@ -76,7 +85,7 @@ class TrustedProxies:
             scope["headers"] = [field for field in fields if not _is_forwarded(field[0])]
             self.mount(scope, None)
             return None
-        scope["headers"] = [field for field in fields if field[0].lower() not in _CONSUMED]
+        scope["headers"] = [field for field in fields if field[0] not in _CONSUMED]
         client = self.find_client(peer, chain)
         if client is not None and client != peer:
             scope["client"] = (str(client), 0)
@@ -85,7 +94,7 @@ class TrustedProxies:
                 is_websocket = scope["type"] == "websocket"
                 scope["scheme"] = _WEBSOCKET_SCHEMES[scheme.lower()] if is_websocket else scheme.lower()
         for host in _values_of(fields, b"x-forwarded-host")[-1:]:
-            others = [field for field in scope["headers"] if field[0].lower() != b"host"]
+            others = [field for field in scope["headers"] if field[0] != b"host"]
             scope["headers"] = [(b"host", host.encode("latin-1")), *others]
         self.mount(scope, next(iter(_values_of(fields, b"x-forwarded-prefix")[-1:]), None))
         return None
@@ -100,16 +109,13 @@ class TrustedProxies:
         root = scope.get("root_path") or ""
         prefix = None if forwarded is None else read_prefix(forwarded)
         if prefix is None and not root and (self.prefix or self.prefixes):
-            host = next((value for name, value in scope["headers"] if name.lower() == b"host"), b"")
+            host = next((value for name, value in scope["headers"] if name == b"host"), b"")
             prefix = self.prefixes.get(host.decode("latin-1").lower(), self.prefix)
         is_path = (scope.get("raw_path") or b"/").startswith(b"/")  # the other forms of RFC 9112 section 3.2 have none
         if prefix and prefix == self.root_path and f"{scope['path']}/".startswith(f"{prefix}/"):
             scope["root_path"] = prefix
         elif prefix and prefix != root and is_path:
             scope["root_path"], scope["path"] = prefix + root, prefix + scope["path"]
-
-    def after(self, scope: Mapping[str, Any], status: int, headers: Headers) -> None:
-        """Leave the response as it is."""
 
     def is_trusted(self, address: _Address | None) -> bool:
         """Return True if an address is that of one of our proxies."""
@@ -147,13 +153,17 @@ def _split_url(url: str | None) -> tuple[str, str]:
     return parts.netloc.lower(), read_prefix(parts.path) or ""
 
 
+def _may_forward(names: bytes) -> bool:
+    return b"forwarded" in names or b"x-real-ip" in names or b"remote-addr" in names
+
+
 def _is_forwarded(name: bytes) -> bool:
-    return name.lower() in _CONSUMED or name.lower().startswith(_PREFIX)
+    return name in _CONSUMED or name.startswith(_PREFIX)
 
 
 def _values_of(fields: Iterable[tuple[bytes, bytes]], name: bytes) -> list[str]:
     """Return the members of a list header, over all its lines (RFC 9110 section 5.6.1)."""
-    return [*_split_members(value for field, value in fields if field.lower() == name)]
+    return [*_split_members(value for field, value in fields if field == name)]
 
 
 def _split_members(values: Iterable[bytes]) -> Iterator[str]:
@@ -166,7 +176,7 @@ def _split_members(values: Iterable[bytes]) -> Iterator[str]:
 def _address_of(scope: Mapping[str, Any]) -> _Address | None:
     """Return the peer's address; None for a Unix socket."""
     client = scope.get("client")
-    return _read_address(client[0]) if client and isinstance(client[0], str) else None
+    return _read_peer(client[0]) if client and isinstance(client[0], str) else None
 
 
 def _read_address(text: str) -> _Address | None:
@@ -184,3 +194,6 @@ def _read_address(text: str) -> _Address | None:
     if isinstance(address, IPv6Address):
         return None if address.scope_id else address.ipv4_mapped or address
     return address
+
+
+_read_peer = functools.lru_cache(maxsize=1024)(_read_address)  # of what the server says, not of what a client sends

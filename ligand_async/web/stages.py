@@ -18,9 +18,12 @@ class Reply:
 
 
 class Stage(Protocol):
-    """One part of the guard: it sees every request, HTTP or websocket, and the head of every response."""
+    """One part of the guard: it sees every request, HTTP or websocket, and the head of every response.
 
-    def before(self, scope: MutableMapping[str, Any]) -> Reply | None:
+    A stage that inherits from this class may leave one of the two out, and is not called for it.
+    """
+
+    def before(self, scope: MutableMapping[str, Any]) -> Reply | None:  # noqa: ARG002  (for the stages to use)
         """Check a request, or change its scope.
 
         Returns:
@@ -29,6 +32,7 @@ class Stage(Protocol):
         Raises:
             Problem: The request is refused.
         """
+        return None
 
     def after(self, scope: Mapping[str, Any], status: int, headers: Headers) -> None:
         """Add or remove headers of a response, whether it comes from the app, from middleware or from the guard."""

@@ -11,7 +11,7 @@ from ligand_async.errors import problem_for
 from ligand_async.ops import is_management
 from ligand_async.paths import leads_down, name_of_host, normalise_host
 from ligand_async.settings import Settings
-from ligand_async.web.stages import Headers, Reply
+from ligand_async.web.stages import Headers, Reply, Stage
 
 MAX_TARGET = 8 * 1024  # bytes
 MAX_HEADERS = 16 * 1024  # bytes
@@ -33,7 +33,7 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _DIGITS = re.compile(rb"[0-9]{1,19}")
 
 
-class Syntax:
+class Syntax(Stage):
     """The stage that refuses malformed and oversized requests before any other parser reads them.
 
     Args:
@@ -70,9 +70,6 @@ class Syntax:
             _check_target(target, scope["query_string"])
         self.check_host(host, scope)
         return None
-
-    def after(self, scope: Mapping[str, Any], status: int, headers: Headers) -> None:
-        """Leave responses as they are."""
 
     def check_headers(self, headers: Headers) -> bytes | None:
         """Check the header fields, and return the host."""
