@@ -5,12 +5,13 @@ import contextvars
 import functools
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable, Coroutine, Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from quart import Quart, current_app
 
@@ -19,6 +20,116 @@ from ligand_async.errors import DeadlineExceeded, Problem
 logger = logging.getLogger(__name__)
 
 CLEANUP_SECONDS = 1.0  # past the deadline, to clean up and to answer
+
+
+class _Clock:
+    """The one timer of an event loop for all time limits in it; it is set for the nearest of them."""
+
+    __slots__ = ("_nearest", "_timer", "limits", "loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.limits: set[TimeLimit] = set()
+        self._nearest = math.inf
+        self._timer: asyncio.TimerHandle | None = None
+
+    def set(self, when: float) -> None:
+        """Set the timer, unless it is set for an earlier time."""
+        if when >= self._nearest:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._nearest = when
+        self._timer = self.loop.call_at(when, self._ring)
+
+    def _ring(self) -> None:
+        now = self.loop.time()
+        self._nearest, self._timer = math.inf, None
+        nearest = math.inf
+        for limit in [*self.limits]:
+            if limit.at <= now:
+                limit.expire()
+            else:
+                nearest = min(nearest, limit.at)
+        self.set(nearest)
+
+
+class _Clocks(threading.local):
+    """The clock of each thread's event loop."""
+
+    clock: _Clock | None = None
+
+
+_clocks = _Clocks()
+
+
+class TimeLimit:
+    """A context manager that cancels its block at a time, as `asyncio.timeout_at` does, without a timer of its own.
+
+    A request has several limits and hardly ever reaches one: a timer for each costs ten times as much.
+
+    Args:
+        at: The time of the loop; `math.inf` for none.
+
+    Attributes:
+        at: The same.
+        is_expired: Whether the block was cancelled.
+
+    Raises:
+        TimeoutError: The time was reached, and the cancellation has left the block.
+    """
+
+    __slots__ = ("_cancelling", "_clock", "_task", "at", "is_expired")
+
+    def __init__(self, at: float) -> None:
+        self.at = at
+        self.is_expired = False
+
+    @classmethod
+    def after(cls, seconds: float) -> Self:
+        """Return a limit that begins now.
+
+        Args:
+            seconds: Seconds from now.
+        """
+        return cls(asyncio.get_running_loop().time() + seconds)
+
+    def begin(self, task: asyncio.Task[Any]) -> None:
+        """Begin the block, in a task."""
+        loop = asyncio.get_running_loop()
+        clock = _clocks.clock
+        if clock is None or clock.loop is not loop:
+            clock = _clocks.clock = _Clock(loop)
+        self._clock, self._task, self._cancelling = clock, task, task.cancelling()
+        clock.limits.add(self)
+        clock.set(self.at)
+
+    def end(self, kind: type[BaseException] | None) -> bool:
+        """End the block; return whether the exception that ends it is the cancellation at the limit."""
+        self._clock.limits.discard(self)
+        return self.is_expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError
+
+    def move(self, at: float) -> None:
+        """Set another time, unless the limit has expired."""
+        if not self.is_expired:
+            self.at = at
+            self._clock.set(at)
+
+    def expire(self) -> None:
+        """Cancel the block."""
+        self.is_expired = True
+        self._clock.limits.discard(self)
+        self._task.cancel()
+
+    async def __aenter__(self) -> Self:
+        self.begin(require_task())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.end(kind):
+            raise TimeoutError from error
 
 
 class Deadline:
@@ -36,7 +147,7 @@ class Deadline:
         self._at = math.inf if seconds is None else asyncio.get_running_loop().time() + seconds
         self._commits = 0
         self._is_over = False
-        self._limits: dict[asyncio.Task[Any], asyncio.Timeout] = {}
+        self._limits: dict[asyncio.Task[Any], TimeLimit] = {}
         self._problem: Problem | None = None
 
     @property
@@ -64,16 +175,16 @@ class Deadline:
         self._problem = self._problem or problem
         self._at = now = asyncio.get_running_loop().time()
         for limit in self._limits.values():
-            if limit.when() is not None and not limit.expired():  # not held
-                limit.reschedule(now)
+            if limit.at < math.inf:  # not held
+                limit.move(now)
 
     def restart(self, seconds: float) -> None:
         """Count from now again, with another number of seconds; the work that was stopped stays stopped."""
         if self._problem is None:
             self._at = asyncio.get_running_loop().time() + seconds
             for limit in self._limits.values():
-                if limit.when() is not None and not limit.expired():  # not held
-                    limit.reschedule(self._at)
+                if limit.at < math.inf:  # not held
+                    limit.move(self._at)
 
     def limit(self, *, at_least: float = 0.0) -> "_DeadlineLimit":
         """Return an async context manager that cancels its block at the deadline.
@@ -88,15 +199,16 @@ class Deadline:
         """
         return _DeadlineLimit(self, at_least)
 
-    def enter(self, task: asyncio.Task[Any], at_least: float) -> asyncio.Timeout | None:
-        """Return the timeout of a task that enters a limit; None without a deadline or inside another limit."""
+    def enter(self, task: asyncio.Task[Any], at_least: float) -> TimeLimit | None:
+        """Begin the limit of a task and return it; None without a deadline or inside another limit."""
         if self._at == math.inf or task in self._limits:
             return None
-        timeout = self._limits[task] = asyncio.timeout_at(self._no_earlier_than(at_least))
-        return timeout
+        limit = self._limits[task] = TimeLimit(self._no_earlier_than(at_least) if at_least else self._at)
+        limit.begin(task)
+        return limit
 
     def leave(self, task: asyncio.Task[Any]) -> None:
-        """Forget the timeout of a task."""
+        """Forget the limit of a task."""
         del self._limits[task]
 
     @contextmanager
@@ -110,13 +222,13 @@ class Deadline:
         if limit is None:
             yield
             return
-        if limit.expired():
+        if limit.is_expired:
             raise self.problem()
-        limit.reschedule(None)
+        limit.move(math.inf)
         try:
             yield
         finally:
-            limit.reschedule(self._no_earlier_than(CLEANUP_SECONDS))
+            limit.move(self._no_earlier_than(CLEANUP_SECONDS))
 
     @contextmanager
     def commit(self) -> Iterator[None]:
@@ -137,36 +249,32 @@ class Deadline:
 
 
 class _DeadlineLimit:  # not a generator, because a request enters several
-    __slots__ = ("_at_least", "_deadline", "_task", "_timeout")
+    __slots__ = ("_at_least", "_deadline", "_limit", "_task")
 
     def __init__(self, deadline: Deadline, at_least: float) -> None:
         self._deadline = deadline
         self._at_least = at_least
-        self._timeout: asyncio.Timeout | None = None
+        self._limit: TimeLimit | None = None
 
     def check(self) -> None:
         """Raise the problem if the deadline was reached, and the block has swallowed the cancellation."""
-        if self._timeout is not None and self._timeout.expired():
+        if self._limit is not None and self._limit.is_expired:
             raise self._deadline.problem()
 
     async def __aenter__(self) -> None:
         self._task = require_task()
-        self._timeout = self._deadline.enter(self._task, self._at_least)
-        if self._timeout is not None:
-            await self._timeout.__aenter__()
+        self._limit = self._deadline.enter(self._task, self._at_least)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        timeout = self._timeout
-        if timeout is None:
+        limit = self._limit
+        if limit is None:
             return
         self._deadline.leave(self._task)
-        try:
-            await timeout.__aexit__(kind, error, traceback)
-        except TimeoutError as stopped:
-            raise self._deadline.problem() from stopped
-        if timeout.expired() and (error is None or isinstance(error, Exception)):
+        if limit.end(kind):
+            raise self._deadline.problem() from error
+        if limit.is_expired and (error is None or isinstance(error, Exception)):
             raise self._deadline.problem() from error  # the block swallowed the cancellation
 
 

@@ -1,12 +1,14 @@
-"""Work under way that several callers wait for."""
+"""Work under way that several callers wait for, and time limits."""
 
 import asyncio
 import contextlib
 import gc
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
-from ligand_async.tasks import Cooldown, SingleFlight
+from ligand_async.tasks import Cooldown, SingleFlight, TimeLimit
 
 
 class Work:
@@ -109,3 +111,146 @@ async def test_stop_ends_what_is_under_way() -> None:
         await caller
     assert caller.cancelled()
     assert flights.tasks == {}
+
+
+Limits = Callable[[float], Any]
+
+
+async def reach_it(limits: Limits) -> str:
+    async with limits(0.01):
+        await asyncio.sleep(5)
+    return "not reached"
+
+
+async def keep_it(limits: Limits) -> str:
+    async with limits(5):
+        await asyncio.sleep(0)
+    return "kept"
+
+
+async def swallow_it(limits: Limits) -> str:
+    async with limits(0.01):
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(5)
+    return "went on"
+
+
+async def fail_when_cancelled(limits: Limits) -> str:
+    async with limits(0.01):
+        try:
+            await asyncio.sleep(5)
+        finally:
+            raise KeyError
+    return "not reached"
+
+
+async def reach_the_inner(limits: Limits) -> str:
+    async with limits(5):
+        try:
+            async with limits(0.01):
+                await asyncio.sleep(5)
+        except TimeoutError:
+            await asyncio.sleep(0)
+            return "inner"
+    return "not reached"
+
+
+async def reach_the_outer(limits: Limits) -> str:
+    try:
+        async with limits(0.01), limits(5):
+            await asyncio.sleep(5)
+    except TimeoutError:
+        await asyncio.sleep(0)
+        return "outer"
+    return "not reached"
+
+
+async def begin_too_late(limits: Limits) -> str:
+    async with limits(-1):
+        await asyncio.sleep(5)
+    return "not reached"
+
+
+async def be_cancelled(limits: Limits) -> str:
+    async def work() -> None:
+        async with limits(5):
+            await asyncio.sleep(5)
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.wait({task})
+    return f"cancelled {task.cancelled()}"
+
+
+async def be_cancelled_past_the_limit(limits: Limits) -> str:
+    async def work() -> None:
+        async with limits(0.01):
+            try:
+                await asyncio.sleep(5)
+            except asyncio.CancelledError:
+                await asyncio.sleep(0.05)
+                raise
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0.03)
+    task.cancel()
+    await asyncio.wait({task})
+    return f"cancelled {task.cancelled()}"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        reach_it,
+        keep_it,
+        swallow_it,
+        fail_when_cancelled,
+        reach_the_inner,
+        reach_the_outer,
+        begin_too_late,
+        be_cancelled,
+        be_cancelled_past_the_limit,
+    ],
+)
+async def test_a_limit_is_as_one_of_asyncio(use: Callable[[Limits], Awaitable[str]]) -> None:
+    """`TimeLimit` does what `asyncio.timeout` does, and leaves no cancellation behind."""
+    outcomes = []
+    for limits in (asyncio.timeout, TimeLimit.after):
+        try:
+            outcomes.append(await use(limits))
+        except (TimeoutError, KeyError, asyncio.CancelledError) as error:
+            outcomes.append(type(error).__name__)
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+
+    assert outcomes[1] == outcomes[0]
+
+
+async def test_limits_share_a_timer() -> None:
+    """Limits end in the order of their times, also where one is set while others run."""
+    ended: list[float] = []
+
+    async def work(seconds: float) -> None:
+        try:
+            async with TimeLimit.after(seconds):
+                await asyncio.sleep(5)
+        except TimeoutError:
+            ended.append(seconds)
+
+    await asyncio.gather(*(work(seconds) for seconds in (0.15, 0.05, 0.2, 0.1, 0.01)))
+
+    assert ended == [0.01, 0.05, 0.1, 0.15, 0.2]
+
+
+def test_a_limit_in_another_loop() -> None:
+    """A timer of a loop that has ended is not waited for."""
+
+    async def leave_one() -> None:
+        async with TimeLimit.after(60):
+            pass
+
+    asyncio.run(leave_one())
+    with pytest.raises(TimeoutError):
+        asyncio.run(reach_it(TimeLimit.after))

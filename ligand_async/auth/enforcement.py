@@ -3,7 +3,6 @@
 `WWW-Authenticate` offers the challenges of RFC 9110 section 11.6.1 and RFC 6750 section 3.
 """
 
-import asyncio
 import logging
 from collections.abc import Sequence
 
@@ -20,6 +19,7 @@ from ligand_async.principal import Principal, Requirement, meets
 from ligand_async.protocols import Authenticator, DenyList
 from ligand_async.settings import Quota, read_quotas
 from ligand_async.signals import access_denied, announce, authentication_failed, principal_authenticated
+from ligand_async.tasks import TimeLimit
 
 logger = logging.getLogger(__name__)
 
@@ -119,14 +119,14 @@ class Enforcement:
         access = self.decide(endpoint, method)
         state = request_state()
         state.forbid = self.forbid
-        limit = asyncio.timeout(self.patience)
+        limit = TimeLimit.after(self.patience)
         succeeded: bool | None = None
         try:
             async with limit:
                 principal = await self.identify(connection)
             succeeded = True
         except TimeoutError as error:
-            if not limit.expired():
+            if not limit.is_expired:
                 raise
             logger.warning("the caller could not be authenticated: no answer within %g s", self.patience)
             raise ServiceUnavailable(

@@ -34,5 +34,6 @@ class Stage(Protocol):
         """
         return None
 
-    def after(self, scope: Mapping[str, Any], status: int, headers: Headers) -> None:
+    def after(self, scope: Mapping[str, Any], status: int, headers: Headers) -> None:  # noqa: ARG002  (the same)
         """Add or remove headers of a response, whether it comes from the app, from middleware or from the guard."""
+        return
