@@ -5,8 +5,9 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import URL, Connection, ExceptionContext, event
+from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_connection, AsyncAdapt_aiosqlite_cursor
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool, PoolResetState
@@ -246,9 +248,61 @@ def _listen_everywhere(engine: AsyncEngine) -> None:
     event.listen(sync_engine, "checkout", _refuse_closed_connection)
 
 
+class _SQLiteCursor(AsyncAdapt_aiosqlite_cursor):
+    """A cursor that goes to the connection's thread and back once for each statement.
+
+    SQLAlchemy 2.1 goes there for the cursor, the statement, its rows and the end of the cursor. Each way takes as long
+    as a short statement.
+    """
+
+    __slots__ = ()
+
+    def _make_new_cursor(self, connection: Any) -> Any:  # noqa: ARG002  (SQLAlchemy's signature)
+        return None  # the driver's own is made where the statement runs
+
+    def _aenter_cursor(self, cursor: Any) -> Any:
+        return cursor
+
+    async def _execute_async(self, operation: Any, parameters: Any) -> None:
+        await self._run(lambda cursor: cursor.execute(operation, parameters or ()))
+
+    async def _executemany_async(self, operation: Any, seq_of_parameters: Any) -> None:
+        await self._run(lambda cursor: cursor.executemany(operation, seq_of_parameters))
+
+    async def _run(self, send: Callable[[sqlite3.Cursor], object]) -> None:
+        driver: Any = self._connection
+
+        def run() -> tuple[sqlite3.Cursor, list[Any]]:
+            cursor: sqlite3.Cursor = driver._conn.cursor()
+            with closing(cursor):  # its description and counts stay
+                send(cursor)
+                return cursor, cursor.fetchall() if cursor.description else []
+
+        async with self._adapt_connection._execute_mutex:
+            ended, rows = await driver._execute(run)
+        self._cursor, self._rows = ended, deque(rows)
+
+    async def _async_soft_close(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self._rows.clear()
+
+
+class _SQLiteConnection(AsyncAdapt_aiosqlite_connection):
+    __slots__ = ()
+
+    _cursor_cls = _SQLiteCursor
+
+
+def _connect(dialect: Any, arguments: Any, options: Any) -> _SQLiteConnection:
+    opened = dialect.connect(*arguments, **options)
+    return _SQLiteConnection(opened.dbapi, opened._connection)
+
+
 def _open_or_name_the_failure(dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
     try:
-        return dialect.connect(*arguments, **options)
+        return _connect(dialect, arguments, options)
     except OSError as error:
         raise DatabaseUnreachable(f"no connection to the sqlite database: {type(error).__name__}") from error
 
@@ -438,7 +492,7 @@ def _open_reader(dialect: Any, _record: Any, arguments: Any, options: Any) -> An
     To read a file with a write-ahead log, SQLite makes files beside it. Where it cannot, and there is no log that it
     would have to read, the file is opened as one that does not change.
     """
-    connection = dialect.connect(*arguments, **options)
+    connection = _connect(dialect, arguments, options)
     file = Path(unquote(urlsplit(arguments[0]).path))
     if os.access(file.parent, os.W_OK) or _has_content(file.with_name(f"{file.name}-wal")):
         return connection
@@ -448,7 +502,7 @@ def _open_reader(dialect: Any, _record: Any, arguments: Any, options: Any) -> An
         if getattr(error, "sqlite_errorcode", 0) & 0xFF not in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}:
             return connection
         connection.close()
-        return dialect.connect(f"{arguments[0]}&immutable=1", *arguments[1:], **options)
+        return _connect(dialect, [f"{arguments[0]}&immutable=1", *arguments[1:]], options)
     return connection
 
 

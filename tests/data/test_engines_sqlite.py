@@ -7,9 +7,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select, text, update
+from sqlalchemy.exc import OperationalError
 
 from ligand_async.data import WriteOnReadSession
 from tests.services import Item, count_items, db, make_app, make_service, running
@@ -153,3 +155,32 @@ async def test_a_file_that_cannot_be_written_still_reads(readable: Path, journal
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [200, 1, 503, "the database is read-only at the moment"]
+
+
+async def test_each_statement_goes_to_the_thread_once(sqlite_url: str) -> None:
+    """The cursor, the statement, its rows and the end of the cursor are one way there and back; so is a commit."""
+    async with running(make_app(sqlite_url)):
+        async with db.transaction() as session:
+            driver: Any = (await (await session.connection()).get_raw_connection()).driver_connection
+            jobs: list[Any] = []
+            execute = driver._execute
+
+            async def counted(job: Any, *arguments: Any) -> Any:
+                jobs.append(job)
+                return await execute(job, *arguments)
+
+            driver._execute = counted
+            session.add_all([Item(name="cup", price=3), Item(name="pot", price=9)])
+            await session.flush()
+            assert len(jobs) == 1
+            found = await session.execute(select(Item.name, Item.price).order_by(Item.name))
+            assert found.all() == [("cup", 3), ("pot", 9)]
+            changed: Any = await session.execute(update(Item).values(price=5))
+            assert changed.rowcount == 2
+            connection = await session.connection()
+            await connection.exec_driver_sql("DELETE FROM item WHERE name = ?", [("cup",), ("pot",)])
+            assert await session.scalar(select(func.count()).select_from(Item)) == 0
+            assert len(jobs) == 5
+            with pytest.raises(OperationalError, match="no such table"):
+                await session.execute(text("SELECT 1 FROM nowhere"))
+        assert len(jobs) == 7
