@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import SchemaValidator, core_schema
 
+from ligand_async.data.schemas import keeps_type as keeps_type_of
 from ligand_async.web.validation import PARTS, StrictValidator, definitions_of, nodes_of
 
 _Node = dict[str, Any]
@@ -340,7 +341,11 @@ def _without_functions(node: _Node) -> _Node:
     ref = {"ref": node["ref"]} if "ref" in node else {}
     while node["type"].startswith("function-") or node["type"] in {"json", "chain", "call", "generator"}:
         inner = node.get("schema")
-        keeps_type = node["type"] in {"function-before", "json"} or (inner is not None and inner["type"] in _CLASSES)
+        keeps_type = (
+            node["type"] in {"function-before", "json"}
+            or (inner is not None and inner["type"] in _CLASSES)
+            or (node["type"] == "function-after" and keeps_type_of(node["function"]["function"]))
+        )
         if inner is None or not (keeps_type or inner["type"].startswith("function-")):
             return _ANY | ref
         if not keeps_type:

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from decimal import Decimal
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 
@@ -30,8 +30,11 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import SchemaValidator
+from sqlalchemy import DateTime, Time
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
+from ligand_async import Identified, Model, ReadSchema
 from ligand_async.web.core_schemas import close, closed, exact, rewrite
 
 T = TypeVar("T")
@@ -280,6 +283,36 @@ def test_only_what_is_needed_is_looked_for(schema: Any, *, looks: bool, is_sure:
     found = exact(TypeAdapter(schema))
 
     assert (found.check is not None, found.is_sure) == (looks, is_sure)
+
+
+class Base(Model, DeclarativeBase):
+    """A service with moments of every kind."""
+
+
+class Clock(Identified, Base):
+    """A moment and times of day, with a time zone and without."""
+
+    __tablename__ = "clock"
+
+    naive: Mapped[datetime] = mapped_column(DateTime)
+    aware: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    hour: Mapped[time] = mapped_column(Time)
+    hour_there: Mapped[time] = mapped_column(Time(timezone=True))
+
+
+class ClockRead(ReadSchema, model=Clock):
+    """A clock in a response."""
+
+
+def test_moments_of_columns_are_looked_into() -> None:
+    """The functions that bring them to UTC return what they take: no response is walked again because of them."""
+    found = exact(TypeAdapter(list[ClockRead]))
+    wrong = ClockRead.model_construct(naive="yesterday")
+
+    assert found.is_sure
+    assert found.check is not None
+    with pytest.raises(ValidationError):
+        found.check([wrong])
 
 
 def test_the_classes_own_validators_would_win() -> None:

@@ -25,6 +25,11 @@ SPACELESS = r"^[^\s\u0000]+$"
 _URL = TypeAdapter[AnyUrl](Annotated[AnyUrl, UrlConstraints(allowed_schemes=["http", "https", "ftp", "ftps"])])
 
 
+def keeps_type(function: Any) -> bool:
+    """Return whether a function is one of those of read schemas that return a value of the type that they take."""
+    return function is from_utc or function is time_from_utc
+
+
 @dataclass(frozen=True, slots=True)
 class _Documented:
     """Adds members to the JSON Schema of a type and checks nothing."""
