@@ -166,9 +166,11 @@ def get_token(
         return token
 
 
-def wait_until_live(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+def wait_until_live(
+    address: str, process: "subprocess.Popen[bytes]", log: Path, *, seconds: float = START_TIMEOUT
+) -> None:
     """Wait until the service answers."""
-    deadline = time.monotonic() + START_TIMEOUT
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()
         try:
@@ -176,7 +178,7 @@ def wait_until_live(address: str, process: "subprocess.Popen[bytes]", log: Path)
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.05)
-    raise AssertionError(f"no answer within {START_TIMEOUT} s:\n{log.read_text()}")
+    raise AssertionError(f"no answer within {seconds} s:\n{log.read_text()}")
 
 
 @asynccontextmanager
