@@ -155,16 +155,12 @@ def taints(context: Any) -> bool:
         return context is None or KEEPS_STATE not in context.execution_options
     known = _known.get(compiled)
     if known is None:
-        known = _known[compiled] = any(map(_element_taints, elements_of(compiled)))
+        known = _known[compiled] = any(map(_element_taints, _elements_of(compiled)))
     return known
 
 
-def elements_of(compiled: Any) -> Iterator[Any]:
-    """Yield all elements of a compiled statement, and of the one that the ORM made of it.
-
-    Args:
-        compiled: What SQLAlchemy compiled, as an execution context has it.
-    """
+def _elements_of(compiled: Any) -> Iterator[Any]:
+    """Yield all elements of a compiled statement, and of the one that the ORM made of it."""
     statements = [compiled.statement, getattr(compiled.compile_state, "statement", None)]
     for statement in statements:
         if isinstance(statement, ExternallyTraversible):

@@ -12,12 +12,13 @@ from sqlalchemy.orm import Mapper, Session, SessionTransaction
 from sqlalchemy.sql.ddl import _CreateBase
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import AliasedReturnsRows, TableClause, TextualSelect
+from sqlalchemy.sql.visitors import iterate
 
 from ligand_async.context import current_operation_id
 from ligand_async.data.aggregates import OWN as AGGREGATES_OWN
 from ligand_async.data.audit.table import NAME
 from ligand_async.data.changes import watcher_of
-from ligand_async.data.connections import KEEPS_STATE, elements_of
+from ligand_async.data.connections import KEEPS_STATE
 from ligand_async.data.transactions import session_of
 from ligand_async.data.unit import OwnedSession
 
@@ -154,7 +155,7 @@ def _read_tree(compiled: Any) -> frozenset[str] | None:
     if isinstance(compiled.statement, TextClause):
         return None
     found = set()
-    for element in elements_of(compiled):
+    for element in iterate(compiled.statement):
         if isinstance(element, TextualSelect):
             return None
         if isinstance(element, UpdateBase):
