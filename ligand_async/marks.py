@@ -289,7 +289,8 @@ def limit_failures(quotas: str) -> Callable[[T], T]:
     A decorator of a view, of a class or of its methods, above or below the others; for a blueprint write
     `limit_failures("5/minute")(blueprint)`. The nearest one decides. A response of 400 to 499 is a failure. A request
     is counted before the handler runs, by the network of the caller's address (/24, of IPv6 /64), and taken back when
-    it does not fail: also a thousand at once get no further. Requests over the quota are answered 429.
+    it does not fail: also a thousand at once get no further. Requests over the quota are answered 429. A websocket's
+    handshake fails if it is refused with such a status; what happens after it is accepted does not count.
 
     Args:
         quotas: Such as `5/minute; 30/hour`.

@@ -198,13 +198,14 @@ async def consult(signal: NamedSignal, app: Quart, /, **values: Any) -> None:
 
     Raises:
         ReceiverTimedOut: One did not end in time.
+        TypeError: One returned something: a receiver refuses by raising.
     """
     for receiver in receivers_of(signal, app):
         seconds = _timeout_of(app)
         with ContainedExits():
             try:
                 async with asyncio.timeout(seconds) as limit:
-                    await _call_receiver(receiver, app, values)
+                    answer = await _call_receiver(receiver, app, values)
             except TimeoutError as error:
                 if not limit.expired():
                     raise
@@ -212,6 +213,11 @@ async def consult(signal: NamedSignal, app: Quart, /, **values: Any) -> None:
                     f"receiver {_name_of(receiver)} of {signal.name} did not end within {seconds} s; "
                     "it holds a transaction open, so make it shorter or raise the setting signal_timeout"
                 ) from error
+        if answer is not None:
+            raise TypeError(
+                f"receiver {_name_of(receiver)} of {signal.name} returned {type(answer).__name__}; a receiver refuses "
+                "by raising an exception, and returns None"
+            )
 
 
 async def deliver(signal: NamedSignal, app: Quart, /, **values: Any) -> None:
@@ -256,11 +262,10 @@ async def _run_receiver(receiver: Receiver, signal: NamedSignal, app: Quart, val
         logger.warning("receiver %s of signal %s %s; the work goes on", name, signal.name, outcome, exc_info=error)
 
 
-async def _call_receiver(receiver: Receiver, app: Quart, values: dict[str, Any]) -> None:
+async def _call_receiver(receiver: Receiver, app: Quart, values: dict[str, Any]) -> Any:
     async with nullcontext() if _is_current(app) else app.app_context():
         result = receiver(app, **values)
-        if inspect.isawaitable(result):
-            await result
+        return await result if inspect.isawaitable(result) else result
 
 
 def _is_current(app: Quart) -> bool:

@@ -11,7 +11,7 @@ from ligand_async.auth.authenticators import (
 from ligand_async.auth.browser import BrowserAuthenticator, CookieAuthenticator, SubprotocolAuthenticator
 from ligand_async.auth.checks import check_access
 from ligand_async.auth.development import ENVIRONMENTS, LIFETIME, DevelopmentIssuer, issuer_of
-from ligand_async.auth.enforcement import Enforcement, add_challenges, enforcement_of, is_enforced
+from ligand_async.auth.enforcement import Enforcement, add_challenges, counts_failures, enforcement_of, is_enforced
 from ligand_async.auth.errors import InsufficientScope, InvalidRequest, InvalidToken, bearer_challenge
 from ligand_async.auth.failures import count_attempt, network_of
 from ligand_async.auth.http_client import HTTPClient, UnusableExchange, reason_of
@@ -42,6 +42,7 @@ __all__ = [
     "bearer_challenge",
     "check_access",
     "count_attempt",
+    "counts_failures",
     "current_caller_token",
     "enforcement_of",
     "init_auth",

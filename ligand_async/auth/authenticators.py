@@ -51,7 +51,10 @@ class TokenAuthenticator:
         """
         if not _TOKEN.fullmatch(token):
             raise InvalidToken("shape")
-        principal = await self.find_verifier().verify(token)
+        verifier = self.find_verifier()
+        principal = await verifier.verify(token)
+        if not isinstance(principal, Principal):
+            raise TypeError(f"{type(verifier).__name__}.verify() must return a Principal, or raise InvalidToken")
         _keep_caller_token(principal, token)
         return principal
 

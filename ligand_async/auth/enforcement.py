@@ -13,6 +13,7 @@ from ligand_async.auth.access import Access, access_of
 from ligand_async.auth.authenticators import BearerAuthenticator, TokenAuthenticator
 from ligand_async.auth.errors import InsufficientScope, InvalidRequest, InvalidToken, bearer_challenge
 from ligand_async.auth.failures import FailureLimits
+from ligand_async.auth.tokens.verifier import JWKSVerifier
 from ligand_async.context import request_state, service_of, state_of
 from ligand_async.errors import Problem, ServiceUnavailable, TooManyRequests, Unauthorized
 from ligand_async.principal import Principal, Requirement, meets
@@ -224,6 +225,20 @@ def enforcement_of(app: Quart) -> Enforcement:
 def is_enforced(app: Quart) -> bool:
     """Return True if an app asks its callers who they are; one that was not made by `create_app` does not."""
     return state_of(app).find(Enforcement) is not None
+
+
+def counts_failures(app: Quart, access: Access) -> bool:
+    """Return whether a route that is not public can answer 429 to callers who fail too often.
+
+    Signed tokens are not counted, as they cannot be guessed; other credentials are, and so are refusals (403).
+    """
+    enforcement, settings = enforcement_of(app), service_of(app).settings
+    only_signed = all(
+        isinstance(one, TokenAuthenticator) and isinstance(one.verifier, JWKSVerifier)
+        for one in enforcement.authenticators
+    )
+    counts_refusals = settings.refused_requests is not None and access.requirement is not None
+    return counts_refusals or (settings.failed_attempts is not None and not only_signed)
 
 
 def add_challenges(app: Quart, problem: Problem) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaValue
+from quart import Quart
 from typing_extensions import is_typeddict
 from werkzeug.routing.converters import AnyConverter, BaseConverter, IntegerConverter, NumberConverter, UUIDConverter
 
-from ligand_async.auth import Access
+from ligand_async.auth import Access, counts_failures
 from ligand_async.docs.endpoints import Contract
 from ligand_async.docs.schemas import PREFIX, Schemas
 from ligand_async.errors import PREFIX as PREFIX_OF_TYPES
@@ -23,6 +24,7 @@ from ligand_async.errors import (
     NotFound,
     Problem,
     ServiceUnavailable,
+    TooManyRequests,
     Unauthorized,
     UnsupportedMediaType,
     ValidationFailed,
@@ -70,7 +72,7 @@ def _problems_of(endpoint: Endpoint, contract: Contract, access: Access | None) 
         named |= endpoint.plan.raises | ({Unauthorized} if endpoint.plan.needs_principal else set())
     return named.union(
         _input_problems(endpoint, contract),
-        _access_problems(access),
+        _access_problems(endpoint.app, access),
         _outage_problems(endpoint, access),
         *(feature.problems(endpoint) for feature in FEATURES),
     )
@@ -303,14 +305,15 @@ def _input_problems(endpoint: Endpoint, contract: Contract) -> set[type[Problem]
     return problems
 
 
-def _access_problems(access: Access | None) -> set[type[Problem]]:
+def _access_problems(app: Quart, access: Access | None) -> set[type[Problem]]:
     """Return the problems of callers who have no access.
 
     A public operation refuses a bad token too, but is documented without 401: its callers need not send one.
     """
     if access is None or access.is_public:
         return set()
-    return {Unauthorized} if access.requirement is None else {Unauthorized, Forbidden}
+    problems: set[type[Problem]] = {Unauthorized} if access.requirement is None else {Unauthorized, Forbidden}
+    return problems | ({TooManyRequests} if counts_failures(app, access) else set())
 
 
 def _outage_problems(endpoint: Endpoint, access: Access | None) -> set[type[Problem]]:

@@ -76,7 +76,9 @@ class _Watched:
 
     async def _run(self) -> None:
         with ContainedExits():
-            await self.check.check()
+            answer: Any = await self.check.check()  # type: ignore[func-returns-value]  # a service may return something
+            if answer is not None and answer is not True:
+                raise CheckFailed(f"check() returned {type(answer).__name__}; it returns None, or raises if it fails")
 
     async def stop(self) -> None:
         """Cancel a run that is under way."""

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, takewhile
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
+from pydantic_core.core_schema import ErrorType
 
 from ligand_async.errors import InvalidPart, ValidationFailed
 from ligand_async.web.validation import errors_of
@@ -15,7 +16,6 @@ _Location = tuple[str | int, ...]
 
 MAX_PARTS = 100  # a body can be wrong in more places than a person reads
 _MAX_PIECES = 1000  # of a value, looked for in a message
-_SHORTEST_ECHO = 3  # a shorter value is found in any sentence
 
 # A name that is not declared is sent back only if it is short and plain.
 _PLAIN = re.compile(r"[\w .,:;/~@$()\[\]-]{1,64}")
@@ -70,7 +70,7 @@ def refuse_all(
             where: str | None = json_pointer((*prefix, *found))
         else:
             where = wire_path(location, names or {})
-        parts.append(InvalidPart(sentence(item["type"], item["msg"], item["input"]), item["type"], **{place: where}))
+        parts.append(InvalidPart(sentence(item), item["type"], **{place: where}))
     return ValidationFailed(DETAIL, errors=parts)
 
 
@@ -86,13 +86,46 @@ def refuse_part(detail: str, code: str, location: _Location) -> ValidationFailed
     return ValidationFailed(DETAIL, errors=[InvalidPart(detail, code, pointer=json_pointer(location))])
 
 
-def sentence(code: str, message: str, sent: Any) -> str:
-    """Return a message if it does not repeat the value, else a neutral one: a service's own validator may repeat it."""
+# The codes of pydantic's own validators; their sentences hold what the schema says, and no value but in `_SENTENCES`.
+_OWN_CODES = frozenset(get_args(ErrorType)) - {"value_error", "assertion_error"}
+_PREFIXES = ("Value error, ", "Assertion failed, ")
+
+
+def sentence(item: Any) -> str:
+    """Return the message of one of pydantic's errors if it repeats nothing that was sent, else a neutral one.
+
+    Of a service's own validators the message is shown if it is a constant: for a ValueError and an assertion a text
+    that stands in the code that raised it; for a `PydanticCustomError`, whose template is a constant, unless a value in
+    it was sent.
+
+    Args:
+        item: The error, with its context.
+    """
+    code, message, context = item["type"], item["msg"], item.get("ctx") or {}
     if code in _SENTENCES:
         return _SENTENCES[code]
-    text = message.casefold()
-    echoes = (piece.strip().casefold() for piece in islice(_pieces(sent), _MAX_PIECES))
-    return _NEUTRAL if any(len(echo) >= _SHORTEST_ECHO and echo in text for echo in echoes) else message
+    if code in _OWN_CODES:
+        return str(message)
+    if code in {"value_error", "assertion_error"}:
+        return str(message) if _is_constant(message, context.get("error")) else _NEUTRAL
+    sent = {*islice(_pieces(item["input"]), _MAX_PIECES)}
+    return _NEUTRAL if any(str(value) in sent for value in context.values()) or message in sent else str(message)
+
+
+def _is_constant(message: str, error: Any) -> bool:
+    """Return whether the text of an exception stands as it is in the code that raised it, or in a name of a module."""
+    if not isinstance(error, BaseException):
+        return False
+    text = str(error)
+    if not text:
+        return message in _PREFIXES
+    trace = error.__traceback__
+    while trace is not None:
+        frame = trace.tb_frame
+        if text in frame.f_code.co_consts or any(value is error.args[0] for value in frame.f_globals.values()):
+            return True
+        trace = trace.tb_next
+    return False
 
 
 _LAZY = "LazyLoadRefused: "  # as pydantic writes the error of an attribute

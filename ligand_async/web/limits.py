@@ -9,7 +9,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from quart import Quart, Response, after_this_request, g, request, websocket
+from quart import Quart, Response, after_this_request, g, has_request_context, request, websocket
+from quart.ctx import after_this_websocket
 from quart.wrappers.base import BaseRequestWebsocket
 
 from ligand_async.auth import network_of
@@ -178,7 +179,11 @@ class _RateLimits:
             TooManyRequests: The caller has used up its quota.
         """
         if websocket.routing_exception is None:
-            await self.count(websocket.endpoint or "", "GET", websocket)
+            endpoint = websocket.endpoint or ""
+            await self.count(endpoint, "GET", websocket)
+            failing = self.failing.get((endpoint, "GET"))
+            if failing is not None:
+                await self.count_failure(*failing)
 
     async def count(self, endpoint: str, method: str, connection: BaseRequestWebsocket) -> None:
         """Count the request for every quota, the shortest window first, until one is used up."""
@@ -199,7 +204,8 @@ class _RateLimits:
 
     async def count_failure(self, name: str, quotas: tuple[Quota, ...]) -> None:
         """Count the request as a failure, until its response shows that it is none."""
-        network = _digest(network_of(request.remote_addr or ""))
+        connection = request if has_request_context() else websocket
+        network = _digest(network_of(connection.remote_addr or ""))
         counted: list[tuple[str, int]] = []
 
         async def take_back() -> None:
@@ -207,7 +213,7 @@ class _RateLimits:
                 await self.counters.hit(*place, amount=-1)
 
         async def judge(response: Any) -> Any:
-            if not 400 <= response.status_code < 500:
+            if response is None or not 400 <= response.status_code < 500:  # None: of a websocket that was accepted
                 await take_back()
             return response
 
@@ -223,7 +229,7 @@ class _RateLimits:
                     "too many failed attempts from this network; wait a while",
                     headers={"Retry-After": str(max(math.ceil(found[1]), 1))},
                 )
-        after_this_request(judge)
+        (after_this_request if connection is request else after_this_websocket)(judge)
 
     def limits(self, endpoint: str, method: str) -> bool:
         """Return whether requests to a route are counted."""

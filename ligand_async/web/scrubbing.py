@@ -52,9 +52,7 @@ def _clean(error: Any, seen: set[int]) -> Any:
 def _hidden(error: ValidationError) -> ValidationError:
     details: list[InitErrorDetails] = [
         {
-            "type": PydanticCustomError(
-                item["type"], advice_of(item) or sentence(item["type"], item["msg"], item["input"])
-            ),
+            "type": PydanticCustomError(item["type"], advice_of(item) or sentence(item)),
             "loc": plain_location(item["loc"]),
             "input": None,
         }

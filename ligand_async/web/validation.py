@@ -172,7 +172,7 @@ class StrictValidator:
 
 def errors_of(error: ValidationError) -> list[Any]:
     """Return pydantic's errors without those that only count."""
-    found = error.errors(include_url=False, include_context=False)
+    found = error.errors(include_url=False)
     return [
         {**item, "loc": tuple(step for step in item["loc"] if step != COUNTED)} if COUNTED in item["loc"] else item
         for item in found

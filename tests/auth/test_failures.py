@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from quart import Blueprint, Quart, Response
+from quart import Blueprint, Quart, Response, websocket
+from quart.testing import WebsocketResponseError
 from quart.typing import TestClientProtocol as Client
 from werkzeug.datastructures import Headers
 
@@ -14,12 +15,13 @@ from ligand_async import Principal, limit, operation, public, requires, role
 from ligand_async.auth import APIKeyAuthenticator, BasicAuthenticator, BasicCredentials, BearerAuthenticator, network_of
 from ligand_async.auth.failures import FailureLimits
 from ligand_async.auth.tokens import IntrospectionVerifier
-from ligand_async.errors import TooManyRequests
+from ligand_async.errors import TooManyRequests, Unauthorized
 from ligand_async.settings import read_quotas
 from ligand_async.web import limit_failures
 from tests.auth.guarding import CALLERS, bearer, guarded
 from tests.auth.issuing import INTROSPECTION, IntrospectingIssuer
 from tests.auth.verifying import Clock, make_verifier, outcome
+from tests.redis_server import RedisServer
 
 KEY = "X-API-Key"
 QUOTA = 5
@@ -275,7 +277,7 @@ async def test_unknown_tokens_have_a_quota(issuer: IntrospectingIssuer, clock: C
     assert (known, again) == ("ada", 14)
 
 
-def login_app(quotas: str = "3/minute") -> Quart:
+def login_app(quotas: str = "3/minute", **settings: Any) -> Quart:
     blueprint = Blueprint("pets", __name__)
 
     @blueprint.post("/login/<word>")
@@ -286,7 +288,16 @@ def login_app(quotas: str = "3/minute") -> Quart:
         await asyncio.sleep(0)
         return Response(status={"right": 204, "broken": 500}.get(word, 401))
 
-    return guarded(blueprint, settings=SETTINGS)
+    @blueprint.websocket("/talk/<word>")
+    @limit_failures(quotas)
+    @public
+    async def talk(word: str) -> None:
+        if word != "right":
+            raise Unauthorized("the word is wrong")
+        await websocket.accept()
+        await websocket.send("hello")
+
+    return guarded(blueprint, settings=SETTINGS | settings)
 
 
 async def try_login(client: Client, word: str, address: str = HERE) -> int:
@@ -303,3 +314,77 @@ async def test_a_login_of_the_service_s_own_is_limited_by_one_decorator() -> Non
     found = await asyncio.gather(*(try_login(client, "wrong") for _ in range(50)))
     assert (found.count(401), found.count(429)) == (3, 47)
     assert [await try_login(client, "right", NEAR), await try_login(client, "right", FAR)] == [429, 204]
+
+
+async def try_to_talk(client: Client, word: str) -> int:
+    headers, scope = Headers({"X-Forwarded-For": HERE}), {"client": ("127.0.0.1", 5000)}
+    try:
+        async with client.websocket(f"/talk/{word}", headers=headers, scope_base=scope) as connection:
+            await connection.receive()
+    except WebsocketResponseError as error:
+        return error.response.status_code
+    return 101
+
+
+async def test_the_login_of_a_websocket_is_limited_in_the_same_way() -> None:
+    """A handshake that is refused is a failure, and one that is accepted is none."""
+    client = login_app().test_client()
+
+    assert [await try_to_talk(client, "right") for _ in range(5)] == [101] * 5
+    found = await asyncio.gather(*(try_to_talk(client, "wrong") for _ in range(20)))
+    assert (found.count(401), found.count(429)) == (3, 17)
+    assert await try_to_talk(client, "right") == 429
+
+
+@pytest.mark.extended
+@pytest.mark.ligand_conformance("off", reason="the statuses are made up")
+async def test_workers_count_failed_logins_together(redis_server: RedisServer) -> None:
+    """On one Redis, also those of both at once; success is taken back there, too."""
+    apps = [login_app(rate_limit_storage=redis_server.url) for _ in range(2)]
+    async with apps[0].test_app(), apps[1].test_app():
+        one, other = (app.test_client() for app in apps)
+
+        assert [await try_login(client, "right") for client in (one, other) * 4] == [204] * 8
+        found = await asyncio.gather(*(try_login(client, "wrong") for client in (one, other) * 10))
+        assert (found.count(401), found.count(429)) == (3, 17)
+        assert await try_login(other, "right") == 429
+
+
+async def test_the_document_has_the_429_that_credentials_can_get() -> None:
+    """Of operations that take secrets, and with signed tokens alone of those that can refuse a caller."""
+    blueprint = Blueprint("pets", __name__)
+
+    @blueprint.get("/any")
+    @operation
+    async def any_caller() -> str:
+        """Answer any caller."""
+        return "x"
+
+    @blueprint.get("/admin")
+    @requires(role("admin"))
+    @operation
+    async def admin_only() -> str:
+        """Answer admins."""
+        return "x"
+
+    @blueprint.get("/open")
+    @public
+    @operation
+    async def anyone() -> str:
+        """Answer anyone."""
+        return "x"
+
+    async def limited(**more: Any) -> set[str]:
+        client = guarded(blueprint, **more).test_client()
+        paths = (await (await client.get("/openapi.json")).get_json())["paths"]
+        found = {path: operations["get"]["responses"].get("429") for path, operations in paths.items()}
+        assert all("Retry-After" in response["headers"] for response in found.values() if response is not None)
+        return {path for path, response in found.items() if response is not None}
+
+    async def verify(_key: str) -> None:
+        return None
+
+    assert await limited(authenticators=[APIKeyAuthenticator(verify)]) == {"/any", "/admin"}
+    assert await limited(authenticators=[]) == {"/admin"}
+    off = {"failed_attempts": None, "refused_requests": None}
+    assert await limited(authenticators=[APIKeyAuthenticator(verify)], settings=off) == set()
