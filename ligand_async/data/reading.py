@@ -6,6 +6,7 @@ the difference, the engine reads the rows without SQLAlchemy's session: see `rea
 
 from collections.abc import Callable, Collection, Container, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as member
 from functools import lru_cache, partial
 from typing import Any, Generic, Protocol, TypeVar, overload
 
@@ -13,10 +14,11 @@ from pydantic import BaseModel, TypeAdapter
 from sqlalchemy import BindParameter, Column, Row, Select, Table, bindparam, inspect, select
 from sqlalchemy.engine import Result
 from sqlalchemy.exc import MultipleResultsFound
+from sqlalchemy.ext.associationproxy import AssociationProxyInstance
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import (
     ColumnProperty,
-    InstrumentedAttribute,
+    CompositeProperty,
     Mapper,
     QueryableAttribute,
     RelationshipProperty,
@@ -27,6 +29,8 @@ from sqlalchemy.orm.strategy_options import _AbstractLoad  # what Load.options()
 from sqlalchemy.sql import ColumnElement
 
 from ligand_async.annotations import walk
+from ligand_async.data.attributes import expression_of, is_computed, property_of, proxy_of
+from ligand_async.data.schemas.loading import load_shown
 from ligand_async.data.unit import UnitSession
 from ligand_async.data.versions import origin_names, origin_of_row, remember_origin
 from ligand_async.errors import NotFound
@@ -143,7 +147,10 @@ async def _read_at_most(session: AsyncSession, statement: Select[Any], limit: in
 async def _read(session: AsyncSession, reading: "_Reading[S]", values: Mapping[str, Any]) -> list[S]:
     schema, mapper, statement = reading.schema, reading.mapper, reading.statement
     if reading.entities:
-        found = (await session.scalars(statement, values)).unique()
+        is_fresh = not len(session.sync_session.identity_map)
+        found = (await session.scalars(statement, values)).unique().all()
+        if not is_fresh:  # of an entity that was there, the statement does not load what is below a loaded relationship
+            await session.run_sync(load_shown, schema, found)
         return [_build_from(schema, entity, entity) for entity in found]
     rows = await read_rows(session, statement, values, plain=reading.is_plain)
     return [_build_from(schema, row, mapper) for row in rows]
@@ -332,13 +339,24 @@ def project(
     mapper = _entity_of(statement, schema)
     names = _attributes_of(mapper, schema, besides)
     more = origin_names(mapper) if with_origin else ()
-    if any(isinstance(mapper.attrs.get(name), RelationshipProperty) for name in names):
-        return _Projection(statement.options(*_loader_options(mapper, schema, more, besides)), entities=True)
+    if not all(_is_selectable(mapper, name) for name in names):
+        needs = _needs_of(mapper, schema, more, besides)
+        return _Projection(statement.options(*needs.options(mapper)), entities=True)
     chosen = sorted({*names, *more})
     columns = [getattr(mapper.class_, name).label(name) for name in chosen]
     narrowed = statement.with_only_columns(*columns, maintain_column_froms=True)
     is_plain = _is_alone(mapper) and all(_is_column_of(mapper, name) for name in chosen) and is_unmarked(statement)
     return _Projection(narrowed, entities=False, is_plain=is_plain)
+
+
+def _is_selectable(mapper: Mapper[Any], name: str) -> bool:
+    """Return whether an attribute can be selected as a column; of others the entity is loaded."""
+    if isinstance(mapper.attrs.get(name), ColumnProperty):
+        return True
+    mapped = property_of(mapper, name)
+    if mapped is not None:
+        return not isinstance(mapped, RelationshipProperty)
+    return expression_of(mapper, name) is not None
 
 
 def _is_alone(mapper: Mapper[Any]) -> bool:
@@ -397,13 +415,27 @@ def _attributes_of(mapper: Mapper[Any], schema: type[BaseModel], besides: Collec
     Raises:
         IntoNotPossible: The entity lacks some of them.
     """
-    attributes, missing = _names_read({*mapper.all_orm_descriptors.keys(), *besides}, schema)
+    attributes, missing = _names_read(_Readable(mapper, besides), schema)
     if missing:
         raise IntoNotPossible(
             f"{schema.__name__} has fields that {mapper.class_.__name__} lacks: {', '.join(sorted(missing))}; "
             "read the entity and build the schema from it by hand"
         )
     return {name: annotation for name, annotation in attributes.items() if name not in besides}
+
+
+@dataclass(frozen=True, slots=True)
+class _Readable:
+    """The names that can be read: attributes of a mapped class, its properties, and what is found elsewhere."""
+
+    mapper: Mapper[Any]
+    besides: Collection[str]
+
+    def __contains__(self, name: object) -> bool:
+        if not isinstance(name, str):
+            return False
+        is_mapped = name in self.mapper.all_orm_descriptors or name in self.besides
+        return is_mapped or is_computed(self.mapper, name)
 
 
 def _names_read(known: Container[str], schema: type[BaseModel]) -> tuple[dict[str, Any], list[str]]:
@@ -425,40 +457,103 @@ def _names_read(known: Container[str], schema: type[BaseModel]) -> tuple[dict[st
     return attributes, missing
 
 
-def _loader_options(
-    mapper: Mapper[Any],
-    schema: type[BaseModel],
-    more: Iterable[str] = (),
-    besides: Collection[str] = (),
-    within: tuple[type[BaseModel], ...] = (),
-) -> list[_AbstractLoad]:
-    """Return options that load a schema's columns and more, and its nested schemas by one more query each.
+@dataclass(slots=True)
+class _Needs:
+    """What is loaded of the rows of a class.
+
+    Attributes:
+        columns: The names of the columns.
+        is_whole: Whether all columns are loaded, because code in Python reads them.
+        related: The relationships, with what is loaded of their rows.
+    """
+
+    columns: set[str] = member(default_factory=set)
+    is_whole: bool = False
+    related: dict[str, "_Needs"] = member(default_factory=dict)
+
+    def add(self, mapper: Mapper[Any], name: str, annotation: Any, within: tuple[type[BaseModel], ...]) -> None:
+        """Add an attribute.
+
+        Args:
+            mapper: The mapper of the class.
+            name: The attribute.
+            annotation: What is made of it.
+            within: The schemas around it.
+
+        Raises:
+            IntoNotPossible: It cannot be loaded.
+        """
+        mapped = property_of(mapper, name)
+        match mapped:
+            case RelationshipProperty():
+                inner = self.related.setdefault(mapped.key, _Needs())
+                nested = _schema_within(annotation)
+                if nested is None:
+                    inner.is_whole = True
+                else:
+                    inner.add_schema(mapped.mapper, nested, (), within)
+            case CompositeProperty():
+                self.columns |= {part.key for part in mapped.props}
+            case ColumnProperty():
+                self.columns.add(mapped.key)
+            case _ if (proxy := _proxy_of(mapper, name)) is not None:
+                relationship = mapper.relationships[proxy.target_collection]
+                rows = self.related.setdefault(relationship.key, _Needs())
+                rows.add(relationship.mapper, proxy.value_attr, annotation, within)
+            case _:
+                self.is_whole = True
+
+    def add_schema(
+        self,
+        mapper: Mapper[Any],
+        schema: type[BaseModel],
+        besides: Collection[str] = (),
+        within: tuple[type[BaseModel], ...] = (),
+    ) -> None:
+        """Add the fields of a schema.
+
+        Raises:
+            IntoNotPossible: The entity lacks a field of the schema, or a schema holds itself.
+        """
+        if schema in within:
+            raise IntoNotPossible(
+                f"{schema.__name__} holds itself, and into= cannot know how deep; "
+                "load with selectinload(…, recursion_depth=…) and build the schema by hand"
+            )
+        for name, annotation in _attributes_of(mapper, schema, besides).items():
+            self.add(mapper, name, annotation, (*within, schema))
+
+    def options(self, mapper: Mapper[Any]) -> list[_AbstractLoad]:
+        """Return the options that load it: the columns, and each relationship by one more query."""
+        found: list[_AbstractLoad] = []
+        for name, inner in self.related.items():
+            option = selectinload(getattr(mapper.class_, name))
+            found.append(option.options(*inner.options(mapper.relationships[name].mapper)))
+        if self.columns and not self.is_whole:
+            # Not raiseload: a later reader of the same entity gets our own error, with its remedy.
+            found.append(load_only(*(getattr(mapper.class_, name) for name in sorted(self.columns))))
+        return found
+
+
+def _proxy_of(mapper: Mapper[Any], name: str) -> AssociationProxyInstance[Any] | None:
+    try:
+        return proxy_of(mapper, name)
+    except NotImplementedError as error:
+        raise IntoNotPossible(
+            f"{mapper.class_.__name__}.{name} is an association proxy of what is not a relationship; load the entity "
+            "with what it needs, and build the schema by hand"
+        ) from error
+
+
+def _needs_of(mapper: Mapper[Any], schema: type[BaseModel], more: Iterable[str], besides: Collection[str]) -> _Needs:
+    """Return what a schema needs of an entity, and more columns.
 
     Raises:
         IntoNotPossible: The entity lacks a field of the schema, or a schema holds itself.
     """
-    if schema in within:
-        raise IntoNotPossible(
-            f"{schema.__name__} holds itself, and into= cannot know how deep; "
-            "load with selectinload(…, recursion_depth=…) and build the schema by hand"
-        )
-    options: list[_AbstractLoad] = []
-    columns: list[InstrumentedAttribute[Any]] = [getattr(mapper.class_, name) for name in more]
-    for name, annotation in _attributes_of(mapper, schema, besides).items():
-        attribute = getattr(mapper.class_, name)
-        match mapper.attrs.get(name):
-            case RelationshipProperty() as relationship:
-                nested = _schema_within(annotation)
-                option = selectinload(attribute)
-                if nested is not None:
-                    option = option.options(*_loader_options(relationship.mapper, nested, within=(*within, schema)))
-                options.append(option)
-            case ColumnProperty():
-                columns.append(attribute)
-    if columns:
-        # Not raiseload: a later reader of the same entity gets our own error, with its remedy.
-        options.append(load_only(*columns))
-    return options
+    needs = _Needs(columns={*more})
+    needs.add_schema(mapper, schema, besides)
+    return needs
 
 
 def _schema_within(annotation: Any) -> type[BaseModel] | None:

@@ -5,10 +5,11 @@ from typing import Any
 
 from pydantic import BaseModel
 from sqlalchemy import select, tuple_
-from sqlalchemy.orm import Mapper, RelationshipProperty, Session, selectinload
+from sqlalchemy.orm import Mapper, Session, selectinload
 from sqlalchemy.orm.attributes import instance_state
 
 from ligand_async.annotations import walk
+from ligand_async.data.attributes import relationships_to
 from ligand_async.data.flushes import rows_of
 
 _AT_ONCE = 1_000  # keys in one statement
@@ -69,18 +70,33 @@ def _load_shown(
 ) -> None:
     fresh = [entity for entity in entities if (schema, id(entity)) not in seen]  # entities may refer to each other
     seen.update((schema, id(entity)) for entity in fresh)
-    by_class: dict[type[Any], list[Any]] = {}
-    for entity in fresh:
-        by_class.setdefault(type(entity), []).append(entity)
-    for model, own in by_class.items():
+    for model, own in _by_class(fresh).items():
         mapper: Mapper[Any] = model.__mapper__
         for name, field in schema.model_fields.items():
             source = field.validation_alias if isinstance(field.validation_alias, str) else name
-            relationship = mapper.attrs.get(source)
-            if not isinstance(relationship, RelationshipProperty) or relationship.lazy in _NOT_LOADED:
+            rows = own
+            for step in relationships_to(mapper, source):
+                rows = _load_step(session, step, rows)
+            if rows is own:
                 continue
-            load_missing(session, model, source, own)
-            rows = [row for entity in own if source in instance_state(entity).dict for row in rows_of(entity, source)]
             for part in walk(field.annotation):
                 if isinstance(part, type) and issubclass(part, BaseModel):
                     _load_shown(session, part, rows, seen)
+
+
+def _load_step(session: Session, name: str, entities: list[Any]) -> list[Any]:
+    """Load a relationship of entities where it is not loaded, and return its rows."""
+    rows = []
+    for model, own in _by_class(entities).items():
+        if model.__mapper__.relationships[name].lazy in _NOT_LOADED:
+            continue
+        load_missing(session, model, name, own)
+        rows += [row for entity in own if name in instance_state(entity).dict for row in rows_of(entity, name)]
+    return rows
+
+
+def _by_class(entities: Iterable[Any]) -> dict[type[Any], list[Any]]:
+    found: dict[type[Any], list[Any]] = {}
+    for entity in entities:
+        found.setdefault(type(entity), []).append(entity)
+    return found

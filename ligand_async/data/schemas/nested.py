@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Table
 from sqlalchemy.exc import NoReferenceError
 from sqlalchemy.ext.associationproxy import AssociationProxy
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import Mapper, RelationshipProperty
+from sqlalchemy.orm import CompositeProperty, Mapper, RelationshipProperty
 
 from ligand_async.annotations import members_of
 from ligand_async.data.flushes import unique_names_of
@@ -116,6 +116,11 @@ def _read_fields(schema: type[WriteSchema], model: Any) -> dict[str, Nested]:
             found[name] = _Reader(schema, name, one, mapped).read()
         elif column is not None:
             raise FieldNotWritable(schema, name, f"{model.__name__}.{name} is an SQL expression; {_BY_HAND}")
+        elif isinstance(mapped, CompositeProperty):
+            parts = ", ".join(part.key for part in mapped.props)
+            raise FieldNotWritable(
+                schema, name, f"{model.__name__}.{name} is a composite of {parts}; take these, or {_BY_HAND}"
+            )
         elif mapped is None and not _will_be_mapped(mapper, name):
             _check_attribute(schema, model, name)
     return found
