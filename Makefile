@@ -115,7 +115,8 @@ lint: tools  ## Check style, formatting and the direction of imports
 	@$(BIN)/lint-imports --no-logo
 
 types: tools  ## Check types, also those that the stubs of schemas hide
-	@$(BIN)/ligand --app $(APP) schemas stub --check
+	@for example in petstore invoices; do \
+	    $(BIN)/ligand --app examples.$$example.app:create_app schemas stub --check || exit; done
 	@$(BIN)/mypy
 	@$(BIN)/mypy $$(find examples -name '*.pyi' | sed 's/i$$//')
 

@@ -1,40 +1,21 @@
 """API keys: made, shown once, listed and revoked by the administrator of a tenant."""
 
 import secrets
-from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field
 from quart import Blueprint
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from examples.invoices.access import ADMIN, digest_of
 from examples.invoices.models import APIKey
-from examples.invoices.schemas import Text
+from examples.invoices.schemas import APIKeyCreate, APIKeyMade, APIKeyRead
 from examples.invoices.tenants import Tenant
-from ligand_async import CreateSchema, CursorParams, NotFound, Page, ReadSchema, operation, paginate, requires, tag
+from ligand_async import CursorParams, NotFound, Page, operation, paginate, requires, tag
 from ligand_async.data import one_or_404, utc_now
 
 # No key has this role, so that a stolen key cannot make others.
 keys = requires(ADMIN)(tag("API keys")(Blueprint("keys", __name__, url_prefix="/api-keys")))
-
-
-class APIKeyRead(ReadSchema, model=APIKey, include={"id", "name", "role", "created_at", "revoked_at"}):
-    """An API key, without the key itself."""
-
-
-class APIKeyMade(APIKeyRead, model=APIKey, include={"id", "name", "role", "created_at", "revoked_at"}):
-    """A new API key."""
-
-    key: Annotated[str, Field(description="Send it as `X-API-Key`. It is shown this once.")]
-
-
-class APIKeyCreate(CreateSchema, model=APIKey, include={"name", "role"}):
-    """What an API key is for, and the role of the program that has it."""
-
-    name: Annotated[Text, Field(max_length=100)]
-    role: Literal["clerk", "accountant"]
 
 
 def keys_of(tenant: Tenant) -> Select[APIKey]:

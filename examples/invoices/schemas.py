@@ -1,13 +1,13 @@
-"""Customers and invoices as JSON."""
+"""Customers, invoices and API keys as JSON."""
 
 from datetime import date
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import MISSING, BaseModel, Field, computed_field
 
-from examples.invoices.models import Customer, Invoice, Line, Pdf, Status, Tag
+from examples.invoices.models import APIKey, Customer, Invoice, Line, Pdf, Status, Tag
 from ligand_async import CreateSchema, PatchSchema, ReadSchema
 
 # PostgreSQL cannot store U+0000, so no text may hold it; the pattern documents that for clients.
@@ -111,3 +111,20 @@ class Total(BaseModel):
     amount: Decimal
     currency: str
     rate: Decimal
+
+
+class APIKeyRead(ReadSchema, model=APIKey, include={"id", "name", "role", "created_at", "revoked_at"}):
+    """An API key, without the key itself."""
+
+
+class APIKeyMade(APIKeyRead):
+    """A new API key."""
+
+    key: Annotated[str, Field(description="Send it as `X-API-Key`. It is shown this once.")]
+
+
+class APIKeyCreate(CreateSchema, model=APIKey, include={"name", "role"}):
+    """What an API key is for, and the role of the program that has it."""
+
+    name: Annotated[Text, Field(max_length=100)]
+    role: Literal["clerk", "accountant"]

@@ -22,4 +22,4 @@ def test_the_guide_names_each_file() -> None:
     there = {path.name for path in (ROOT / "examples" / "invoices").iterdir()} - {"__init__.py", "__pycache__"}
 
     assert there - named == set()
-    assert {name for name in named if name.endswith((".py", ".json"))} - there == set()
+    assert {name for name in named if name.endswith((".py", ".pyi", ".json"))} - there == set()
