@@ -45,7 +45,7 @@ async def check_customers(rows: Sequence[InvoiceCreate], mine: Invoices) -> None
     Raises:
         BrokenReference: It names each such row.
     """
-    known = await mine.known_customers([row.customer_id for row in rows])
+    known = await mine.known_customers({row.customer_id for row in rows})
     errors = [
         InvalidPart("there is no such customer", code="reference", pointer=f"/{index}/customer_id")
         for index, row in enumerate(rows)
@@ -61,7 +61,7 @@ async def check_numbers(rows: Sequence[InvoiceCreate], mine: Invoices) -> None:
     Raises:
         AlreadyExists: It names each such row.
     """
-    taken = await mine.known_numbers([row.number for row in rows])
+    taken = await mine.known_numbers({row.number for row in rows})
     errors = []
     for index, row in enumerate(rows):
         if row.number in taken:

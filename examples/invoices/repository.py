@@ -1,6 +1,6 @@
 """The invoices of one tenant: what the operations ask the database for."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Annotated
 from uuid import UUID
 
@@ -59,7 +59,7 @@ class Invoices:
         Raises:
             NotFound: The tenant has no such customer.
         """
-        if not await self.known_customers([data.customer_id]):
+        if not await self.known_customers({data.customer_id}):
             raise NotFound("there is no such customer")
         invoice = self.draw_up(data)
         await self.session.flush()
@@ -82,7 +82,7 @@ class Invoices:
             NotFound: The tenant has no such customer.
         """
         check_status(invoice, {Status.DRAFT})
-        if not await self.known_customers([data.customer_id]):
+        if not await self.known_customers({data.customer_id}):
             raise NotFound("there is no such customer")
         await data.load(self.session, invoice)
         data.replace(invoice)
@@ -117,12 +117,12 @@ class Invoices:
         await self.session.flush()
         await self.tell("tagged", invoice)
 
-    async def known_customers(self, ids: Sequence[UUID]) -> set[UUID]:
+    async def known_customers(self, ids: Collection[UUID]) -> set[UUID]:
         """Return those of the ids that are customers of the tenant: one of another tenant does not exist."""
         found = select(Customer.id).where(Customer.id.in_(ids), Customer.tenant == self.tenant)
         return set(await self.session.scalars(found))
 
-    async def known_numbers(self, numbers: Sequence[str]) -> set[str]:
+    async def known_numbers(self, numbers: Collection[str]) -> set[str]:
         """Return those of the numbers that invoices of the tenant have."""
         found = select(Invoice.number).where(Invoice.number.in_(numbers), Invoice.tenant == self.tenant)
         return set(await self.session.scalars(found))
