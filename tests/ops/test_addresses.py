@@ -80,7 +80,7 @@ def test_both_families_have_one_port() -> None:
     port = alone.port
     alone.close()
 
-    both = open_listeners([Address("0.0.0.0", port), Address("::", port)])
+    both = open_listeners([Address("0.0.0.0", port), Address("::", port)])  # noqa: S104  # any address is what is tested
     assert [one.port for one in both] == [port, port]
     for one in both:
         one.close()
