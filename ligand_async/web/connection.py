@@ -69,6 +69,7 @@ class HTTPConnection(ASGIHTTPConnection):
     def __init__(self, app: Quart, scope: Any) -> None:
         super().__init__(app, scope)
         self._receiver: asyncio.Task[None] | None = None
+        self._is_pulled = False
         self._has_left = False  # the client, or nothing more can be received
         self._is_watched = False
         self._sending: float | None = None  # seconds for the response that is being sent, before it is watched
@@ -85,7 +86,7 @@ class HTTPConnection(ASGIHTTPConnection):
         self._task = require_task()
         self._request = request = self._create_request_from_scope(send)
         if isinstance(request.body, StreamedBody):
-            request.body.begin = self.receive
+            request.body.begin, request.body.pull = self.receive, self._pull
         else:
             self.receive()
         watch: Watch = self.app.watch  # type: ignore[attr-defined]  # of LigandQuart, which is above this file
@@ -109,13 +110,13 @@ class HTTPConnection(ASGIHTTPConnection):
             self._limit.cancel()
         if self._has_left or self._timed_out:
             self._task.uncancel()
-        elif self._receiver is not None:
+        if self._receiver is not None and not self._receiver.done():
             self._receiver.remove_done_callback(self._leave)
             self._receiver.cancel()
 
     def receive(self) -> None:
         """Begin to receive the body, and then to wait for the client's leaving."""
-        if self._receiver is None:
+        if self._receiver is None and not self._is_pulled:
             self._receiver = asyncio.create_task(self.handle_messages(self._request, self._receive))
             self._receiver.add_done_callback(self._leave)
 
@@ -135,6 +136,26 @@ class HTTPConnection(ASGIHTTPConnection):
         if not self._has_left:
             self._timed_out = True
             self._task.cancel()
+
+    async def _pull(self) -> None:
+        """Receive the whole body in the task that wants it, unless it is received already."""
+        if self._receiver is not None or self._is_pulled:
+            return
+        body = self._request.body
+        self._is_pulled, is_whole = True, False
+        try:
+            while not (is_whole or body._complete.is_set()):  # it may have become too large
+                message = await self._receive()
+                if message["type"] == "http.disconnect":
+                    self._leave(None)
+                    await asyncio.get_running_loop().create_future()  # until the request is cancelled, which is now
+                body.append(message.get("body", b""))
+                is_whole = not message.get("more_body", False)
+            body.set_complete()
+        finally:
+            self._is_pulled = False
+            if not self._has_left and (self._is_watched or not is_whole):
+                self.receive()  # the rest, and the client's leaving
 
     async def handle_messages(self, request: Request, receive: Any) -> None:
         """Pass the body on as it comes; Quart's does not wait for a handler that takes it in parts."""

@@ -16,7 +16,7 @@ Quart reads some malformed bodies without an error. Ours are problems, for opera
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, cast
@@ -28,12 +28,13 @@ from quart.formparser import FormDataParser
 from quart.wrappers.base import BaseRequestWebsocket
 from quart.wrappers.request import Body
 from werkzeug.datastructures import Headers, MultiDict
+from werkzeug.exceptions import RequestTimeout
 from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData, State
 
 from ligand_async.context import service_of
 from ligand_async.errors import ContentTooLarge, MalformedBody, Problem
-from ligand_async.tasks import this_app
+from ligand_async.tasks import TimeLimit, this_app
 from ligand_async.web.body import MULTIPART, check_encoding, scan
 
 _HEAD_BYTES = 1024  # of one part of a form: a name, a file name and a media type
@@ -46,6 +47,13 @@ class StreamedBody(Body):
 
     room: asyncio.Event | None = None  # of a body that is taken in parts
     begin: Callable[[], None] | None = None  # begins to receive it, if that has not begun
+    pull: Callable[[], Awaitable[None]] | None = None  # receives it in this task, if nothing else does
+
+    async def receive(self) -> bytes:
+        """Return the whole body; it is received in this task, if nothing else does."""
+        if self.pull is not None and not self._complete.is_set():
+            await self.pull()
+        return cast(bytes, await self)
 
     def __await__(self) -> Generator[Any, None, Any]:
         if self.begin is not None:
@@ -108,11 +116,24 @@ class StrictRequest(Request):
 
         Raises:
             UnsupportedMediaType: It is compressed.
+            RequestTimeout: It did not come within the setting `body_timeout`.
             MalformedBody: It was asked for as text and is not UTF-8.
         """
         check_encoding(self)
+        body = self.body
         try:
-            return await super().get_data(cache, as_text, parse_form_data)
+            if parse_form_data or not isinstance(body, StreamedBody):
+                return await super().get_data(cache, as_text, parse_form_data)
+            if self.body_timeout is None:
+                data = await body.receive()
+            else:
+                async with TimeLimit.after(self.body_timeout):
+                    data = await body.receive()
+            if not cache:
+                body.clear()
+            return data.decode() if as_text else data
+        except TimeoutError as error:
+            raise RequestTimeout from error
         except UnicodeDecodeError:
             raise MalformedBody("the body is not UTF-8") from None  # the error holds the body
 
