@@ -20,7 +20,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import FloatConverter, IntegerConverter, RequestRedirect
 
 from ligand_async.auth import AccessError
-from ligand_async.context import request_state
+from ligand_async.context import request_state, request_state_var
 from ligand_async.draining import begin_draining, draining_of
 from ligand_async.marks import access_mark, note_registered
 from ligand_async.signals import (
@@ -120,11 +120,16 @@ class LigandQuart(Dispatch):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one scope of the ASGI server; requests pass the guard first."""
-        if scope["type"] in {"http", "websocket"}:
-            app_var.set(self)  # a streamed body is made when Quart has popped its contexts
-            await self.guard.serve(super().__call__, scope, receive, send)  # which error trackers patch
-        else:
+        if scope["type"] not in {"http", "websocket"}:
             await self.asgi_app(scope, receive, send)
+        elif request_state_var.get() is None:
+            await self._serve(scope, receive, send)
+        else:  # inside another request: what this one sets stays its own
+            await asyncio.create_task(self._serve(scope, receive, send))
+
+    async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
+        app_var.set(self)  # a streamed body is made when Quart has popped its contexts
+        await self.guard.serve(super().__call__, scope, receive, send)  # which error trackers patch
 
     def signal(self, name: str) -> Signal:
         """Return a signal of the service's own, sent and heard for this app: `Signal(name)` is the same for all."""

@@ -5,6 +5,7 @@ Each story is told with a stock `Quart` and with ours; what it notes must be the
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -135,15 +136,20 @@ async def leave_a_stream(app: Quart, log: Log) -> None:
         await asyncio.sleep(0.3)
 
 
+own_var: ContextVar[str] = ContextVar("own")
+
+
 async def call_oneself(app: Quart, log: Log) -> None:
     """A request inside another one, in the same task, leaves the outer one as it was."""
 
     async def inner() -> str:
         g.inner = True
         session["inner"] = True
+        own_var.set("inner")
         return f"inner {request.path}"
 
     async def outer() -> str:
+        own_var.set("outer")
         sent: list[Any] = []
         received = [{"type": "http.request", "body": b"", "more_body": False}]
 
@@ -157,6 +163,7 @@ async def call_oneself(app: Quart, log: Log) -> None:
         scope.pop("_quart._preserve_context", None)
         await app(scope, receive, send)
         body = b"".join(message.get("body", b"") for message in sent).decode()
+        log.append(own_var.get())
         return f"{body}, outer {request.path} {request.endpoint} {'inner' in session}"
 
     app.add_url_rule("/inner", "inner", public(inner))
