@@ -483,7 +483,7 @@ class _Connection:
         self.is_closing = True
         self._connections.idle.pop(self, None)
         self._stop_timer()
-        if not self.transport.can_write_eof():  # TLS
+        if self.transport.is_closing() or not self.transport.can_write_eof():  # TLS
             self._close_transport()
         else:
             with contextlib.suppress(OSError):

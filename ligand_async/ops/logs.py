@@ -159,8 +159,8 @@ class AccessLog:
         self.app = app
 
     async def __call__(self, scope: Any, receive: _Receive, send: _Send) -> None:
-        """Serve a request and write its line, whatever becomes of it."""
-        if scope["type"] not in {"http", "websocket"}:
+        """Serve a request and write its line, whatever becomes of it; nothing is done where nobody writes it."""
+        if scope["type"] not in {"http", "websocket"} or not logger.isEnabledFor(logging.INFO):
             await self.app(scope, receive, send)
             return
         method = scope.get("method", "GET")  # a websocket begins as one

@@ -206,7 +206,7 @@ class PlainHTTP1(asyncio.Protocol):
 
     def pause(self) -> None:
         """Let the client wait."""
-        if not self._is_paused:
+        if not self._is_paused and not self.connection.transport.is_closing():
             self._is_paused = True
             self.connection.transport.pause_reading()
 
@@ -216,7 +216,7 @@ class PlainHTTP1(asyncio.Protocol):
             self._resume()
 
     def _resume(self) -> None:
-        if self._is_paused:
+        if self._is_paused and not self.connection.transport.is_closing():
             self._is_paused = False
             self.connection.transport.resume_reading()
 
@@ -415,7 +415,7 @@ class _PlainStream:
             RuntimeError: The messages are not a response.
             ValueError: Its head cannot be written.
         """
-        if self._gone or self._connection.is_closing:
+        if self._is_cut():
             await asyncio.sleep(0)  # or an app that only sends would never hear of it
             return
         kind = message["type"]
@@ -426,6 +426,10 @@ class _PlainStream:
             await self._write(bytes(message.get("body", b"")), is_last=is_last)
         else:
             raise RuntimeError(f"{kind} is not expected {'after' if self.ended else 'at this point of'} the response")
+
+    def _is_cut(self) -> bool:
+        # uvloop raises an error where something is written to a connection that has ended.
+        return self._gone or self._connection.is_closing or self._connection.transport.is_closing()
 
     def _start(self, status: int, headers: Any) -> None:
         """Make the head, which is written with the first part of the body, or in the next turn of the loop."""
@@ -472,7 +476,7 @@ class _PlainStream:
         return self._head + (b"\r\n\r\n" if self.keep else b"\r\nconnection: close\r\n\r\n")
 
     def _flush(self) -> None:
-        if not self._gone and not self._connection.is_closing:
+        if not self._is_cut():
             self._connection.transport.write(self._end_head(is_last=False))
 
     async def _write(self, body: bytes, *, is_last: bool) -> None:
@@ -501,7 +505,7 @@ class _PlainStream:
     def refuse(self, status: int) -> None:
         """Answer in the place of an app that has not begun to."""
         self.keep = False
-        if self._begun or self.ended or self._connection.is_closing:
+        if self._begun or self.ended or self._is_cut():
             return
         if self._flushing is not None:
             self._flushing.cancel()

@@ -172,6 +172,8 @@ async def send_pieces(port: int, pieces: Sequence[bytes]) -> Outcome:
     try:
         with contextlib.suppress(ConnectionError):
             for piece in pieces:
+                if writer.is_closing():
+                    break
                 writer.write(piece)
                 await asyncio.sleep(0.01 if len(pieces) > 1 else 0)
         try:
@@ -210,10 +212,12 @@ async def compare(
     ):
 
         async def send(pieces: tuple[bytes, ...]) -> None:
-            async with slots:
-                first, second = await asyncio.gather(send_pieces(plain, pieces), send_pieces(other, pieces))
-            if first != second:
-                differing.append((pieces, first, second))
+            for _ in range(3):  # on a busy machine a piece may come too late, which is chance
+                async with slots:
+                    first, second = await asyncio.gather(send_pieces(plain, pieces), send_pieces(other, pieces))
+                if first == second:
+                    return
+            differing.append((pieces, first, second))
 
         async with asyncio.TaskGroup() as group:
             for _ in range(count):

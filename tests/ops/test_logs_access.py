@@ -97,3 +97,20 @@ async def test_stream_is_counted_to_its_end(caplog: pytest.LogCaptureFixture) ->
 def test_path_is_printable_and_short(raw: bytes, path: str) -> None:
     """Row 60: whatever a client sends as a path, it ends no line and holds no password."""
     assert path_of({"raw_path": raw}) == path
+
+
+async def test_line_that_nobody_writes_is_not_made(caplog: pytest.LogCaptureFixture) -> None:
+    """Where the access log is off, the app gets the server's own functions."""
+    seen: list[Any] = []
+
+    async def receive() -> Any: ...
+
+    async def send(message: Any) -> None: ...
+
+    async def app(scope: Any, *functions: Any) -> None:
+        seen.extend(functions)
+
+    with caplog.at_level(logging.WARNING, logger="ligand_async.ops.access"):
+        await AccessLog(app)(SCOPE, receive, send)
+
+    assert seen == [receive, send]

@@ -33,10 +33,6 @@ def _is_unread(plain: Outcome, other: Outcome) -> bool:
     return [*before, last.replace(b"connection: close\r\n", b"")] == _answers(other)
 
 
-def _depends_on_time(plain: Outcome, other: Outcome) -> bool:
-    return any(b'"path": "/early"' in answer for answer in _answers(plain) + _answers(other))
-
-
 DIFFERENCES: dict[str, Callable[[Outcome, Outcome], bool]] = {
     # RFC 9112 section 9.6: what follows the last request of a connection is not read. h11 answers it with a 400,
     # even in the place of the response that the last request is waiting for.
@@ -45,8 +41,6 @@ DIFFERENCES: dict[str, Callable[[Outcome, Outcome], bool]] = {
     "a response that is longer than its Content-Length": _is_too_long,
     # Both close the connection; h11 cannot say so.
     "a response before the request's body has arrived": _is_unread,
-    # As above, and the body arrives in pieces: whether it is there in time is chance with both.
-    "the same, in pieces": _depends_on_time,
 }
 
 
