@@ -122,6 +122,9 @@ _OPTIONAL_EXPONENT = r"(?:[eE][+-]?[0-9]+)?"
 _RESERVED_NAMES = frozenset({"InvalidPart", "Problem"})
 
 
+_JSON = frozenset({str, int, bool, type(None)})
+
+
 class SchemaGenerator(GenerateJsonSchema):
     """Makes schemas that client generators read well.
 
@@ -189,6 +192,10 @@ class SchemaGenerator(GenerateJsonSchema):
         if described.get("default", ...) is None:
             del described["default"]
         return described
+
+    def encode_default(self, dft: Any) -> Any:
+        """Write a default; pydantic makes an adapter for each, also for what is JSON already."""
+        return dft if type(dft) in _JSON else super().encode_default(dft)
 
     def field_is_required(
         self, field: core_schema.ModelField | core_schema.DataclassField | core_schema.TypedDictField, total: bool

@@ -10,11 +10,12 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from quart import got_websocket_exception
 from quart.ctx import WebsocketContext
 from quart.globals import websocket_ctx
+from quart.routing import QuartRule
 from quart.signals import websocket_tearing_down
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import FloatConverter, IntegerConverter, RequestRedirect
@@ -45,6 +46,24 @@ _WhileServing = TypeVar("_WhileServing", bound=Callable[[], AsyncGenerator[None]
 _STOP_SECONDS = 30.0  # for an app that runs without a server, to stop
 
 
+class _Rule(QuartRule):
+    """A rule that compiles the functions that build its URLs when the first URL is built.
+
+    werkzeug 3.1 compiles both when a rule is added, which takes longer than all else that it takes to make an app.
+    """
+
+    def _compile_builder(self, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        compile_now = super()._compile_builder
+        name = "_build_unknown" if append_unknown else "_build"
+
+        def build(rule: "_Rule", **values: Any) -> tuple[str, str]:
+            builder = compile_now(append_unknown).__get__(rule, None)
+            setattr(rule, name, builder)
+            return cast(tuple[str, str], builder(**values))
+
+        return build
+
+
 class LigandQuart(Dispatch):
     """A `quart.Quart` whose requests pass the guard, end at their deadline and always get a response.
 
@@ -60,6 +79,7 @@ class LigandQuart(Dispatch):
     guard: Guard
     _registering = 0  # calls of `register_blueprint` that run
     _resumed: tuple[int, str | None] = (0, None)  # the number of blueprints when one returned, and which goes on
+    url_rule_class = _Rule  # type: ignore[assignment]  # as Quart does
     asgi_http_class = HTTPConnection
     asgi_websocket_class = WebsocketConnection
     websocket_class = LigandWebsocket

@@ -14,6 +14,7 @@ from quart.views import MethodView
 from quart_schema import hide, operation_id
 from sqlalchemy.ext.asyncio import AsyncSession
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import BuildError
 
 from ligand_async import Conflict, NotFound, Principal, operation, public
 from ligand_async.context import current_operation_id, request_state
@@ -433,3 +434,32 @@ async def test_websocket_that_receives_slowly(monkeypatch: pytest.MonkeyPatch) -
 
     assert (len(received), set(received)) == (20, {"x" * 400})
     assert taken < 26
+
+
+async def test_urls_are_those_of_quart() -> None:
+    """Converters, defaults, arguments that a rule does not have, and one that is missing; again and again."""
+    ours, stock = app_of(("GET", "/", plain)), Quart(__name__, static_folder=None)
+    for app in (ours, stock):
+        app.add_url_rule("/<int:number>/<path:rest>", "one", plain)
+        app.add_url_rule("/pages/", "pages", plain, defaults={"page": 1})
+        app.add_url_rule("/pages/<int:page>", "pages", plain)
+        app.add_url_rule("/ä b/<name>", "text", plain)
+    built = []
+    for app in (ours, stock):
+        async with app.test_request_context("/"):
+            urls = [
+                app.url_for(*arguments, **values)
+                for _ in range(2)
+                for arguments, values in (
+                    (("one",), {"number": 7, "rest": "a/b c"}),
+                    (("one",), {"number": 7, "rest": "x", "more": ["1", "ü"], "_anchor": "top"}),
+                    (("pages",), {"page": 1}),
+                    (("pages",), {"page": 2, "size": 5}),
+                    (("text",), {"name": "ö/?"}),
+                )
+            ]
+            with pytest.raises(BuildError):
+                app.url_for("one", number=7)
+        built.append(urls)
+
+    assert built[0] == built[1]

@@ -206,6 +206,13 @@ async def test_redirect_of_a_websocket() -> None:
     assert refused.value.response.headers["Location"] == "ws://evil.example/talk/"
 
 
+def test_compile_builder() -> None:
+    """werkzeug compiles the functions that build the URLs of a rule before anybody asks for one."""
+    app = app_of(hello)
+    [rule] = app.url_map.iter_rules()
+    assert rule._build.__func__.__code__.co_filename == "<werkzeug routing>"  # type: ignore[attr-defined]  # a method
+
+
 async def test_make_default_options_response() -> None:
     """OPTIONS is answered with 200 and an empty page."""
     response = await answer_of(app_of(hello), method="OPTIONS")
