@@ -36,6 +36,9 @@ class Authority:
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = self._builder(self._name, self._key).add_extension(x509.BasicConstraints(True, None), critical=True)
         usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
+        # From Python 3.13 on a client asks for the identifiers (RFC 5280 sections 4.2.1.1 and 4.2.1.2).
+        identifier = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
+        builder = builder.add_extension(identifier, critical=False)
         self._root = builder.add_extension(usage, critical=True).sign(self._key, hashes.SHA256())
         self.root = directory / "root.pem"
         self.root.write_bytes(self._root.public_bytes(serialization.Encoding.PEM))
@@ -62,6 +65,8 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         builder = self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key)
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = builder.add_extension(identifier, critical=False)
         certificate = builder.sign(self._key, hashes.SHA256())
         encryption = (
             serialization.BestAvailableEncryption(password.encode()) if password else serialization.NoEncryption()
