@@ -34,18 +34,18 @@ def agree_on(address: str, url: str, *, uds: Path | None = None) -> None:
     assert ask(address, "/openapi.json", uds=uds).json()["servers"][0]["url"] == url
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize(
-    ("arguments", "variables", "host"),
+    ("arguments", "variables", "host", "workers"),
     [
-        (["--port", "PORT"], {}, "127.0.0.1"),
-        (["--port", "PORT"], {"PORT": "9"}, "127.0.0.1"),
-        ([], {"PORT": "PORT"}, "127.0.0.1"),
-        (["--host", "0.0.0.0"], {"LIGAND_PORT": "PORT"}, "127.0.0.1"),  # noqa: S104  (all addresses have this one)
-        (["--host", "::1", "--port", "PORT"], {}, "[::1]"),
-        (["--bind", "localhost:PORT", "--bind", "[::1]:0"], {"PORT": "9"}, "localhost"),
-        (["--port", "0"], {}, "127.0.0.1"),
-        (["--bind", "127.0.0.1:0"], {"PORT": "9"}, "127.0.0.1"),
+        (["--port", "PORT"], {}, "127.0.0.1", "1"),
+        (["--port", "PORT"], {"PORT": "9"}, "127.0.0.1", "2"),
+        ([], {"PORT": "PORT"}, "127.0.0.1", "2"),
+        (["--host", "0.0.0.0"], {"LIGAND_PORT": "PORT"}, "127.0.0.1", "1"),  # noqa: S104  (all addresses have this one)
+        (["--host", "::1", "--port", "PORT"], {}, "[::1]", "1"),
+        (["--bind", "localhost:PORT", "--bind", "[::1]:0"], {"PORT": "9"}, "localhost", "1"),
+        (["--port", "0"], {}, "127.0.0.1", "1"),
+        (["--port", "0"], {"PORT": "9"}, "127.0.0.1", "2"),
+        (["--bind", "127.0.0.1:0"], {"PORT": "9"}, "127.0.0.1", "1"),
     ],
 )
 def test_port_url_and_issuer_agree(

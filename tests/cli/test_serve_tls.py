@@ -127,16 +127,16 @@ def test_certificate_is_renewed(workers: str, authority: Authority, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"),
+    ("change", "reason", "workers"),
     [
-        ("mismatch", "tls.crt) and LIGAND_TLS_KEY (tls.key): the key is not that of the certificate"),
-        ("missing", "LIGAND_TLS_CERTIFICATE names tls.crt, which cannot be read: No such file or directory"),
-        ("directory", "LIGAND_TLS_KEY names tls.key, which cannot be read: Is a directory"),
-        ("text", "there is no certificate with its key in PEM"),
-        ("encrypted", "the key is encrypted; write it without a password"),
+        ("mismatch", "tls.crt) and LIGAND_TLS_KEY (tls.key): the key is not that of the certificate", "1"),
+        ("mismatch", "tls.crt) and LIGAND_TLS_KEY (tls.key): the key is not that of the certificate", "2"),
+        ("missing", "LIGAND_TLS_CERTIFICATE names tls.crt, which cannot be read: No such file or directory", "1"),
+        ("directory", "LIGAND_TLS_KEY names tls.key, which cannot be read: Is a directory", "1"),
+        ("text", "there is no certificate with its key in PEM", "1"),
+        ("encrypted", "the key is encrypted; write it without a password", "1"),
     ],
 )
-@pytest.mark.parametrize("workers", ["1", "2"])
 def test_wrong_files(change: str, reason: str, workers: str, authority: Authority, tmp_path: Path) -> None:
     """Files that cannot be used are named with the reason, in one line, with the exit code of a failed start."""
     files = authority.issue("localhost", password="secret" if change == "encrypted" else None)
