@@ -166,11 +166,9 @@ def get_token(
         return token
 
 
-def wait_until_live(
-    address: str, process: "subprocess.Popen[bytes]", log: Path, *, seconds: float = START_TIMEOUT
-) -> None:
+def wait_until_live(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     """Wait until the service answers."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()
         try:
@@ -178,7 +176,7 @@ def wait_until_live(
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.05)
-    raise AssertionError(f"no answer within {seconds} s:\n{log.read_text()}")
+    raise AssertionError(f"no answer within {START_TIMEOUT} s:\n{log.read_text()}")
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ligand_async.tasks import Cooldown, SingleFlight, TimeLimit
+from ligand_async.tasks import Cooldown, Deadline, SingleFlight, TimeLimit
 
 
 class Work:
@@ -20,6 +20,19 @@ class Work:
         self.started += 1
         await self.release.wait()
         return self.started
+
+
+async def test_what_work_waits_for_has_the_time_that_is_left() -> None:
+    """A deadline bounds what the work waits for; not in a commit, and not once the response has begun."""
+    deadline = Deadline(5.0)
+    left = deadline.seconds_left
+    assert left is not None
+    assert 4 < left <= 5
+    with deadline.commit():
+        assert deadline.seconds_left is None
+    assert deadline.seconds_left is not None
+    deadline.release()
+    assert deadline.seconds_left is None
 
 
 async def test_callers_share_one_flight() -> None:

@@ -40,6 +40,7 @@ def create_slow_app() -> Quart:
         *VIEWS,
         request_timeout=float(os.environ["REQUEST_TIMEOUT"]),
         grace_period=float(os.environ["GRACE_PERIOD"]),
+        drain_delay=float(os.environ.get("DRAIN_DELAY", "0")),
         database_pool_size=2,
     )
     app.before_serving(db.create_tables)

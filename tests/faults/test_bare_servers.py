@@ -77,7 +77,7 @@ class Bare:
         """Serve, and kill at the end what still runs: the server and its workers."""
         server = self.start(directory)
         try:
-            wait_until_live(server.address, server.process, server.log, seconds=60)
+            wait_until_live(server.address, server.process, server.log)
             yield server
         finally:
             end_group(server)

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from quart import Response
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from ligand_async import operation
@@ -17,7 +18,7 @@ from tests.database_proxies import proxied
 from tests.faults.database_service import PATH, VIEWS
 from tests.http import PROBLEM, WireReply, exchange_now, request
 from tests.servers import Launched, launched
-from tests.services import Item, count_items, make_service, running
+from tests.services import Item, count_items, db, make_service, running
 
 ASLEEP = text("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep%'")
 
@@ -89,6 +90,34 @@ async def test_deadline_costs_no_round_trip(postgres_url: str) -> None:
                 return counts[2:]
 
     assert await count_messages(5.0) == await count_messages(60.0)
+
+
+async def test_stream_outlives_the_deadline(database_url: str) -> None:
+    """A stream that has begun, and a background task, use the database after the deadline of their request."""
+    done = asyncio.Event()
+
+    async def work_late() -> None:
+        await asyncio.sleep(0.5)
+        async with db.transaction() as session:
+            session.add(Item(name="late"))
+        done.set()
+
+    async def send_late() -> Response:
+        app.add_background_task(work_late)
+
+        async def parts() -> AsyncIterator[str]:
+            yield "counted "
+            await asyncio.sleep(0.7)
+            async with db.read(mode="snapshot") as session:
+                yield str(await session.scalar(select(func.count()).select_from(Item)))
+
+        return Response(parts())
+
+    app = make_service(database_url, ("GET", "/late", send_late), request_timeout=0.3)
+    async with running(app) as client:
+        response = await client.get("/late")
+        assert await response.get_data(as_text=True) == "counted 1"
+        assert done.is_set()
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

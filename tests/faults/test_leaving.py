@@ -1,5 +1,8 @@
 """FAULTS 114, 115, 116, 158, 161, 163 to 165: how a service leaves, by real signals on real processes."""
 
+import asyncio
+import itertools
+import json
 import os
 import re
 import signal
@@ -15,7 +18,9 @@ from typing import Any
 
 import pytest
 from hpack import Encoder
+from sqlalchemy import select
 
+from tests.faults.database_service import PATH as SLOW
 from tests.faults.floods import (
     BUSY,
     PREFACE,
@@ -27,6 +32,7 @@ from tests.faults.floods import (
 )
 from tests.http import PROBLEM, WireReply, exchange_now, request
 from tests.servers import LIGAND, ROOT, Launched, launched
+from tests.services import Item, db, make_service, running
 
 FORCED = 3
 SPARE = 1.0  # seconds, for a machine that is busy with other tests
@@ -356,6 +362,62 @@ def ask_on_and_on(server: Launched, stop: threading.Event, answered: list[int], 
         if b"connection: close" in received:
             connection.close()
             connection = None
+
+
+@pytest.mark.parametrize("drain_delay", ["0", "0.5"])
+@pytest.mark.extended
+async def test_nothing_committed_goes_unanswered(database_url: str, tmp_path: Path, drain_delay: str) -> None:
+    """Row 164: each row that is there after a stop under load belongs to a 201 that its client has read."""
+    answered: list[str] = []
+    stop = threading.Event()
+    variables = {"DATABASE_URL": database_url, "REQUEST_TIMEOUT": "10", "GRACE_PERIOD": "5", "DRAIN_DELAY": drain_delay}
+
+    def load_and_stop() -> int:
+        with launched(SLOW, tmp_path, variables) as server:
+            clients = [threading.Thread(target=add_items, args=(server, number, stop, answered)) for number in range(8)]
+            for client in clients:
+                client.start()
+            for _ in range(200):
+                if len(answered) > 20:
+                    break
+                time.sleep(0.1)
+            server.process.send_signal(signal.SIGTERM)
+            code = server.process.wait(15)
+            stop.set()
+            for client in clients:
+                client.join()
+        return code
+
+    code = await asyncio.to_thread(load_and_stop)
+    async with running(make_service(database_url)), db.read() as session:
+        stored = set(await session.scalars(select(Item.name)))
+
+    assert stored == set(answered)
+    assert len(answered) > 20
+    assert code == 0
+
+
+def add_items(server: Launched, number: int, stop: threading.Event, answered: list[str]) -> None:
+    """Post over a connection that is kept while it lasts, and note what was answered."""
+    connection: socket.socket | None = None
+    for count in itertools.count():
+        if stop.is_set():
+            return
+        name = f"{number} {count}"
+        try:
+            connection = connection or connect(server.address)
+            body = json.dumps({"name": name}).encode()
+            connection.sendall(request("POST", "/items", "Content-Type: application/json", body=body))
+            received = connection.recv(4096)
+        except OSError:
+            received = b""
+        if received.startswith(b"HTTP/1.1 201 "):
+            answered.append(name)
+        if connection is not None and (not received or b"connection: close" in received):
+            connection.close()
+            connection = None
+        if not received:
+            time.sleep(0.02)
 
 
 @pytest.mark.extended
