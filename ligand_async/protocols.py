@@ -15,7 +15,7 @@ class CheckFailed(Exception):
 
 
 class HealthCheck(Protocol):
-    """A check that the service must pass in order to be ready."""
+    """A check that the service must pass in order to be ready. It may have a `timeout`, in seconds."""
 
     name: str
 

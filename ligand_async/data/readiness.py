@@ -13,6 +13,7 @@ from ligand_async.protocols import CheckFailed
 from ligand_async.settings import Settings
 
 _REMEDY = "run `ligand db upgrade`"
+_DATABASE_TIMEOUT = 1.0  # seconds
 
 
 class _Migrated(Protocol):
@@ -85,6 +86,7 @@ class SchemaCheck:
     """
 
     name = "migrations"
+    timeout = 10.0  # seconds, because the first look imports Alembic and reads the migrations
 
     def __init__(
         self, probe: Callable[[], AsyncEngine], database: _Migrated, settings: Settings, root_path: str
@@ -103,9 +105,10 @@ class SchemaCheck:
             CheckFailed: Migrations or tables are missing.
             MigrationError: The migrations cannot be read.
             SQLAlchemyError: The database does not answer.
+            TimeoutError: It does not answer within a second.
         """
         history = await self._read_history()
-        async with self._probe().connect() as connection:
+        async with asyncio.timeout(_DATABASE_TIMEOUT), self._probe().connect() as connection:
             fault = await self._find_fault(connection, history)
         if fault is not None:
             raise CheckFailed(f"{fault}: {_REMEDY}")

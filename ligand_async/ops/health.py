@@ -92,7 +92,7 @@ class _Watches(list[_Watched]):
     """The checks of one app."""
 
 
-def add_health_check(app: Quart, check: HealthCheck, *, timeout: float = CHECK_TIMEOUT) -> None:
+def add_health_check(app: Quart, check: HealthCheck, *, timeout: float | None = None) -> None:
     """Let a service be ready only while a check of its own passes.
 
     The check runs at most once a second, and only while somebody asks `/readyz`, in the context of the app.
@@ -101,11 +101,13 @@ def add_health_check(app: Quart, check: HealthCheck, *, timeout: float = CHECK_T
         app: The app.
         check: Its `name` is shown; its `check()` raises if something is wrong. The log has the text of a `CheckFailed`,
             and the class of any other exception.
-        timeout: Seconds after which it counts as failed.
+        timeout: Seconds after which it counts as failed; by default the check's own `timeout`, else one second.
 
     Raises:
         ValueError: The app has a check of this name already, or the timeout is not positive.
     """
+    if timeout is None:
+        timeout = getattr(check, "timeout", CHECK_TIMEOUT)
     watches = state_of(app).get_or_make(_Watches)
     if any(other.check.name == check.name for other in watches):
         raise ValueError(f"the app has a health check {check.name!r} already; give this one another name")
