@@ -1,5 +1,6 @@
 """Checks at start that access marks hold: on registered functions, with names that exist."""
 
+import inspect
 import sys
 from collections.abc import Iterator, Set
 from difflib import get_close_matches
@@ -157,6 +158,19 @@ def _overriding(app: Quart, endpoint: str) -> Iterator[str]:
             name = "get" if method == "HEAD" and not hasattr(cls, "head") else method.lower()
             name = name if issubclass(cls, MethodView) else "dispatch_request"
         yield from _overridden(app, endpoint, method, cls, name)
+        if name == "head":
+            yield from _weaker_head(app, endpoint, cls)
+
+
+def _weaker_head(app: Quart, endpoint: str, cls: type) -> Iterator[str]:
+    """List a `head` without a mark that stands in the place of a `get` with one, which would answer HEAD without it."""
+    get = inspect.getattr_static(cls, "get", None)
+    mark = access_mark(getattr(get, "__func__", get))
+    if mark is not None and access_of(app, endpoint, "HEAD") != access_of(app, endpoint, "GET"):
+        head = inspect.getattr_static(cls, "head", None)
+        if access_mark(getattr(head, "__func__", head)) is None:
+            name = cls.__qualname__
+            yield f"{endpoint}: {name}.head stands for get, which has the mark {mark}, and has none; add one"
 
 
 def _overridden(app: Quart, endpoint: str, method: str, cls: type, name: str) -> Iterator[str]:

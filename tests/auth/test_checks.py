@@ -321,3 +321,27 @@ def test_all_mistakes_are_told_at_once() -> None:
 
     assert [mistake.split(":")[0] for mistake in mistakes(app)] == ["WEBSOCKET /pets/talk (pets.talk)", "lost"]
     assert not issubclass(AccessError, OperationError)
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_head_of_its_own_does_not_open_what_get_closes(marked: bool) -> None:
+    """Without one, `get` answers HEAD with its mark; beside a `get` with a mark, `head` needs one as well."""
+    blueprint = Blueprint("pets", __name__)
+
+    class Pets(MethodView):
+        @requires(role("admin"))
+        async def get(self) -> str:
+            return "secret"
+
+        async def head(self) -> str:
+            return "secret"
+
+    if marked:
+        Pets.head = requires(role("admin"))(Pets.head)  # type: ignore[method-assign]  # as a decorator would
+    blueprint.add_url_rule("/", view_func=Pets.as_view("pets"))
+
+    if marked:
+        check_access(guarded(blueprint))
+    else:
+        with pytest.raises(AccessError, match="head stands for get"):
+            check_access(guarded(blueprint))
