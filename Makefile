@@ -13,7 +13,7 @@ PYTEST := $(BIN)/$(if $(COVERAGE),coverage run -m pytest,python -m pytest)
 
 export PYTHON
 
-.PHONY: help run token test test-all newest clients openapi token-mutants soak probes bench bench-scan bench-pages bench-audit bench-calls bench-costs bench-refusals architecture coverage lint types lock clean core tools generators
+.PHONY: help run token test test-all newest clients openapi token-mutants soak probes bench bench-scan bench-pages bench-audit bench-imports bench-calls bench-costs bench-refusals architecture coverage lint types lock clean core tools generators
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /  \1\t/p' Makefile | expand -t 14
@@ -98,6 +98,9 @@ bench-costs: tools  ## Measure what a service, an entity tag and the variables o
 
 bench-refusals: tools  ## Measure what refusing a body of 1 MiB costs beside taking one, for sixteen shapes
 	@$(BIN)/python -m bench.refusals
+
+bench-imports: core  ## Measure an import of 1,000 invoices with lines against a plain script of SQLAlchemy
+	@$(BIN)/python -m bench.imports $(ARGS)
 
 bench-calls: core  ## Count the calls of one request; ARGS=--write renews bench/calls.json, ARGS=--check compares with it
 	@$(BIN)/python -m bench.calls $(ARGS)
