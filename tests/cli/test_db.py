@@ -286,3 +286,49 @@ def test_seed_without_database(seeds: Run, monkeypatch: pytest.MonkeyPatch) -> N
     assert outcome.exit_code == 1
     assert outcome.output.count("\n") == 1
     assert "s3cret" not in outcome.output
+
+
+GROWN = """
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from ligand_async import Database, Model, Settings, create_app as create
+
+class Base(Model, DeclarativeBase): ...
+
+class Shelf(Base):
+    __tablename__ = "shelf"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    label: Mapped[str]
+
+def create_app():
+    return create(__name__, title="Shelves", version="1", settings=Settings.load(), database=Database(Base))
+"""
+
+
+def test_a_column_that_refuses_rows_is_warned_of_on_stderr(ligand_db: Run, own: Path, tmp_path: Path) -> None:
+    """As the migration is written, with what to write instead; stdout has the file's name only."""
+    (tmp_path / "grown.py").write_text(GROWN)
+    write_migration(own, "1", up=create_table("shelf"), down="op.drop_table('shelf')")
+    ligand_db("upgrade", "-d", "own", app="grown:create_app")
+    result = ligand_db("migrate", "-m", "grow", "-d", "own", app="grown:create_app")
+
+    assert result.exit_code == 0
+    assert "shelf.label is NOT NULL without a default, so the migration fails if shelf has rows" in result.stderr
+    assert "batch_op.alter_column('label', nullable=False)" in result.stderr
+    assert [line.partition(" ")[0] for line in result.stdout.splitlines()] == ["wrote"]
+
+
+def test_a_directory_of_flask_migrate_is_adopted(ligand_db: Run, tmp_path: Path) -> None:
+    """Once: then it is ours, and its migrations are where they were."""
+    theirs = tmp_path / "theirs"
+    (theirs / "versions").mkdir(parents=True)
+    (theirs / "env.py").write_text("from flask import current_app\n")
+    (theirs / "script.py.mako").write_text('"""${message}"""\n')
+    write_migration(theirs, "3f2a", up=create_table("pet"), down="op.drop_table('pet')")
+
+    without, adopted, again = (ligand_db("init", *more, "-d", "theirs") for more in ([], ["--adopt"], ["--adopt"]))
+
+    assert (without.exit_code, "--adopt" in without.stderr) == (2, True)
+    assert (adopted.exit_code, adopted.stdout) == (0, "adopted theirs\n")
+    assert (again.exit_code, "already" in again.stderr) == (2, True)
+    assert len(list((theirs / "versions").glob("*.py"))) == 1
+    assert (theirs / "env.py.old").read_text() == "from flask import current_app\n"
