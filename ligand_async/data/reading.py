@@ -459,7 +459,7 @@ def _names_read(known: Container[str], schema: type[BaseModel]) -> tuple[dict[st
 
 @dataclass(slots=True)
 class _Needs:
-    """What is loaded of the rows of a class.
+    """The columns and relationships that are loaded of the rows of a class.
 
     Attributes:
         columns: The names of the columns.
