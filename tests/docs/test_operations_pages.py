@@ -103,3 +103,9 @@ def test_a_client_that_sends_defaults_asks_for_one_kind_of_page(document: dict[s
     assert told.keys() == {"limit", "cursor", "page", "page_size"}
     assert [name for name, parameter in told.items() if "default" in parameter["schema"]] == []
     assert parameters(operations(document)["list_things_by_number"])["page_size"]["schema"]["default"] == 10
+
+
+def test_a_cursor_has_the_characters_of_base64url(document: dict[str, Any]) -> None:
+    """A client, or a program that tries requests, need not send what can never be a cursor."""
+    cursor = parameters(operations(document)["list_things_either_way"])["cursor"]
+    assert cursor["schema"] == {"type": "string", "maxLength": 2048, "pattern": "^[A-Za-z0-9_-]+$"}

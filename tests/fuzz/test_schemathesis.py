@@ -37,7 +37,7 @@ def test_schemathesis_finds_nothing_in_the_petstore(
     variables = VARIABLES | {"LIGAND_DATABASE_URL": database_url}
     with served("examples.petstore.app:create_app()", tmp_path, variables) as address:
         token = get_token(address, roles=["user", "admin"])
-        output = attack(address, token, HERE / "petstore.toml", tmp_path, examples=figure(25, 1500))
+        output = attack(address, token, HERE / "petstore.toml", tmp_path, examples=figure(25, 1600))
 
     assert re.search(r"Selected: (\d+)/\1\s+Tested: \1\b", output), output
     assert cases_in(output) >= figure(0, CASES), output

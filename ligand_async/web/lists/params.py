@@ -47,7 +47,12 @@ class CursorParams(ListParams):
 
     limit: _PageSize = 10
     cursor: Annotated[
-        str | None, Field(max_length=MAX_LENGTH, description="Where the page begins: `next_cursor` of another page.")
+        str | None,
+        Field(
+            max_length=MAX_LENGTH,
+            description="Where the page begins: `next_cursor` of another page.",
+            json_schema_extra={"pattern": "^[A-Za-z0-9_-]+$"},  # base64url; others are refused in any case
+        ),
     ] = None
 
 
