@@ -11,14 +11,14 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from quart import Blueprint, Quart, Response, current_app
+from quart import Blueprint, Quart, Response, current_app, request
 from quart_schema import hide
 
 from ligand_async.context import Service, current_deadline, current_principal, find_service, state_of
 from ligand_async.draining import draining_of
 from ligand_async.errors import NotFound, ServiceUnavailable
 from ligand_async.marks import limit, public
-from ligand_async.ops.management import manage
+from ligand_async.ops.management import is_management, manage
 from ligand_async.protocols import CheckFailed, HealthCheck
 from ligand_async.settings import Settings
 from ligand_async.tasks import ContainedExits, SingleFlight
@@ -120,9 +120,9 @@ def init_health(app: Quart, checks: Sequence[HealthCheck]) -> None:
     """Serve liveness, which runs no check; readiness, which runs all at once, at most once a second; and information.
 
     `/livez` is 200 as long as the process answers. `/readyz` is 200 when all checks pass, each within its time, else a
-    503 problem. It is also 503 from the moment when the service is told to stop. In `local` and `testing`, and for
-    callers with the role of `operations_role`, it names the checks, but not the reasons why they failed, and `/info`
-    says which release is running; for others there is no `/info`.
+    503 problem. It is also 503 from the moment when the service is told to stop. In `local` and `testing`, on the
+    management port, and for callers with the role of `operations_role`, it names the checks, but not the reasons why
+    they failed, and `/info` says which release is running; for others there is no `/info`.
     """
     watches = state_of(app).get_or_make(_Watches)
     for check in checks:
@@ -195,7 +195,9 @@ def _shows_details(app: Quart) -> bool:
         return True
     settings = service.settings
     principal = current_principal()
-    return settings.environment in _OPEN or (principal is not None and settings.operations_role in principal.roles)
+    if settings.environment in _OPEN or is_management(request.scope):
+        return True
+    return principal is not None and settings.operations_role in principal.roles
 
 
 def _describe(service: Service, started_at: datetime) -> dict[str, str]:

@@ -10,6 +10,7 @@ from ligand_async import Settings, create_app, public
 from ligand_async.ops import is_management, manage
 from ligand_async.ops.management import ManagementPort
 from ligand_async.web import LigandQuart
+from tests.ops.test_health import make_strict
 
 
 class Asked:
@@ -89,3 +90,14 @@ def test_client_cannot_claim_it() -> None:
     """A request is one of the management port by its scope alone, which no client writes."""
     assert not is_management({"type": "http", "headers": [(b"ligand.management", b"1")]})
     assert not is_management({"extensions": None})
+
+
+async def test_details_are_shown() -> None:
+    """Whoever reaches the management port sees the checks and the release, in production as well."""
+    app = make_strict()
+    port = ManagementPort(app)
+    async with app.test_app():
+        ready, info = [await Asked(path).of(port) for path in ("/readyz", "/info")]
+
+    assert (ready[0], b'"checks":{"failing":"failed"}' in ready[1]) == (503, True)
+    assert (info[0], b'"commit":"4f2a9c1"' in info[1]) == (200, True)
