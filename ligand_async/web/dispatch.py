@@ -169,7 +169,7 @@ def hook_where(hook: _Hook, applies_to: Callable[[str, str], bool]) -> _Hook:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Plan:
-    """What runs for one endpoint and method.
+    """The route, hooks and view for one endpoint and method.
 
     Attributes:
         rule: The route; None without one.
@@ -290,7 +290,7 @@ class Dispatch(Quart):
             with ContainedExits():
                 async with limit:
                     if request_started.receivers:
-                        await request_started.send_async(self, _sync_wrapper=self.ensure_async)  # type: ignore[arg-type]
+                        await request_started.send_async(self, _sync_wrapper=self.ensure_async)  # type: ignore[arg-type]  # as Quart sends it
                     result = await self.preprocess_request(context)
                     if result is None:
                         limit.check()  # a function before the view may have swallowed the cancellation
@@ -382,7 +382,7 @@ class Dispatch(Quart):
         try:
             response = await self.process_response(response, request_context)
             if request_finished.receivers:
-                await request_finished.send_async(self, _sync_wrapper=self.ensure_async, response=response)  # type: ignore[arg-type]
+                await request_finished.send_async(self, _sync_wrapper=self.ensure_async, response=response)  # type: ignore[arg-type]  # as Quart sends it
         except Exception:
             if not from_error_handler:
                 raise

@@ -188,22 +188,22 @@ async def structure(item: Annotated[Item, Header()]) -> None: ...
 async def twice(headers: Agent, user_agent: Annotated[str, Header()]) -> None: ...
 
 
-async def header_default(trace: str = Header()) -> None: ...  # type: ignore[assignment]
+async def header_default(trace: str = Header()) -> None: ...  # type: ignore[assignment]  # as people write it
 
 
-async def cookie_default(theme: str = Cookie("t")) -> None: ...  # type: ignore[assignment]
+async def cookie_default(theme: str = Cookie("t")) -> None: ...  # type: ignore[assignment]  # as people write it
 
 
 async def body_default(item: Item = Body()) -> None: ...  # type: ignore[assignment]  # noqa: B008  (the mistake)
 
 
-async def form_default(name: str = Form()) -> None: ...  # type: ignore[assignment]
+async def form_default(name: str = Form()) -> None: ...  # type: ignore[assignment]  # as people write it
 
 
 async def depends_default(found: Search = Depends(search)) -> None: ...  # type: ignore[assignment]  # noqa: B008  (the mistake)
 
 
-def of_header_default(trace: str = Header()) -> str:  # type: ignore[assignment]
+def of_header_default(trace: str = Header()) -> str:  # type: ignore[assignment]  # as people write it
     return trace
 
 

@@ -183,7 +183,7 @@ class _Writer:
             if name in fields and name not in written:
                 default = "" if fields[name].is_required() else " = ..."
                 # A patch makes a field optional that a base declares as required.
-                excuse = "" if name in schema.__ligand_derived__ else "  # type: ignore[assignment]"
+                excuse = "" if name in schema.__ligand_derived__ else "  # type: ignore[assignment]  # optional here"
                 yield f"{name}: {self._type(fields[name].annotation, set(fields))}{default}{excuse}"
 
     def _need_missing(self) -> None:
