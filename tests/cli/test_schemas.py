@@ -120,4 +120,4 @@ def test_a_stub_is_python_and_always_the_same() -> None:
     assert text == stub_of(schemas)
     assert [ast.unparse(function.body[0]) for function in functions] == ["..."] * len(functions)
     assert "    nick: Annotated[str, Field(max_length=5)] | MISSING = ...  # optional, as all of a patch\n" in text
-    assert "    name: str | MISSING = ...  # type: ignore[assignment]\n" in text
+    assert "    name: str | MISSING = ...  # type: ignore[assignment]  # optional here\n" in text
