@@ -13,7 +13,7 @@ PYTEST := $(BIN)/$(if $(COVERAGE),coverage run -m pytest,python -m pytest)
 
 export PYTHON
 
-.PHONY: help run token test test-all newest clients openapi token-mutants soak probes bench bench-scan bench-pages bench-audit bench-imports bench-calls bench-costs bench-refusals architecture coverage lint types lock clean core tools generators
+.PHONY: help run token test test-all newest clients openapi token-mutants soak probes bench bench-scan bench-pages bench-audit bench-imports bench-calls bench-costs bench-refusals profile architecture coverage lint types lock clean core tools generators
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /  \1\t/p' Makefile | expand -t 14
@@ -81,7 +81,7 @@ soak: tools  ## Test the big figures in full; takes long
 probes: tools  ## Send hostile requests to the petstore, under our server and hypercorn's own, and print the answers
 	@$(BIN)/python -m tests.faults.probes
 
-bench: tools  ## Measure against other frameworks, each in an environment of its own; ARGS=--write renews bench/results.json
+bench: tools  ## Measure against other frameworks, each in an environment of its own; ARGS=--write renews docs/performance.md
 	@$(BIN)/python -m bench.suite $(ARGS)
 
 bench-scan: core  ## Measure what the strict scan of a JSON body costs
@@ -102,8 +102,11 @@ bench-refusals: tools  ## Measure what refusing a body of 1 MiB costs beside tak
 bench-imports: core  ## Measure an import of 1,000 invoices with lines against a plain script of SQLAlchemy
 	@$(BIN)/python -m bench.imports $(ARGS)
 
-bench-calls: core  ## Count the calls of one request; ARGS=--write renews bench/calls.json, ARGS=--check compares with it
+bench-calls: core  ## Count the calls of one request, of other frameworks too; ARGS=--write renews bench/calls.json, ARGS=--check compares
 	@$(BIN)/python -m bench.calls $(ARGS)
+
+profile: tools  ## Measure the time of one request by room, and draw flame graphs in dist/profile
+	@$(BIN)/python -m bench.profiling $(ARGS)
 
 architecture: core  ## Draw docs/architecture.svg again, which a test compares with the source
 	@$(BIN)/python -m docs.architecture

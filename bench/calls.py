@@ -6,17 +6,20 @@ database driver are not counted.
 
 `bench/calls.json` holds the figures for each version of Python. `--check` exits with 1 if a route makes over 5 % more
 calls than the file says. A change that needs more calls renews the file with `--write` in the same commit.
+
+Without these options, the calls of the services in `bench/peers` are counted, too: each in its environment, all on
+PostgreSQL.
 """
 
 import argparse
 import asyncio
-import gc
 import json
+import subprocess
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -25,6 +28,9 @@ from sqlalchemy import String, Text, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from bench.counting import Calls, count, request
+from bench.results import ROUTES
+from bench.suite import ENVIRONMENTS, ROOT, STACKS, is_installed, surroundings
 from ligand_async import (
     CreateSchema,
     Database,
@@ -49,24 +55,7 @@ from ligand_async.testing import authorization
 FIGURES = Path(__file__).with_name("calls.json")
 GROWTH = 1.05
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
-WARM = 20  # requests before the first that is counted
-REPEAT = 20
 ROWS = 60  # the list reads 50 of them
-
-App = Callable[[Any, Any, Any], Awaitable[None]]
-
-
-class Calls(NamedTuple):
-    """The calls of one request."""
-
-    python: int
-    c: int
-
-    @property
-    def total(self) -> int:
-        """Calls of both kinds."""
-        return self.python + self.c
-
 
 Figures = dict[str, Calls]
 
@@ -174,88 +163,51 @@ async def measure() -> Figures:
             return {name: await count(app, *asked) for name, asked in routes.items()}
 
 
-def request(method: str, target: str, token: bytes = b"", body: bytes = b"") -> tuple[dict[str, Any], bytes]:
-    """Return the ASGI scope and the body of a request."""
-    path, _, query = target.partition("?")
-    headers = [(b"host", b"localhost"), (b"user-agent", b"bench"), (b"accept", b"*/*")]
-    if token:
-        headers.append((b"authorization", token))
-    if body:
-        headers += [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "http_version": "1.1",
-        "method": method,
-        "scheme": "http",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": query.encode(),
-        "root_path": "",
-        "headers": headers,
-        "client": ("127.0.0.1", 50_000),
-        "server": ("127.0.0.1", 8000),
-        "extensions": {},
-        "state": {},
-    }
-    return scope, body
+def count_peers() -> dict[str, Figures | None]:
+    """Count the calls of the services in `bench/peers`, on PostgreSQL; None stands for those that are not installed."""
+    found: dict[str, Figures | None] = {}
+    with surroundings() as around:
+        requests = {
+            name: (load.method, load.path, load.token and f"Bearer {load.token}", load.body())
+            for name, load in around.loads.items()
+        }
+        for name, stack in PEERS.items():
+            if not is_installed(stack.environment):
+                found[name] = None
+                continue
+            ended = subprocess.run(
+                [ENVIRONMENTS / stack.environment / "bin" / "python", "-m", "bench.counting"],
+                cwd=around.directory,
+                env={"PYTHONPATH": str(ROOT), "LIGAND_ENVIRONMENT": "local", **around.variables},
+                input=json.dumps({"app": stack.app, "is_factory": stack.is_factory, "requests": requests}),
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+            )
+            counted = json.loads(ended.stdout.splitlines()[-1])
+            found[name] = {route: Calls(*calls) for route, calls in counted.items()}
+    return found
 
 
-async def count(app: App, scope: dict[str, Any], body: bytes) -> Calls:
-    """Return the calls of a request once everything is cached: the least of several, though they rarely differ."""
-    for _ in range(WARM):
-        await answer(app, scope, body)
-    gc.collect()
-    gc.disable()
-    try:
-        return min([await profile(app, scope, body) for _ in range(REPEAT)], key=lambda calls: calls.total)
-    finally:
-        gc.enable()
+PEERS = {
+    "ligand_async": STACKS["ligand_async, uvicorn"],
+    "fastapi": STACKS["fastapi, uvicorn"],
+    "tuned fastapi": STACKS["tuned fastapi, uvicorn"],
+    "litestar": STACKS["litestar, uvicorn"],
+    "quart": STACKS["quart, uvicorn"],
+    "raw ASGI": STACKS["raw ASGI, uvicorn"],
+}
 
 
-async def profile(app: App, scope: dict[str, Any], body: bytes) -> Calls:
-    """Count the calls of one request, in this thread."""
-    python = c = 0
-
-    def see(_frame: object, event: str, _argument: object) -> None:
-        nonlocal python, c
-        if event == "call":
-            python += 1
-        elif event == "c_call":
-            c += 1
-
-    sys.setprofile(see)
-    try:
-        await answer(app, scope, body)
-    finally:
-        sys.setprofile(None)
-    return Calls(python, c)
-
-
-async def answer(app: App, scope: dict[str, Any], body: bytes) -> None:
-    """Send a request to the app and check that it succeeds."""
-    sent = asyncio.Event()
-    asked = False
-    status = 0
-
-    async def receive() -> dict[str, Any]:
-        nonlocal asked
-        if asked:
-            await sent.wait()
-            return {"type": "http.disconnect"}
-        asked = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    async def send(message: Any) -> None:
-        nonlocal status
-        if message["type"] == "http.response.start":
-            status = message["status"]
-        elif not message.get("more_body"):
-            sent.set()
-
-    await app({**scope, "headers": list(scope["headers"]), "state": {}}, receive, send)
-    if not 200 <= status <= 299:
-        raise RuntimeError(f"{scope['method']} {scope['path']} was answered with {status}")
+def format_peers(found: Mapping[str, Figures | None]) -> str:
+    """Return the calls of the peers as a table; each figure is of Python and C together."""
+    lines = [f"{'service':<14}" + "".join(f"{route:>8}" for route in ROUTES)]
+    for name, figures in found.items():
+        if figures is None:
+            lines.append(f"{name:<14} is not installed: make bench ARGS=--install")
+        else:
+            lines.append(f"{name:<14}" + "".join(f"{figures[route].total:>8,}" for route in ROUTES))
+    return "\n".join(lines)
 
 
 def load_figures(path: Path = FIGURES) -> Figures | None:
@@ -310,6 +262,8 @@ def main() -> int:
         print("", *errors, "Make fewer calls, or renew the figures in the same commit: ", sep="\n", end="")
         print("make bench-calls ARGS=--write")
         return 1
+    elif not options.check:
+        print(f"\nCalls of one request on PostgreSQL, all kinds\n\n{format_peers(count_peers())}")
     return 0
 
 

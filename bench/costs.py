@@ -18,7 +18,7 @@ from sqlalchemy import ForeignKey, String, make_url, update
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from bench.calls import answer, count, request
+from bench.counting import answer, count, request
 from ligand_async import (
     Database,
     Identified,

@@ -3,8 +3,8 @@
 The services of `bench/peers` answer the same requests on the same database. Each has an environment of its own. All
 servers stay up; each works alone, in turn, in every round: one process, pinned to one core. PostgreSQL and the load
 generator (wrk) are pinned to the other. Before and after each turn the answers of a service are compared with what
-they must be, and a turn with any error counts as failed. So what is compared is ratios within rounds: the absolute
-figures of a shared machine swing.
+they must be. Errors under load are kept apart and are never throughput. What is compared is ratios within rounds: the
+absolute figures of a shared machine swing.
 """
 
 import argparse
@@ -12,10 +12,10 @@ import asyncio
 import contextlib
 import json
 import os
+import platform
 import re
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,7 +24,8 @@ import urllib.error
 import urllib.request
 import venv
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -33,14 +34,18 @@ from uuid import UUID
 import asyncpg
 
 from bench.peers.issuer import AUDIENCE, Issuer
+from bench.report import GOALS, WITHOUT, write_report
+from bench.results import REFERENCE, RESULTS, ROUTES, Result, Run, Turn, median_ratio
 from ligand_async.testing import ThrowawayPostgres
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENTS = ROOT / ".bench"
 REQUIREMENTS = Path(__file__).parent / "peers" / "requirements"
-RESULTS = Path(__file__).with_name("results.json")
+STAMP = "installed.lock"
 SERVER_CORE, LOAD_CORE = 0, 1  # PostgreSQL, the issuer and wrk are children of this process, on the second
 ROWS = 1000
+FIRST_PORT = 18_500
+OPTIONS = {"max_connections": "1000"}  # every service keeps its pools
 START_TIMEOUT = 30.0  # seconds
 CLOCK = os.sysconf("SC_CLK_TCK")
 
@@ -57,12 +62,14 @@ class Stack:
         environment: Where it is installed: a file in `peers/requirements`.
         app: The application, `module:name`.
         server: The command that serves it.
+        variables: Of its environment.
     """
 
     environment: str
     app: str
     server: str
     is_factory: bool = False
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     def command(self, port: int) -> list[str]:
         """Return the command line."""
@@ -83,10 +90,15 @@ TUNED = "bench.peers.fastapi_tuned_service:app"
 LITESTAR = "bench.peers.litestar_service:app"
 QUART = "bench.peers.quart_service:app"
 RAW = "bench.peers.raw_service:app"
-REFERENCE = "fastapi, uvicorn"
 STACKS = {
     REFERENCE: Stack("fastapi", FASTAPI, UVICORN),
     "ligand serve": Stack("ligand", LIGAND, f"ligand --app {LIGAND} serve --port {{port}}"),
+    "ligand serve, h11": Stack(
+        "ligand",
+        LIGAND,
+        f"ligand --app {LIGAND} serve --port {{port}}",
+        variables={"LIGAND_HTTP1_READER": "h11"},
+    ),
     "ligand_async, hypercorn": Stack("ligand", LIGAND, HYPERCORN, is_factory=True),
     "ligand_async, uvicorn": Stack("ligand", LIGAND, UVICORN, is_factory=True),
     "ligand_async, granian": Stack("ligand", LIGAND, GRANIAN, is_factory=True),
@@ -100,27 +112,6 @@ STACKS = {
     "raw ASGI, uvicorn": Stack("raw", RAW, UVICORN),
     "raw ASGI, granian": Stack("raw", RAW, GRANIAN),
 }
-ROUTES = ("ping", "me", "one", "list", "insert")
-
-
-@dataclass(frozen=True)
-class Turn:
-    """What one service did in one turn on one route."""
-
-    requests_per_second: float
-    p50: float
-    p99: float
-    cpu: float
-    errors: int
-
-
-@dataclass
-class Result:
-    """What a service did in all rounds. Times in milliseconds, CPU in microseconds per request, memory in MB."""
-
-    start: float = 0.0
-    memory: float = 0.0
-    turns: dict[str, list[Turn]] = field(default_factory=dict)
 
 
 class WrongAnswer(Exception):
@@ -139,7 +130,8 @@ class Server:
         self.port = port
         self._log = directory / f"{re.sub(r'[^a-z]+', '-', name)}.log"
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("LIGAND_", "QUART_"))}
-        environment |= {"PYTHONPATH": str(ROOT), "LIGAND_ENVIRONMENT": "local", **variables}
+        environment |= {"PYTHONPATH": str(ROOT), "LIGAND_ENVIRONMENT": "local"}
+        environment |= {**variables, **STACKS[name].variables}
         began = time.perf_counter()
         with self._log.open("wb") as output:
             self.process = subprocess.Popen(
@@ -156,7 +148,7 @@ class Server:
                     break
             if self.process.poll() is not None or time.perf_counter() - began > START_TIMEOUT:
                 self.stop()
-                raise RuntimeError(f"{name} did not start:\n{self._log.read_text()[-2000:]}")
+                raise RuntimeError(f"{name} did not start:\n{self.log()}")
             time.sleep(0.005)
         self.start = (time.perf_counter() - began) * 1000
 
@@ -173,6 +165,10 @@ class Server:
                 return response.status, json.load(response)
         except urllib.error.HTTPError as error:
             return error.code, None
+
+    def log(self) -> str:
+        """Return the end of what it has printed."""
+        return self._log.read_text(errors="replace")[-1500:]
 
     def processes(self) -> list[int]:
         """Return the process and its descendants."""
@@ -230,27 +226,31 @@ class Load:
     token: str = ""
     document: Any = None
 
+    def body(self) -> str:
+        """Return the body of a request."""
+        return "" if self.document is None else json.dumps(self.document)
+
     def script(self) -> str:
         """Write it for wrk, with a count of the answers of another status."""
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        body = ""
-        if self.document is not None:
+        body = self.body()
+        if body:
             headers["Content-Type"] = "application/json"
-            body = json.dumps(self.document)
         lines = "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in headers.items())
         return f"""
 wrk.method = "{self.method}"
 wrk.body = '{body}'
 {lines}
-wrong = 0
+wrong, last = 0, 0
 local threads = {{}}
 function setup(thread) table.insert(threads, thread) end
-function response(status) if status ~= {self.status} then wrong = wrong + 1 end end
+function response(status) if status ~= {self.status} then wrong, last = wrong + 1, status end end
 function done(summary, latency)
-  local errors = summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout
-  for _, thread in ipairs(threads) do errors = errors + thread:get("wrong") end
-  io.write(string.format("RESULT %d %d %f %f %d\\n",
-    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99), errors))
+  local failed = summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout
+  local wrong, last = 0, 0
+  for _, thread in ipairs(threads) do wrong, last = wrong + thread:get("wrong"), thread:get("last") end
+  io.write(string.format("RESULT %d %d %f %f %d %d %d\\n",
+    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99), wrong, last, failed))
 end
 """
 
@@ -264,16 +264,20 @@ def run_load(server: Server, load: Load, directory: Path, *, seconds: int, conne
     before = server.cpu_seconds()
     ended = subprocess.run([*command, "-s", str(script), address], capture_output=True, text=True, check=True)
     cpu = server.cpu_seconds() - before
-    found = re.search(r"RESULT (\d+) (\d+) ([\d.]+) ([\d.]+) (\d+)", ended.stdout)
+    found = re.search(r"RESULT (\d+) (\d+) ([\d.]+) ([\d.]+) (\d+) (\d+) (\d+)", ended.stdout)
     if found is None:
         raise RuntimeError(f"wrk printed no result:\n{ended.stdout}{ended.stderr}")
-    requests, micros, errors = int(found[1]), int(found[2]), int(found[5])
+    requests, micros, wrong, last, failed = (int(found[place]) for place in (1, 2, 5, 6, 7))
+    if wrong or failed:
+        kinds = f"{wrong} answers of another status, the last {last}, and {failed} of the connection or the time"
+        print(f"{server.name} {load.path}: {kinds}\n{server.log()}", file=sys.stderr)
+    requests -= wrong  # a wrong answer is not throughput, however fast it came
     return Turn(
         requests_per_second=round(requests / (micros / 1e6), 1),
         p50=round(float(found[3]) / 1000, 2),
         p99=round(float(found[4]) / 1000, 2),
         cpu=round(cpu / max(requests, 1) * 1e6, 1),
-        errors=errors,
+        errors=wrong + failed,
     )
 
 
@@ -344,10 +348,9 @@ def prepare(names: list[str]) -> None:
         if shutil.which(program) is None:
             raise SystemExit(f"{program} is missing; on Debian and Ubuntu: apt-get install wrk util-linux")
     for name in {STACKS[stack].environment for stack in names}:
-        lock, place = REQUIREMENTS / f"{name}.lock", ENVIRONMENTS / name
-        stamp = place / "installed.lock"
-        if stamp.exists() and stamp.read_text() == lock.read_text():
+        if is_installed(name):
             continue
+        lock, place = REQUIREMENTS / f"{name}.lock", ENVIRONMENTS / name
         print(f"installing {name}", file=sys.stderr)
         venv.create(place, clear=True, with_pip=True)
         pip = [str(place / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check"]
@@ -355,7 +358,13 @@ def prepare(names: list[str]) -> None:
         if name == "ligand":
             subprocess.run([*pip, "--require-hashes", "-r", str(ROOT / "requirements-build.lock")], check=True)
             subprocess.run([*pip, "--no-build-isolation", "--no-deps", "-e", str(ROOT)], check=True)
-        stamp.write_text(lock.read_text())
+        (place / STAMP).write_text(lock.read_text())
+
+
+def is_installed(environment: str) -> bool:
+    """Return whether an environment has what its lock file says."""
+    stamp = ENVIRONMENTS / environment / STAMP
+    return stamp.exists() and stamp.read_text() == (REQUIREMENTS / f"{environment}.lock").read_text()
 
 
 @contextlib.contextmanager
@@ -363,7 +372,7 @@ def serving(names: list[str], variables: Mapping[str, str], directory: Path) -> 
     """Serve all stacks, each at a port of its own."""
     servers: dict[str, Server] = {}
     try:
-        for port, name in enumerate(names, 18_500):
+        for port, name in enumerate(names, FIRST_PORT + 1):
             servers[name] = Server(name, variables, directory, port)
         yield servers
     finally:
@@ -371,11 +380,27 @@ def serving(names: list[str], variables: Mapping[str, str], directory: Path) -> 
             server.stop()
 
 
-def measure(names: list[str], *, rounds: int, seconds: int, connections: int) -> dict[str, Result]:
-    """Run the rounds."""
-    results = {name: Result(turns={route: [] for route in ROUTES}) for name in names}
-    chance = Random(17)  # noqa: S311  (not a secret)
-    with tempfile.TemporaryDirectory() as place, ThrowawayPostgres() as postgres, Issuer() as issuer:
+@dataclass(frozen=True)
+class Surroundings:
+    """What services are measured in.
+
+    Attributes:
+        directory: A place for files.
+        url: The database, filled.
+        variables: The environment variables of a service.
+        loads: The load on each route.
+    """
+
+    directory: Path
+    url: str
+    variables: dict[str, str]
+    loads: dict[str, Load]
+
+
+@contextlib.contextmanager
+def surroundings() -> Iterator[Surroundings]:
+    """Run a database and an issuer of tokens."""
+    with tempfile.TemporaryDirectory() as place, ThrowawayPostgres(options=OPTIONS) as postgres, Issuer() as issuer:
         directory = Path(place)
         url = postgres.url().replace("postgresql+asyncpg", "postgresql")
         asyncio.run(fill(url))
@@ -395,7 +420,18 @@ def measure(names: list[str], *, rounds: int, seconds: int, connections: int) ->
             "list": Load("GET", "/pets/?page=1&page_size=50", 200, token),
             "insert": Load("POST", "/pets/", 201, token, {"name": "Rex", "description": "A good dog."}),
         }
-        with serving(names, variables, directory) as servers:
+        yield Surroundings(directory, url, variables, loads)
+
+
+def measure(names: list[str], *, rounds: int, seconds: int, connections: int) -> dict[str, Result]:
+    """Run the rounds."""
+    results = {name: Result(turns={route: [] for route in ROUTES}) for name in names}
+    chance = Random(17)  # noqa: S311  (not a secret)
+    with surroundings() as around:
+        directory, loads = around.directory, around.loads
+        for name in names:  # the start that is counted finds its files in the memory of the machine
+            Server(name, around.variables, directory, FIRST_PORT).stop()
+        with serving(names, around.variables, directory) as servers:
             for name, server in servers.items():
                 results[name].start = round(server.start)
                 check(server, loads, "alice")
@@ -407,20 +443,12 @@ def measure(names: list[str], *, rounds: int, seconds: int, connections: int) ->
                             servers[name], loads[route], directory, seconds=seconds, connections=connections
                         )
                         check(servers[name], {route: loads[route]}, "alice")
-                        if turn.errors:
-                            raise WrongAnswer(f"{name} gave {turn.errors} wrong answers to {route}")
                         results[name].turns[route].append(turn)
-                        asyncio.run(forget_inserted(url))
+                        asyncio.run(forget_inserted(around.url))
                 print(f"round {number + 1} of {rounds}", file=sys.stderr)
             for name, server in servers.items():
                 results[name].memory = round(server.memory(), 1)
     return results
-
-
-def ratios(results: Mapping[str, Result], name: str, route: str) -> list[float]:
-    """Return the ratios of a stack's requests per second to those of the reference, round by round."""
-    pairs = zip(results[name].turns[route], results[REFERENCE].turns[route], strict=True)
-    return [turn.requests_per_second / reference.requests_per_second for turn, reference in pairs]
 
 
 def format_table(results: Mapping[str, Result]) -> str:
@@ -430,11 +458,42 @@ def format_table(results: Mapping[str, Result]) -> str:
     for name, result in results.items():
         cells = ""
         for route in ROUTES:
-            cpu = statistics.median(turn.cpu for turn in result.turns[route])
-            cells += f"{statistics.median(ratios(results, name, route)):>8.2f} ·{cpu:>6,.0f}"
-        p99 = statistics.median(turn.p99 for turn in result.turns["one"])
+            cells += f"{median_ratio(results, name, route):>8.2f} ·{result.median(route, 'cpu'):>6,.0f}"
+        p99 = result.median("one", "p99")
         lines.append(f"{name:<26}{cells}{p99:>10.1f}{result.memory:>7.0f}{result.start:>7.0f}")
     return "\n".join(lines)
+
+
+def describe(options: argparse.Namespace) -> dict[str, str]:
+    """Return the conditions of a run, for its reader."""
+    processor = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607  (found by PATH)
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    versions = {}
+    for lock in REQUIREMENTS.glob("*.lock"):
+        versions |= dict(re.findall(r"^([\w.-]+)==(\S+)", lock.read_text(), re.MULTILINE))
+    return {
+        "measured": f"{datetime.now(UTC):%-d %B %Y, %H:%M} UTC, on commit {commit.stdout.strip()}",
+        "rounds": f"{options.rounds}, each turn {options.seconds} s after 1 s to warm up",
+        "connections": str(options.connections),
+        "machine": f"{os.cpu_count()} cores, {processor[1] if processor else platform.machine()}",
+        "load of the machine before": f"{os.getloadavg()[0]:.1f}",
+        "Python": platform.python_version(),
+        "versions": ", ".join(f"{name} {versions[name]}" for name in NAMED if name in versions),
+    }
+
+
+NAMED = (
+    *("quart", "hypercorn", "fastapi", "litestar", "advanced-alchemy", "uvicorn", "granian", "uvloop", "httptools"),
+    *("sqlalchemy", "asyncpg", "pydantic"),
+)
+# The least that fills the goal table: --goals.
+GOAL_STACKS = {REFERENCE, *WITHOUT.values(), *(name for goal in GOALS for name in (goal.stack, goal.against))}
 
 
 def main() -> None:
@@ -444,15 +503,23 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=3, help="of one turn")
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--stack", action="append", choices=STACKS, help="only these, and the reference")
-    parser.add_argument("--write", action="store_true", help=f"renew {RESULTS.name}")
+    parser.add_argument("--goals", action="store_true", help="only the stacks that the goals compare")
+    parser.add_argument("--install", action="store_true", help="only install the environments")
+    parser.add_argument("--write", action="store_true", help=f"renew {RESULTS.name}, the page and the chart")
     options = parser.parse_args()
-    names = [name for name in STACKS if not options.stack or name in {*options.stack, REFERENCE}]
+    wanted = {*(options.stack or ()), *(GOAL_STACKS if options.goals else ())}
+    names = [name for name in STACKS if not wanted or name in {*wanted, REFERENCE}]
     prepare(names)
+    if options.install:
+        return
+    conditions = describe(options)
     os.sched_setaffinity(0, {LOAD_CORE})
     results = measure(names, rounds=options.rounds, seconds=options.seconds, connections=options.connections)
     print(format_table(results))
     if options.write:
-        RESULTS.write_text(json.dumps({name: asdict(result) for name, result in results.items()}, indent=1) + "\n")
+        run = Run(conditions, results)
+        run.save()
+        write_report(run)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bench.calls import VERSION, Calls, find_growth, format_table, load_figures, write_figures
+from bench.calls import VERSION, find_growth, format_peers, format_table, load_figures, write_figures
+from bench.counting import Calls, count_all
+from bench.results import ROUTES
 
 ROOT = Path(__file__).parents[1]
 KNOWN = {"ping": Calls(python=80, c=20), "me": Calls(python=100, c=100)}
@@ -51,3 +54,46 @@ def test_figures_of_other_versions_stay(tmp_path: Path) -> None:
 def test_figures_of_ci_are_there() -> None:
     """The file has the figures of the Python that CI runs: a check without figures would always pass."""
     assert load_figures()
+
+
+def test_peers_that_are_not_installed_are_named() -> None:
+    """A service without an environment has a line that says how to make one, and stops nothing."""
+    lines = format_peers({"fastapi": None, "quart": dict.fromkeys(ROUTES, Calls(1000, 500))}).splitlines()
+
+    assert lines[1].split(maxsplit=1) == ["fastapi", "is not installed: make bench ARGS=--install"]
+    assert lines[2].split() == ["quart", *["1,500"] * len(ROUTES)]
+
+
+async def test_any_asgi_app_is_counted() -> None:
+    """An app is started, asked and ended, and every call in it is counted."""
+    asked = {
+        "app": "tests.test_bench_calls:make_echo",
+        "is_factory": True,
+        "requests": {"short": ("GET", "/?n=1", "", ""), "long": ("GET", "/?n=9", "", "")},
+    }
+    counted = await count_all(asked)
+
+    assert counted["long"].c - counted["short"].c == 8
+    assert counted["long"].python == counted["short"].python
+    assert SEEN == ["started", "ended"]
+
+
+SEEN: list[str] = []
+
+
+def make_echo() -> Any:
+    """Make an app that calls `len` as often as it is asked to."""
+
+    async def echo(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            for name, seen in (("startup", "started"), ("shutdown", "ended")):
+                await receive()
+                SEEN.append(seen)
+                await send({"type": f"lifespan.{name}.complete"})
+            return
+        for _ in range(int(scope["query_string"][2:])):
+            len("")
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    return echo

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from bench.peers.issuer import AUDIENCE, Issuer
-from bench.suite import REFERENCE, ROUTES, STACKS, Load, Result, Turn, format_table, ratios
+from bench.results import REFERENCE, ROUTES, Result, Turn, ratios
+from bench.suite import STACKS, Load, format_table
 
 ROOT = Path(__file__).parents[1]
 

@@ -1,5 +1,6 @@
 """The pets on ligand_async, as its documentation shows."""
 
+import logging
 import os
 from typing import Literal
 from uuid import UUID
@@ -126,4 +127,5 @@ def create_app() -> Quart:
         oidc_audience=os.environ["BENCH_AUDIENCE"],
         request_timeout=30.0,
     )
+    logging.getLogger("ligand_async.ops.access").setLevel(logging.WARNING)  # the others have no access log either
     return create_service(__name__, title="Pets", version="1.0.0", settings=settings, database=db, blueprints=[pets])
