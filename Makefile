@@ -13,7 +13,7 @@ PYTEST := $(BIN)/$(if $(COVERAGE),coverage run -m pytest,python -m pytest)
 
 export PYTHON
 
-.PHONY: help run token test test-all newest clients openapi token-mutants soak probes bench bench-scan bench-pages bench-audit bench-imports bench-calls bench-costs bench-refusals profile architecture coverage lint types lock clean core tools generators
+.PHONY: help run token test test-all newest clients openapi token-mutants soak probes bench bench-scan bench-pages bench-growth bench-audit bench-imports bench-calls bench-costs bench-refusals profile architecture coverage lint types lock clean core tools generators
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /  \1\t/p' Makefile | expand -t 14
@@ -89,6 +89,9 @@ bench-scan: core  ## Measure what the strict scan of a JSON body costs
 
 bench-pages: tools  ## Measure first and last pages of a million rows on PostgreSQL, by cursor and by number
 	@$(BIN)/python -m bench.pages
+
+bench-growth: tools  ## Measure how cost grows with rows, connections and workers; ARGS="pages" measures a part
+	@$(BIN)/python -m bench.growth $(ARGS)
 
 bench-audit: core  ## Measure what the audit trail costs a write
 	@$(BIN)/python -m bench.audit

@@ -125,7 +125,7 @@ class Server:
         start: Milliseconds from the start of the process to its first 200.
     """
 
-    def __init__(self, name: str, variables: Mapping[str, str], directory: Path, port: int) -> None:
+    def __init__(self, name: str, variables: Mapping[str, str], directory: Path, port: int, cores: str = "") -> None:
         self.name = name
         self.port = port
         self._log = directory / f"{re.sub(r'[^a-z]+', '-', name)}.log"
@@ -135,7 +135,7 @@ class Server:
         began = time.perf_counter()
         with self._log.open("wb") as output:
             self.process = subprocess.Popen(
-                ["taskset", "-c", str(SERVER_CORE), *STACKS[name].command(port)],  # noqa: S607  (found by PATH)
+                ["taskset", "-c", cores or str(SERVER_CORE), *STACKS[name].command(port)],  # noqa: S607  (found by PATH)
                 cwd=directory,
                 env=environment,
                 stdout=output,
