@@ -1,5 +1,6 @@
 """The `ligand` command: find the service and hand it to a subcommand."""
 
+import gc
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -136,4 +137,6 @@ def ligand(ctx: click.Context, app: str | None) -> None:  # noqa: ARG001  (`_inf
 
 def main() -> None:
     """Run the command line."""
+    # What is imported by now stays until the end: the search for garbage in the service's imports leaves it out.
+    gc.freeze()
     ligand(prog_name="ligand")

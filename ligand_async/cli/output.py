@@ -7,8 +7,6 @@ from typing import Any
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
-from ligand_async.data.migrations import words_of
-
 format_option = click.option(
     "--format", "form", type=click.Choice(["table", "json"]), default="table", help="How to print them."
 )
@@ -57,6 +55,8 @@ def one_message(*, misuse: _Errors = (), failure: _Errors = ()) -> Iterator[None
 
 def _text_of(error: Any) -> str:
     if isinstance(error, SQLAlchemyError):
+        from ligand_async.data.migrations import words_of  # it imports Alembic, which a server does without
+
         return words_of(error)
     if isinstance(error, OSError):
         return f"{error.filename or 'a file'}: {error.strerror}"

@@ -143,3 +143,43 @@ def test_same_app_under_the_hypercorn_command(tmp_path: Path) -> None:
     """`hypercorn 'examples.petstore.app:create_app()'` goes on working."""
     with served("examples.petstore.app:create_app()", tmp_path) as address, urlopen(f"{address}/livez") as answer:
         assert answer.status == 200
+
+
+NEEDED_BY_NO_REQUEST = frozenset(
+    {
+        "alembic",
+        "authlib",
+        "mako",
+        "ligand_async.cli.db",
+        "ligand_async.cli.openapi",
+        "ligand_async.cli.run",
+        "ligand_async.data.migrations",
+        "ligand_async.testing",
+        "ligand_async.upstream",
+        "pytest",
+    }
+)
+
+
+def test_start_imports_what_requests_need(tmp_path: Path) -> None:
+    """After the start and the first request, a server has not imported Alembic, Authlib or another command."""
+    more = """
+
+def make_listing() -> Quart:
+    app = make()
+
+    @app.get("/modules")
+    @public
+    async def modules() -> list[str]:
+        return [*sys.modules]
+
+    return app
+"""
+    port = free_port()
+    with started(tmp_path, "make_listing", "--port", str(port), more=f"import sys{more}") as (process, log):
+        wait_until_live(f"http://127.0.0.1:{port}", process, log)
+        with urlopen(f"http://127.0.0.1:{port}/modules") as answer:
+            modules = set(json.load(answer))
+
+    assert "ligand_async.cli.serve" in modules
+    assert not modules & NEEDED_BY_NO_REQUEST
