@@ -81,7 +81,20 @@ class UTCDateTime(TypeDecorator[datetime]):
                 return moment
             return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
-        return process
+        if read is None or dialect.name != "sqlite":
+            return process
+        parse = read  # with the offset of UTC, it makes no naive datetime that must be copied
+
+        def process_text(value: Any) -> datetime | None:
+            if value is None:
+                return None
+            try:
+                moment: Any = parse(value + "+00:00")
+            except (TypeError, ValueError):  # it has an offset of its own, or is no text
+                return process(value)
+            return moment if moment.tzinfo is UTC else process(value)  # a date alone: the rest was read as its time
+
+        return process_text
 
 
 class _shifted(FunctionElement[datetime]):  # noqa: N801  (an SQL function)

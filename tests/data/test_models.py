@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from quart import Quart
 from sqlalchemy import CheckConstraint, ForeignKey, String, UniqueConstraint, inspect, select, text, update
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import SAWarning, StatementError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
@@ -16,6 +17,7 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from ligand_async import Database, Identified, Model, Versioned
 from ligand_async.data import utc_now
+from ligand_async.data.models import UTCDateTime
 from tests.services import Item, Shelf, db, make_app, running
 
 
@@ -183,6 +185,39 @@ async def test_moments_are_text_of_one_form_on_sqlite(app: Quart) -> None:
     async with db.read() as session:
         written = (await session.execute(text("SELECT created_at, updated_at FROM item"))).all()
     assert {len(moment) for row in written for moment in row} == {len("2024-01-01 00:00:00.000000")}
+
+
+def reader_on_sqlite() -> Any:
+    dialect = sqlite.dialect()
+    return UTCDateTime().dialect_impl(dialect).result_processor(dialect, None)
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        (None, None),
+        ("2026-11-30 12:00:00.000001", datetime(2026, 11, 30, 12, 0, 0, 1, tzinfo=UTC)),
+        ("2026-11-30T12:00:00", datetime(2026, 11, 30, 12, tzinfo=UTC)),
+        ("2026-11-30", datetime(2026, 11, 30, tzinfo=UTC)),
+        ("2026-11-30 14:00:00+02:00", datetime(2026, 11, 30, 12, tzinfo=UTC)),
+        ("2026-11-30 12:00:00Z", datetime(2026, 11, 30, 12, tzinfo=UTC)),
+    ],
+)
+def test_text_of_another_form_is_read_on_sqlite(stored: str | None, expected: datetime | None) -> None:
+    """Another program may have written a date, or an offset; without one it is UTC."""
+    read = reader_on_sqlite()
+    found = read(stored)
+
+    assert found == expected
+    assert found is None or found.tzinfo is UTC
+
+
+@pytest.mark.parametrize(("stored", "error"), [("noon", ValueError), (12, TypeError)])
+def test_what_is_no_moment_is_refused_on_sqlite(stored: object, error: type[Exception]) -> None:
+    """A number or a word in the column is an error, as it is for SQLAlchemy's own type."""
+    read = reader_on_sqlite()
+    with pytest.raises(error):
+        read(stored)
 
 
 async def test_naive_moments_are_refused(app: Quart) -> None:
