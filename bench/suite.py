@@ -130,6 +130,7 @@ class Server:
         self.port = port
         self._log = directory / f"{re.sub(r'[^a-z]+', '-', name)}.log"
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("LIGAND_", "QUART_"))}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # in production the compiled files are there
         environment |= {"PYTHONPATH": str(ROOT), "LIGAND_ENVIRONMENT": "local"}
         environment |= {**variables, **STACKS[name].variables}
         began = time.perf_counter()
