@@ -12,6 +12,8 @@ SIGNALS := tests/faults/test_leaving.py tests/faults/test_workers.py tests/cli/t
 PYTEST := $(BIN)/$(if $(COVERAGE),coverage run -m pytest,python -m pytest)
 
 export PYTHON
+# Tests start many processes, and four of pytest: without bytecode each would compile the package and the tests again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run token test test-all newest clients openapi token-mutants soak probes bench bench-scan bench-pages bench-growth bench-audit bench-imports bench-calls bench-costs bench-refusals profile architecture coverage lint types lock clean core tools generators
 
