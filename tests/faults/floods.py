@@ -257,8 +257,9 @@ def _measure() -> None:
             print(f"{name}: {text}; memory {before} -> {memory(pid)} MB, at most {peak_memory(pid)}", flush=True)
 
 
-def _wait_during(data: bytes) -> Callable[[str], str]:
+def _wait_during(make: Callable[..., bytes], *arguments: object) -> Callable[[str], str]:
     def measure(address: str) -> str:
+        data = make(*arguments)
         with watching(address) as waits:
             start = time.monotonic()
             flood(address, data)
@@ -314,11 +315,11 @@ def _measure_heads(address: str) -> str:
 
 
 _MEASURES: dict[str, Callable[[str], str]] = {
-    "priorities": _wait_during(frames_of("priority", 20_000)),
-    "pings": _wait_during(frames_of("ping", 200_000)),
-    "settings": _wait_during(frames_of("settings", 100_000)),
-    "windows": _wait_during(frames_of("window", 100_000)),
-    "resets": _wait_during(reset_streams(5_000, "/nap/1.0")),
+    "priorities": _wait_during(frames_of, "priority", 20_000),
+    "pings": _wait_during(frames_of, "ping", 200_000),
+    "settings": _wait_during(frames_of, "settings", 100_000),
+    "windows": _wait_during(frames_of, "window", 100_000),
+    "resets": _wait_during(reset_streams, 5_000, "/nap/1.0"),
     "bodies": _measure_bodies,
     "zeros": _measure_zeros,
     "heads": _measure_heads,
