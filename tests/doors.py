@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.import_graph import find_modules, longest_module, read_imports
+from tests.import_graph import find_modules, imports_among, longest_module, read_imports
 
 USERS = ("tests", "examples", "bench", "migrations")
 _STATEMENT = re.compile(r"^[ \t]*((?:from|import) [\w.]+(?: import (?:\([^)]*\)|[^\n(]+))?)", re.MULTILINE)
@@ -44,12 +44,13 @@ def _read_names(path: Path) -> set[str]:
     """Return the full names that a file imports, also in the programs that stand in its strings and code blocks."""
     source = path.read_text(encoding="utf-8")
     if path.suffix == ".py":
+        nodes = [*ast.walk(ast.parse(source))]
         strings = [
             node.value
-            for node in ast.walk(ast.parse(source))
+            for node in nodes
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and "import " in node.value
         ]
-        programs, names = strings, set(read_imports(source))
+        programs, names = strings, {*imports_among(nodes)}
     else:
         programs, names = _BLOCK.findall(source) if path.suffix == ".md" else [source], set()
     for program in programs:

@@ -2,7 +2,7 @@
 
 import ast
 import graphlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 
@@ -44,7 +44,12 @@ def longest_module(imported: str, modules: Collection[str]) -> str:
 
 def read_imports(source: str, within: str = "") -> Iterator[str]:
     """Yield every name that `source` imports, in full; `within` is the package that its relative imports start from."""
-    for node in ast.walk(ast.parse(source)):
+    yield from imports_among(ast.walk(ast.parse(source)), within)
+
+
+def imports_among(nodes: Iterable[ast.AST], within: str = "") -> Iterator[str]:
+    """Yield every name that the import statements among `nodes` import, in full."""
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
