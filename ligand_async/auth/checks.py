@@ -193,12 +193,11 @@ def _overridden(app: Quart, endpoint: str, method: str, cls: type, name: str) ->
 def _never_registered(app: Quart, registered: Set[int]) -> Iterator[tuple[str, Any]]:
     """Find what is marked beside this app or one of its blueprints, and is not part of any view there."""
     modules = {owner.import_name: owner for owner in (app, *app.blueprints.values()) if _is_global(owner)}
-    marked = {id(one) for one in marked_for_access}
     suspects = [
         (f"{module}.{name}", found)
         for module in modules
         for name, found in _definitions_in(module)
-        if id(found) in marked and not any(id(one) in registered for one in copied_from(found))
+        if found in marked_for_access and not any(id(one) in registered for one in copied_from(found))
     ]
     if not suspects:
         return
