@@ -82,6 +82,11 @@ class ThrowawayPostgres:
         """The directory of the Unix socket: libpq's `host`."""
         return self._root
 
+    @property
+    def major_version(self) -> int:
+        """The major version of the server, such as 18."""
+        return int((self._data / "PG_VERSION").read_text())
+
     def url(self, database: str = "postgres") -> str:
         """Return the SQLAlchemy URL of one database of this server."""
         return f"postgresql+asyncpg://postgres@/{database}?host={self._root}"

@@ -23,3 +23,11 @@ def test_given_server_must_be_postgresql(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setenv("LIGAND_TEST_DATABASE_URL", f"sqlite:///{tmp_path / 'x.db'}")
     with pytest.raises(RuntimeError, match="LIGAND_TEST_DATABASE_URL names SQLite"), open_server():
         pass
+
+
+async def test_major_version_is_what_the_server_says() -> None:
+    """It decides which statement copies a database, so it is that of the running server."""
+    with ThrowawayPostgres() as server:
+        number = str(await fetch_scalar(server.url(), "SHOW server_version_num"))
+
+        assert server.major_version == int(number) // 10_000
