@@ -3,6 +3,7 @@
 import functools
 import gc
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -345,3 +346,26 @@ def test_a_head_of_its_own_does_not_open_what_get_closes(marked: bool) -> None:
     else:
         with pytest.raises(AccessError, match="head stands for get"):
             check_access(guarded(blueprint))
+
+
+def test_marks_that_another_thread_makes_do_not_stop_a_start() -> None:
+    """Two apps may start in two threads, one of which still registers its routes."""
+    app = strict_app(mark=public)
+    enough = threading.Event()
+
+    def keep_marking() -> None:
+        kept: list[Any] = []
+        while not enough.is_set():
+            kept.append(public(lambda: None))
+
+    thread = threading.Thread(target=keep_marking)
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    thread.start()
+    try:
+        for _ in range(50):
+            check_access(app)
+    finally:
+        sys.setswitchinterval(usual)
+        enough.set()
+        thread.join()
