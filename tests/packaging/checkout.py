@@ -16,7 +16,17 @@ from typing import Any, Self
 
 ROOT = Path(__file__).parents[2]
 _LEFT_OUT = shutil.ignore_patterns(
-    ".git", ".venv", "__pycache__", ".*_cache", ".hypothesis", ".coverage*", "*.db", "*.db-*", "*.secret_key", "dist"
+    ".git",
+    ".venv*",
+    ".bench",
+    "__pycache__",
+    ".*_cache",
+    ".hypothesis",
+    ".coverage*",
+    "*.db",
+    "*.db-*",
+    "*.secret_key",
+    "dist",
 )
 
 

@@ -127,5 +127,5 @@ def test_source_distribution_can_be_tested(distributions: Path) -> None:
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"Makefile", "tests/requirements.lock", "ligand_async/py.typed", ".ci/venv", "pyproject.toml"} <= names
-    assert {f"docs/{path.name}" for path in (ROOT / "docs").iterdir()} <= names
+    assert {f"docs/{path.name}" for path in (ROOT / "docs").iterdir() if path.name != "__pycache__"} <= names
     assert [name for name in names if name.startswith((".venv", ".git/", "dist"))] == []
