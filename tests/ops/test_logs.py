@@ -103,6 +103,7 @@ def test_logging_is_configured_once_or_not_at_all(environment: str, handlers: in
     assert run(environment).stdout.split()[-1] == str(handlers)
 
 
+@pytest.mark.extended
 def test_what_was_configured_stays() -> None:
     """A process that has its logs in order keeps them."""
     program = "import logging; logging.basicConfig(format='mine: %(message)s', level='INFO')\n" + PROGRAM

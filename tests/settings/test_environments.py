@@ -238,7 +238,7 @@ def test_testing_leaves_nothing_behind() -> None:
     assert not Path(directory).exists()
 
 
-@pytest.mark.parametrize("how", ["argument", "variable"])
+@pytest.mark.parametrize("how", [pytest.param("argument", marks=pytest.mark.extended), "variable"])
 def test_cli_does_no_io(how: str, tmp_path: Path) -> None:
     """cli touches no file, directory or socket, although a dotenv file and a config file are there."""
     (tmp_path / ".env").write_text("PETSTORE_PORT=9000\n")

@@ -85,6 +85,7 @@ def test_private_authority_is_trusted_by_variable(address: str, authority: Autho
     assert call(address, SSL_CERT_FILE=str(authority.root)) == "204"
 
 
+@pytest.mark.extended
 def test_private_authority_is_trusted_by_directory(address: str, authority: Authority, tmp_path: Path) -> None:
     """SSL_CERT_DIR takes a directory that `openssl rehash` has prepared."""
     directory = tmp_path / "hashed"
