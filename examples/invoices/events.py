@@ -19,7 +19,7 @@ PENDING = 100  # events that a listener may be behind, before it is cut off and 
 PAUSE = 15.0  # seconds without an event, after which a comment keeps the connection open
 
 invoice_changed = Signal("invoice-changed")
-updates = requires(STAFF)(tag("updates")(Blueprint("updates", __name__)))
+updates = requires(STAFF)(tag("updates", description="Changes as they happen.")(Blueprint("updates", __name__)))
 
 
 class InvoiceChanged(BaseModel):

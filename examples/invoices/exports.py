@@ -18,7 +18,9 @@ from ligand_async.web import Media
 BATCH = 1000  # rows for one switch to the database
 COLUMNS = ("number", "customer", "status", "total")
 
-exports = requires(ACCOUNTANT)(tag("exports")(Blueprint("exports", __name__, url_prefix="/exports")))
+exports = requires(ACCOUNTANT)(
+    tag("exports", description="All invoices, as a file.")(Blueprint("exports", __name__, url_prefix="/exports"))
+)
 
 
 @exports.get("/invoices.csv")

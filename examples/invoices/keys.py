@@ -15,7 +15,9 @@ from ligand_async import CursorParams, NotFound, Page, operation, paginate, requ
 from ligand_async.data import one_or_404, utc_now
 
 # No key has this role, so that a stolen key cannot make others.
-keys = requires(ADMIN)(tag("API keys")(Blueprint("keys", __name__, url_prefix="/api-keys")))
+keys = requires(ADMIN)(
+    tag("API keys", description="Keys for other services.")(Blueprint("keys", __name__, url_prefix="/api-keys"))
+)
 
 
 def keys_of(tenant: Tenant) -> Select[APIKey]:

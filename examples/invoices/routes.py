@@ -40,8 +40,16 @@ from ligand_async import (
 )
 from ligand_async.data import one_or_404
 
-customers = requires(STAFF)(tag("customers")(Blueprint("customers", __name__, url_prefix="/customers")))
-invoices = requires(STAFF)(tag("invoices")(Blueprint("invoices", __name__, url_prefix="/invoices")))
+customers = requires(STAFF)(
+    tag("customers", description="Those who receive invoices.")(
+        Blueprint("customers", __name__, url_prefix="/customers")
+    )
+)
+invoices = requires(STAFF)(
+    tag("invoices", description="Write, send and settle invoices.")(
+        Blueprint("invoices", __name__, url_prefix="/invoices")
+    )
+)
 
 TagText = Annotated[str, Field(min_length=1, max_length=50, pattern=r"^[^\u0000]*$")]
 
