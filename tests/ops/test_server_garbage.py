@@ -23,6 +23,6 @@ def test_each_worker_sets_apart_what_it_starts_with(tmp_path: Path) -> None:
     for pid, answers in seen.items():
         assert {answer["enabled"] for answer in answers} == {True}
         assert {tuple(answer["frozen"]) for answer in answers} == {(pid,)}  # type: ignore[arg-type]  # a list
-        [objects] = {answer["objects"] for answer in answers[1:]}  # the first request frees what it replaces
-        assert isinstance(objects, int)
-        assert objects > 50_000
+        counts = [answer["objects"] for answer in answers]
+        assert counts == sorted(counts, reverse=True)  # type: ignore[type-var]  # numbers; some may be freed, none joins
+        assert counts[-1] > 50_000  # type: ignore[operator]  # a number
